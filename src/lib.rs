@@ -1,0 +1,68 @@
+//! distcc: the floor plan. A file uses only what stands above it here; programs do not use one another.
+//! `tests/tidy.rs` reads this list and keeps the order.
+
+/// Floor 0: data and parsing. No files, no environment, no clock, no log.
+pub mod model {
+    pub mod error;
+    pub mod wait_status;
+    pub mod settings;
+    pub mod hosts;
+    pub mod sources;
+    pub mod compiler_options;
+    pub mod invocation;
+    pub mod plain;
+    pub mod lzo;
+    pub mod wire;
+    pub mod plan;
+}
+
+/// Floor 1: the operating system made safe; the only place with unsafe code.
+pub mod os {
+    pub mod sys;
+    pub mod cleanup;
+    pub mod lock;
+    pub mod files;
+    pub mod process;
+    pub mod net;
+    pub mod daemonize;
+    pub mod logging;
+}
+
+/// Floor 2: what the programs on one machine share: slots, state, links to hosts.
+pub mod farm {
+    pub mod topdir;
+    pub mod state;
+    pub mod slots;
+    pub mod waiting;
+    pub mod transport;
+}
+
+/// Floor 3: the client, also when masquerading as a compiler.
+pub mod client {
+    pub mod masquerade;
+    pub mod cross;
+    pub mod local;
+    pub mod output;
+    pub mod remote;
+    pub mod distribute;
+    pub mod program;
+}
+
+/// Floor 3: the daemon.
+pub mod daemon {
+    pub mod options;
+    pub mod access;
+    pub mod compilers;
+    pub mod workspace;
+    pub mod job;
+    pub mod serve;
+}
+
+/// Floor 3: the small programs around them.
+pub mod tools {
+    pub mod sample;
+    pub mod try_build;
+}
+
+/// Floor 4: which program am I?
+pub mod multicall;
