@@ -1,1 +1,79 @@
-//! (being written)
+//! Which program am I? A table of names, looked up with argv[0] and then with the first word; any other name is a
+//! compiler's. The one place where an error that ends a program is printed.
+
+use crate::client::{distribute, program};
+use crate::daemon::serve;
+use crate::model::error::{Error, Result, Status};
+use crate::tools::try_build;
+use std::ffi::{OsStr, OsString};
+use std::path::Path;
+
+/// A program in this executable.
+struct Role {
+    /// What it is called as, also as first word after `distcc`.
+    name: &'static str,
+    /// Takes all words; the first is the name it was called by.
+    run: fn(Vec<OsString>) -> Result<Status>,
+    /// Whether a link of this name is enough, or only the first word after `distcc` names it.
+    by_link: bool,
+}
+
+/// All programs, sorted by name. The client is what a name that contains `distcc` and stands nowhere here means.
+const ROLES: &[Role] = &[
+    Role {
+        name: "distccd",
+        run: serve::distccd,
+        by_link: true,
+    },
+    Role {
+        name: "try",
+        run: try_build::try_build,
+        by_link: false,
+    },
+];
+
+/// Runs the program that `argv` names and says how it ended.
+pub fn run(argv: Vec<OsString>) -> Status {
+    let (name, result) = dispatch(argv);
+    result.unwrap_or_else(|err: Error| {
+        eprintln!("{name}: {err}");
+        err.code.into()
+    })
+}
+
+fn dispatch(mut argv: Vec<OsString>) -> (String, Result<Status>) {
+    let called_as = argv
+        .first()
+        .map_or(OsStr::new("distcc"), OsString::as_os_str);
+    let name = Path::new(called_as).file_name().unwrap_or(called_as);
+    if let Some(role) = role(name).filter(|role| role.by_link) {
+        return (role.name.to_owned(), (role.run)(argv));
+    }
+    let name = name.to_string_lossy().into_owned();
+    if !name.contains("distcc") {
+        return (name, distribute::masquerade(argv));
+    }
+    if let Some(role) = argv.get(1).and_then(|word| role(word)) {
+        argv.remove(0);
+        return (format!("{name} {}", role.name), (role.run)(argv));
+    }
+    (name, program::distcc(argv))
+}
+
+fn role(name: &OsStr) -> Option<&'static Role> {
+    let name = name.to_str()?;
+    let found = ROLES.binary_search_by(|role| role.name.cmp(name)).ok()?;
+    ROLES.get(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_table_is_sorted_and_names_are_found() {
+        assert!(ROLES.windows(2).all(|pair| pair[0].name < pair[1].name));
+        assert!(role(OsStr::new("distccd")).is_some());
+        assert!(role(OsStr::new("gcc")).is_none());
+    }
+}

@@ -1,1 +1,168 @@
-//! (being written)
+//! What must not outlive this process: temporary files and children, also when a signal ends it.
+//! A fixed table that the signal handler may read; each entry is owned by a guard, which acts when it is dropped.
+
+#![allow(unsafe_code)] // Signal handlers are only to be had from libc.
+
+use super::sys::check;
+use std::ffi::CString;
+use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+use std::sync::atomic::{AtomicI32, AtomicPtr, Ordering};
+
+/// How many files, and how many children, can be looked after at once; more are only looked after by their guards.
+const ENTRIES_MAX: usize = 16;
+
+/// The signals that end a program in an orderly way; each also ends our children and removes our files.
+const FINAL_SIGNALS: [libc::c_int; 4] = [libc::SIGTERM, libc::SIGINT, libc::SIGHUP, libc::SIGQUIT];
+
+static FILES: [AtomicPtr<libc::c_char>; ENTRIES_MAX] =
+    [const { AtomicPtr::new(std::ptr::null_mut()) }; ENTRIES_MAX];
+static CHILDREN: [AtomicI32; ENTRIES_MAX] = [const { AtomicI32::new(0) }; ENTRIES_MAX];
+
+/// Catches the final signals from here on. One that is ignored when we start (`nohup`) stays ignored.
+pub fn install() -> io::Result<()> {
+    for signal in FINAL_SIGNALS {
+        // SAFETY: both structures are plain data that sigaction fills or reads; the handler only does what is
+        // allowed in a signal handler.
+        unsafe {
+            let mut before: libc::sigaction = std::mem::zeroed();
+            check(libc::sigaction(signal, std::ptr::null(), &mut before))?;
+            if before.sa_sigaction == libc::SIG_IGN {
+                continue;
+            }
+            let mut action: libc::sigaction = std::mem::zeroed();
+            action.sa_sigaction = on_final_signal as *const () as libc::sighandler_t;
+            check(libc::sigaction(signal, &action, std::ptr::null_mut()))?;
+        }
+    }
+    Ok(())
+}
+
+/// Ends the children, removes the files, and lets the signal do what it would have done without us.
+extern "C" fn on_final_signal(signal: libc::c_int) {
+    for child in &CHILDREN {
+        let target = child.load(Ordering::Relaxed);
+        if target != 0 {
+            // SAFETY: kill is async-signal-safe; the target is a child, or its group, that nobody has reaped yet.
+            unsafe { libc::kill(target, signal) };
+        }
+    }
+    for file in &FILES {
+        let path = file.load(Ordering::Acquire);
+        if !path.is_null() {
+            // SAFETY: unlink is async-signal-safe; the string lives until its guard has taken it from the table.
+            unsafe { libc::unlink(path) };
+        }
+    }
+    // SAFETY: these calls are async-signal-safe; the signal is delivered again when this handler returns.
+    unsafe {
+        libc::signal(signal, libc::SIG_DFL);
+        libc::raise(signal);
+    }
+}
+
+/// Removes a file when dropped, and when a final signal comes.
+#[derive(Debug)]
+pub struct FileGuard {
+    path: CString,
+    entry: Option<usize>,
+}
+
+/// Takes responsibility for the removal of `path`, which may not exist yet.
+pub fn remove_at_end(path: &Path) -> io::Result<FileGuard> {
+    let path = CString::new(path.as_os_str().as_bytes())?;
+    let entry = FILES.iter().position(|entry| {
+        entry
+            .compare_exchange(
+                std::ptr::null_mut(),
+                path.as_ptr().cast_mut(),
+                Ordering::AcqRel,
+                Ordering::Relaxed,
+            )
+            .is_ok()
+    });
+    Ok(FileGuard { path, entry })
+}
+
+impl FileGuard {
+    /// Gives the file up: it stays, or has another name by now.
+    pub fn keep(mut self) {
+        self.leave_table();
+        self.path = CString::default();
+    }
+
+    fn leave_table(&mut self) {
+        if let Some(entry) = self.entry.take() {
+            FILES[entry].store(std::ptr::null_mut(), Ordering::Release);
+        }
+    }
+}
+
+impl Drop for FileGuard {
+    fn drop(&mut self) {
+        if !self.path.is_empty() {
+            // SAFETY: the string ends with NUL. That the file may be gone already is no fault.
+            unsafe { libc::unlink(self.path.as_ptr()) };
+        }
+        self.leave_table();
+    }
+}
+
+/// Passes final signals on to a child while it lives; see [`pass_signals_to`].
+#[derive(Debug)]
+pub struct ChildGuard {
+    entry: Option<usize>,
+}
+
+/// Passes final signals on to `pid`, to its whole group if it leads one. The guard must be dropped before the child
+/// is reaped or at the latest right after.
+pub fn pass_signals_to(pid: u32, leads_group: bool) -> ChildGuard {
+    let pid = pid as i32;
+    let target = if leads_group { -pid } else { pid };
+    let entry = CHILDREN.iter().position(|entry| {
+        entry
+            .compare_exchange(0, target, Ordering::AcqRel, Ordering::Relaxed)
+            .is_ok()
+    });
+    ChildGuard { entry }
+}
+
+impl Drop for ChildGuard {
+    fn drop(&mut self) {
+        if let Some(entry) = self.entry {
+            CHILDREN[entry].store(0, Ordering::Release);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn a_guard_removes_its_file_unless_it_is_kept() {
+        let dir = tempfile::tempdir().unwrap();
+        let (gone, kept) = (dir.path().join("gone"), dir.path().join("kept"));
+        for path in [&gone, &kept] {
+            std::fs::write(path, "x").unwrap();
+        }
+        drop(remove_at_end(&gone).unwrap());
+        remove_at_end(&kept).unwrap().keep();
+        assert!(!gone.exists());
+        assert!(kept.exists());
+    }
+
+    #[test]
+    fn a_full_table_is_no_fault() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("x");
+        let guards: Vec<FileGuard> = (0..ENTRIES_MAX + 2)
+            .map(|_| remove_at_end(&path).unwrap())
+            .collect();
+        std::fs::write(&path, "x").unwrap();
+        drop(guards);
+        assert!(!path.exists());
+    }
+}

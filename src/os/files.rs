@@ -1,1 +1,167 @@
-//! (being written)
+//! Files as a compiler would have written them: whole or not at all, with the mode that the umask leaves.
+//! Anonymous memory files for what a child says.
+
+#![allow(unsafe_code)] // memfd_create is only to be had from libc.
+
+use super::cleanup::{remove_at_end, FileGuard};
+use super::sys::check;
+use std::ffi::OsString;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::os::fd::FromRawFd;
+use std::os::unix::fs::{FileTypeExt, OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+/// How an existing output is treated by the program that a local compile would have written it with.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Existing {
+    /// As the assembler does: a file or a link is unlinked, a new file takes its name.
+    Replace,
+    /// As a compiler does that writes text: the file is written through links and keeps its mode.
+    Overwrite,
+}
+
+/// Writes `contents` as `path`, whole or not at all. What is no plain file (a device, a fifo) is written in place.
+pub fn write_output(path: &Path, contents: &[u8], existing: Existing) -> io::Result<()> {
+    let found = match existing {
+        Existing::Replace => fs::symlink_metadata(path),
+        Existing::Overwrite => fs::metadata(path),
+    };
+    match found {
+        Ok(meta) if is_special(meta.file_type()) => write_in_place(path, contents),
+        Ok(_) if existing == Existing::Overwrite => {
+            // The rename below asks for less than the writing of a local compile would: ask for that here.
+            OpenOptions::new().write(true).open(path)?;
+            let target = fs::canonicalize(path)?;
+            let mode = fs::metadata(&target)?.permissions().mode();
+            write_beside(&target, contents, Some(mode))
+        }
+        Ok(meta) if meta.is_dir() => Err(io::Error::from_raw_os_error(libc::EISDIR)),
+        // A link that leads nowhere: a compiler that writes text creates what it points to.
+        Err(_) if existing == Existing::Overwrite && path.is_symlink() => {
+            write_in_place(path, contents)
+        }
+        _ => write_beside(path, contents, None),
+    }
+}
+
+fn is_special(kind: fs::FileType) -> bool {
+    kind.is_char_device() || kind.is_block_device() || kind.is_fifo() || kind.is_socket()
+}
+
+fn write_in_place(path: &Path, contents: &[u8]) -> io::Result<()> {
+    OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .open(path)?
+        .write_all(contents)
+}
+
+/// Writes a file of another name in the same folder and renames it.
+fn write_beside(path: &Path, contents: &[u8], mode: Option<u32>) -> io::Result<()> {
+    let name = path
+        .file_name()
+        .ok_or_else(|| io::Error::from_raw_os_error(libc::EISDIR))?;
+    let (mut file, temporary, guard) = create_beside(path, name)?;
+    file.write_all(contents)?;
+    if let Some(mode) = mode {
+        file.set_permissions(fs::Permissions::from_mode(mode))?;
+    }
+    fs::rename(&temporary, path)?;
+    guard.keep();
+    Ok(())
+}
+
+fn create_beside(path: &Path, name: &std::ffi::OsStr) -> io::Result<(File, PathBuf, FileGuard)> {
+    let mut attempt = 0;
+    loop {
+        // The name is cut so that the longest one that a file system takes (255 bytes) still fits.
+        let mut temporary = OsString::from(format!(".distcc-{}-{attempt}-", std::process::id()));
+        if name.len() < 200 {
+            temporary.push(name);
+        }
+        let temporary = path.with_file_name(temporary);
+        let opened = OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .mode(0o666)
+            .open(&temporary);
+        match opened {
+            Ok(file) => return remove_at_end(&temporary).map(|guard| (file, temporary, guard)),
+            Err(err) if err.kind() == io::ErrorKind::AlreadyExists && attempt < 100 => attempt += 1,
+            Err(err) => return Err(err),
+        }
+    }
+}
+
+/// A file in memory, closed on exec unless it is made a child's stdio.
+pub fn memory_file() -> io::Result<File> {
+    // SAFETY: the name ends with NUL; the new descriptor is ours alone.
+    unsafe {
+        let fd = check(libc::memfd_create(c"distcc".as_ptr(), libc::MFD_CLOEXEC))?;
+        Ok(File::from_raw_fd(fd))
+    }
+}
+
+/// All that a memory file holds, read from its start; costs one system call if it is empty.
+pub fn memory_contents(file: &mut File) -> io::Result<Vec<u8>> {
+    if file.metadata()?.len() == 0 {
+        return Ok(Vec::new());
+    }
+    file.seek(SeekFrom::Start(0))?;
+    let mut contents = Vec::new();
+    file.read_to_end(&mut contents)?;
+    Ok(contents)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use std::os::unix::fs::{symlink, MetadataExt};
+
+    #[test]
+    fn replaces_files_and_links_like_an_assembler() {
+        let dir = tempfile::tempdir().unwrap();
+        let (target, link) = (dir.path().join("target"), dir.path().join("link"));
+        fs::write(&target, "old").unwrap();
+        symlink(&target, &link).unwrap();
+        write_output(&link, b"new", Existing::Replace).unwrap();
+        assert_eq!(fs::read(&target).unwrap(), b"old");
+        assert_eq!(fs::read(&link).unwrap(), b"new");
+        assert!(!link.is_symlink());
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 2);
+    }
+
+    #[test]
+    fn overwrites_text_through_links_and_keeps_the_mode() {
+        let dir = tempfile::tempdir().unwrap();
+        let (target, link) = (dir.path().join("target"), dir.path().join("link"));
+        fs::write(&target, "old").unwrap();
+        fs::set_permissions(&target, fs::Permissions::from_mode(0o640)).unwrap();
+        symlink(&target, &link).unwrap();
+        write_output(&link, b"new", Existing::Overwrite).unwrap();
+        assert!(link.is_symlink());
+        assert_eq!(fs::read(&target).unwrap(), b"new");
+        assert_eq!(fs::metadata(&target).unwrap().mode() & 0o777, 0o640);
+    }
+
+    #[test]
+    fn writes_devices_in_place_and_creates_no_folders() {
+        write_output(Path::new("/dev/null"), b"x", Existing::Replace).unwrap();
+        let dir = tempfile::tempdir().unwrap();
+        let missing = dir.path().join("missing/x.o");
+        let err = write_output(&missing, b"x", Existing::Replace).unwrap_err();
+        assert_eq!(err.kind(), io::ErrorKind::NotFound);
+        assert!(!missing.parent().unwrap().exists());
+    }
+
+    #[test]
+    fn a_memory_file_gives_back_what_was_written() {
+        let mut file = memory_file().unwrap();
+        assert!(memory_contents(&mut file).unwrap().is_empty());
+        file.write_all(b"said").unwrap();
+        assert_eq!(memory_contents(&mut file).unwrap(), b"said");
+    }
+}
