@@ -26,6 +26,7 @@ pub mod os {
     pub mod net;
     pub mod daemonize;
     pub mod logging;
+    pub mod supervise;
 }
 
 /// Floor 2: what the programs on one machine share: slots, state, links to hosts.
@@ -60,7 +61,10 @@ pub mod daemon {
 
 /// Floor 3: the small programs around them.
 pub mod tools {
+    pub mod toolchain;
+    pub mod keeper;
     pub mod sample;
+    pub mod tally;
     pub mod try_build;
 }
 

@@ -1,9 +1,219 @@
-//! The program `distcc try` (being written).
+//! `distcc try [COMMAND…]`: a build distributed without any set-up, to a private daemon on this machine, and a summary
+//! of what ran where. Knows how a build is run; what has to vanish afterwards belongs to the keeper.
 
+use super::keeper::{self, Kept, KEEPER_WORD};
+use super::sample::{self, Sample};
+use super::tally::{self, Tally};
+use super::toolchain::{self, Toolchain};
 use crate::model::error::{Code, Error, Result, Status};
-use std::ffi::OsString;
+use crate::os::supervise;
+use std::env;
+use std::ffi::{OsStr, OsString};
+use std::fs;
+use std::io::{self, Write};
+use std::os::unix::process::ExitStatusExt;
+use std::path::Path;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+const HELP: &str = "\
+Usage: distcc try [COMMAND [ARGUMENT…]]
+
+Runs COMMAND, a build such as `make -j8`, with its compilers replaced by distcc and a private distccd on this
+machine as the only host, and says at the end what was compiled by the daemon, what was not, and why. Without
+COMMAND a small C and C++ sample is built. Nothing has to be set up, and nothing is left behind.
+
+The exit status is that of COMMAND, or 128 + the signal that ended it.
+";
 
 /// `try [COMMAND…]`; all words, the first is `try`.
-pub fn try_build(_argv: Vec<OsString>) -> Result<Status> {
-    Err(Error::new(Code::Failed, "being written"))
+pub fn try_build(argv: Vec<OsString>) -> Result<Status> {
+    let words = argv.get(1..).unwrap_or_default();
+    let Some((first, rest)) = words.split_first() else {
+        return build(None);
+    };
+    match first.to_str() {
+        Some("--help" | "-h") => {
+            let _ = io::stdout().write_all(HELP.as_bytes());
+            Ok(Status::OK)
+        }
+        Some(KEEPER_WORD) => keeper::keep(rest),
+        Some("--") if rest.is_empty() => build(None),
+        Some("--") => build(Some(rest)),
+        Some(option) if option.starts_with('-') => Err(Error::new(
+            Code::BadArguments,
+            format!("unknown option {option}; `distcc try --help` shows how it is used"),
+        )),
+        _ => build(Some(words)),
+    }
+}
+
+fn build(command: Option<&[OsString]>) -> Result<Status> {
+    let toolchain = toolchain::find(&env::var_os("PATH").unwrap_or_default());
+    if toolchain.compilers.is_empty() {
+        return Err(Error::new(
+            Code::CompilerMissing,
+            "there is no C compiler on PATH; install one, e.g. `apt-get install gcc g++ make` or `dnf install gcc gcc-c++ make`",
+        ));
+    }
+    supervise::note_final_signals().map_err(|err| Error::io("catch signals", &err))?;
+    let jobs = std::thread::available_parallelism().map_or(2, usize::from) + 2;
+    let kept = match keeper::start(&toolchain, jobs)? {
+        Ok(kept) => kept,
+        Err(status) => return Ok(status),
+    };
+    let ran = match command {
+        Some(words) => run(&kept, &toolchain, jobs, words, None),
+        None => {
+            let sample = sample::write(&kept.folder.join("sample"), &toolchain, jobs)?;
+            run(&kept, &toolchain, jobs, &sample.command, Some(&sample))
+        }
+    };
+    drop(kept);
+    if let Some(signal) = supervise::noted() {
+        supervise::end_by(signal);
+    }
+    let ran = ran?;
+    let _ = io::stdout().write_all(summary(&ran, command.is_none()).as_bytes());
+    Ok(ran.status)
+}
+
+/// A build that has ended.
+struct Ran {
+    status: Status,
+    time: Duration,
+    tally: Tally,
+    port: u16,
+}
+
+fn run(
+    kept: &Kept,
+    toolchain: &Toolchain,
+    jobs: usize,
+    words: &[OsString],
+    sample: Option<&Sample>,
+) -> Result<Ran> {
+    let (program, arguments) = words
+        .split_first()
+        .ok_or_else(|| Error::new(Code::BadArguments, "there is no command to run"))?;
+    let bin = keeper::link_compilers(&kept.folder, toolchain.compilers.keys())?;
+    let log = kept.folder.join("clients.log");
+    let mut command = Command::new(program);
+    command.args(arguments);
+    set_environment(&mut command, &bin, toolchain, &kept.folder, &log);
+    command.env("DISTCC_HOSTS", format!("127.0.0.1:{}/{jobs}", kept.port));
+    if let Some(sample) = sample {
+        command
+            .current_dir(&sample.folder)
+            .env_remove("MAKEFLAGS")
+            .env_remove("MFLAGS");
+    }
+    let begun = Instant::now();
+    let mut child = command.spawn().map_err(|err| cannot_run(program, &err))?;
+    let passing = supervise::pass_signals_to(&child);
+    let status = child
+        .wait()
+        .map_err(|err| Error::io("wait for the build", &err))?;
+    drop(passing);
+    let log = fs::read(&log).unwrap_or_default();
+    Ok(Ran {
+        status: Status(match (status.code(), status.signal()) {
+            (Some(code), _) => code as u8,
+            (None, signal) => 128 + signal.unwrap_or_default() as u8,
+        }),
+        time: begun.elapsed(),
+        tally: tally::count(&String::from_utf8_lossy(&log)),
+        port: kept.port,
+    })
+}
+
+/// The caller's environment, without its settings for distcc, with ours.
+fn set_environment(
+    command: &mut Command,
+    bin: &Path,
+    toolchain: &Toolchain,
+    folder: &Path,
+    log: &Path,
+) {
+    for (name, _) in env::vars_os() {
+        let text = name.to_string_lossy();
+        if text.starts_with("DISTCC")
+            || matches!(
+                &*text,
+                "_DISTCC_SAFEGUARD" | "UNCACHED_ERR_FD" | "INCLUDE_SERVER_PORT"
+            )
+        {
+            command.env_remove(&name);
+        }
+    }
+    let mut path = bin.as_os_str().to_owned();
+    if !toolchain.path.is_empty() {
+        path.push(":");
+        path.push(&toolchain.path);
+    }
+    command
+        .env("PATH", path)
+        .env("DISTCC_DIR", folder.join("farm"))
+        .env("DISTCC_LOG", log);
+}
+
+fn cannot_run(program: &OsStr, err: &io::Error) -> Error {
+    let code = match err.kind() {
+        io::ErrorKind::NotFound | io::ErrorKind::PermissionDenied => Code::CompilerMissing,
+        _ => Code::Failed,
+    };
+    Error::new(
+        code,
+        format!("cannot run {}: {err}", program.to_string_lossy()),
+    )
+}
+
+fn summary(ran: &Ran, is_sample: bool) -> String {
+    let how = match ran.status {
+        Status(0) => "well".to_owned(),
+        Status(code) => format!("with status {code}"),
+    };
+    let mut text = format!(
+        "\ndistcc try: the build ended {how} after {:.1} s; a private distccd on 127.0.0.1:{} was its only host\n{}",
+        ran.time.as_secs_f64(), ran.port, ran.tally
+    );
+    let compiles = ran.tally.remote + ran.tally.local_total();
+    if compiles == 0 && !is_sample {
+        text.push_str(
+            "No compile went through distcc. Either there was nothing left to do (try `make clean` first), or the build calls\n\
+             its compiler by an absolute path: give it a bare name (`make CC=gcc`), or configure it under `distcc try`, too.\n",
+        );
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn error(words: &[&str]) -> Error {
+        let argv = ["try"].iter().chain(words).map(OsString::from).collect();
+        try_build(argv)
+            .err()
+            .unwrap_or_else(|| Error::new(Code::Failed, ""))
+    }
+
+    #[test]
+    fn an_unknown_option_is_named() {
+        let err = error(&["--frobnicate"]);
+        assert_eq!(err.code, Code::BadArguments);
+        assert!(err.message.contains("--frobnicate"));
+    }
+
+    #[test]
+    fn a_build_without_compiles_gets_a_hint() {
+        let ran = Ran {
+            status: Status(0),
+            time: Duration::ZERO,
+            tally: Tally::default(),
+            port: 1,
+        };
+        assert!(summary(&ran, false).contains("absolute path"));
+        assert!(!summary(&ran, true).contains("absolute path"));
+    }
 }

@@ -1,0 +1,139 @@
+//! Which C-family compilers this machine has, by the names that PATH finds, and PATH without other folders of
+//! distcc's links, so that a compiler found on it is a real one.
+
+use std::collections::BTreeMap;
+use std::env;
+use std::ffi::{OsStr, OsString};
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+/// Compilers by name, each with the file that the name finds.
+#[derive(Debug, Default)]
+pub struct Toolchain {
+    /// Sorted by name.
+    pub compilers: BTreeMap<String, PathBuf>,
+    /// PATH on which they were found.
+    pub path: OsString,
+}
+
+/// Looks through `path`, a value of PATH.
+pub fn find(path: &OsStr) -> Toolchain {
+    let folders: Vec<PathBuf> = env::split_paths(path)
+        .filter(|folder| folder.is_absolute() && !holds_distcc_links(folder))
+        .collect();
+    let mut compilers = BTreeMap::new();
+    for entry in folders
+        .iter()
+        .filter_map(|folder| fs::read_dir(folder).ok())
+        .flatten()
+        .flatten()
+    {
+        let Ok(name) = entry.file_name().into_string() else {
+            continue;
+        };
+        if is_compiler(&name) && is_executable(&entry.path()) {
+            compilers.entry(name).or_insert_with(|| entry.path());
+        }
+    }
+    let path = env::join_paths(&folders).unwrap_or_default();
+    Toolchain { compilers, path }
+}
+
+impl Toolchain {
+    /// The first of these names that there is.
+    pub fn first_of(&self, names: &[&str]) -> Option<String> {
+        let found = names
+            .iter()
+            .find(|name| self.compilers.contains_key(**name))?;
+        Some((*found).to_owned())
+    }
+}
+
+/// Whether a compiler's name in this folder leads to distcc, ours or another.
+fn holds_distcc_links(folder: &Path) -> bool {
+    ["cc", "gcc", "g++", "clang"].iter().any(|name| {
+        let target = fs::canonicalize(folder.join(name));
+        let target = target.as_deref().ok().and_then(Path::file_name);
+        target.is_some_and(|target| target.to_string_lossy().contains("distcc"))
+    })
+}
+
+/// `gcc`, `c++`, `clang-14`, `x86_64-linux-gnu-g++-12`, but not `gcc-ar` or `clang-format`.
+fn is_compiler(name: &str) -> bool {
+    let is_version = |text: &str| {
+        text.starts_with(|c: char| c.is_ascii_digit())
+            && text.chars().all(|c| c.is_ascii_digit() || c == '.')
+    };
+    let base = match name.rsplit_once('-') {
+        Some((base, version)) if is_version(version) => base,
+        _ => name,
+    };
+    match base.rsplit_once('-') {
+        // A target has at least two parts: `c89-gcc` has not, but is known as a whole.
+        Some((target, tool)) if target.contains('-') => {
+            matches!(tool, "gcc" | "g++" | "clang" | "clang++")
+        }
+        Some(_) => matches!(base, "c89-gcc" | "c99-gcc"),
+        None => matches!(
+            base,
+            "cc" | "c++" | "c89" | "c99" | "gcc" | "g++" | "clang" | "clang++"
+        ),
+    }
+}
+
+/// Whether this is a program.
+pub fn is_executable(path: &Path) -> bool {
+    fs::metadata(path).is_ok_and(|meta| meta.is_file() && meta.permissions().mode() & 0o111 != 0)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use std::os::unix::fs::symlink;
+
+    #[test]
+    fn names_of_compilers() {
+        for name in [
+            "cc",
+            "c++",
+            "g++-12",
+            "clang-14",
+            "x86_64-linux-gnu-gcc",
+            "arm-none-eabi-g++-12.2",
+            "c99-gcc",
+        ] {
+            assert!(is_compiler(name), "{name}");
+        }
+        for name in [
+            "gcc-ar",
+            "gcc-nm-12",
+            "clang-format",
+            "x86_64-linux-gnu-gcc-ar-12",
+            "ccache",
+            "distcc",
+            "c++filt",
+        ] {
+            assert!(!is_compiler(name), "{name}");
+        }
+    }
+
+    #[test]
+    fn the_first_real_compiler_on_path_counts() {
+        let dir = tempfile::tempdir().unwrap();
+        let (links, real) = (dir.path().join("links"), dir.path().join("real"));
+        fs::create_dir(&links).unwrap();
+        fs::create_dir(&real).unwrap();
+        for program in [dir.path().join("distcc"), real.join("gcc")] {
+            fs::write(&program, "").unwrap();
+            fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
+        }
+        symlink("../distcc", links.join("gcc")).unwrap();
+        let found = find(&env::join_paths([&links, &real]).unwrap());
+        assert_eq!(found.path, real);
+        assert_eq!(found.compilers["gcc"], real.join("gcc"));
+        assert_eq!(found.first_of(&["cc", "gcc"]).unwrap(), "gcc");
+        assert_eq!(found.first_of(&["clang"]), None);
+    }
+}
