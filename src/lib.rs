@@ -9,7 +9,11 @@ pub mod model {
     pub mod hosts;
     pub mod sources;
     pub mod compiler_options;
+    pub mod option_table;
+    pub mod expand;
+    pub mod command_line;
     pub mod invocation;
+    pub mod received;
     pub mod plain;
     pub mod lzo;
     pub mod wire;
