@@ -18,6 +18,7 @@ pub mod model {
     pub mod lzo;
     pub mod wire;
     pub mod plan;
+    pub mod option_words;
 }
 
 /// Floor 1: the operating system made safe; the only place with unsafe code.
@@ -26,8 +27,8 @@ pub mod os {
     pub mod cleanup;
     pub mod lock;
     pub mod files;
-    pub mod process;
     pub mod net;
+    pub mod process;
     pub mod daemonize;
     pub mod logging;
     pub mod supervise;

@@ -1,1 +1,302 @@
-//! (being written)
+//! Becoming a daemon: giving up root, detaching, the pid file, and the signals that end it. To be used before the
+//! first thread exists.
+
+#![allow(unsafe_code)] // fork, setuid, signalfd and prctl are only to be had from libc.
+
+use super::sys::check;
+use std::fs::{self, File};
+use std::io::{self, Read, Write};
+use std::os::fd::{AsRawFd, FromRawFd, IntoRawFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+/// The signals that end a daemon, with their names.
+const FINAL_SIGNALS: [(libc::c_int, &str); 5] = [
+    (libc::SIGTERM, "SIGTERM"),
+    (libc::SIGINT, "SIGINT"),
+    (libc::SIGHUP, "SIGHUP"),
+    (libc::SIGQUIT, "SIGQUIT"),
+    (libc::SIGALRM, "SIGALRM"),
+];
+
+/// Whether we run with the rights of root.
+pub fn is_root() -> bool {
+    // SAFETY: these calls can't fail.
+    unsafe { libc::getuid() == 0 || libc::geteuid() == 0 }
+}
+
+/// Somebody to run as.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Account {
+    /// As in the list of users, or the number.
+    pub name: String,
+    /// User id.
+    pub uid: u32,
+    /// Group id.
+    pub gid: u32,
+}
+
+/// Finds `name`, or a number or `UID:GID`, in the text of `/etc/passwd`.
+pub fn account(passwd: &str, name: &str) -> Option<Account> {
+    let found = |key: usize, wanted: &str| {
+        passwd.lines().find_map(|line| {
+            let fields: Vec<&str> = line.split(':').collect();
+            if fields.get(key) != Some(&wanted) {
+                return None;
+            }
+            Some(Account {
+                name: fields.first()?.to_string(),
+                uid: fields.get(2)?.parse().ok()?,
+                gid: fields.get(3)?.parse().ok()?,
+            })
+        })
+    };
+    let numeric = || {
+        let (uid, gid) = name.split_once(':').unwrap_or((name, name));
+        Some(Account {
+            name: name.to_owned(),
+            uid: uid.parse().ok()?,
+            gid: gid.parse().ok()?,
+        })
+    };
+    found(0, name).or_else(|| found(2, name)).or_else(numeric)
+}
+
+/// Becomes `account` for good, all groups included.
+pub fn become_account(account: &Account) -> io::Result<()> {
+    // SAFETY: plain system calls; the list of groups has one entry.
+    unsafe {
+        check(libc::setgid(account.gid))?;
+        check(libc::setgroups(1, &account.gid))?;
+        check(libc::setuid(account.uid))?;
+    }
+    if is_root() {
+        return Err(io::Error::other("still root afterwards"));
+    }
+    Ok(())
+}
+
+/// From here on no program that we start can gain rights, and none leaves a core file.
+pub fn renounce() {
+    let none = libc::rlimit {
+        rlim_cur: 0,
+        rlim_max: 0,
+    };
+    // SAFETY: plain system calls; a system without them is no worse than before.
+    unsafe {
+        libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
+        libc::setrlimit(libc::RLIMIT_CORE, &none);
+    }
+}
+
+/// Allows as many open descriptors as the system lets us have; returns how many that is.
+pub fn raise_descriptor_limit() -> usize {
+    let mut limit = libc::rlimit {
+        rlim_cur: 0,
+        rlim_max: 0,
+    };
+    // SAFETY: the structure is plain data that the calls fill or read.
+    unsafe {
+        if libc::getrlimit(libc::RLIMIT_NOFILE, &mut limit) != 0 {
+            return 1024;
+        }
+        let before = limit.rlim_cur;
+        limit.rlim_cur = limit.rlim_max.min(65536);
+        if limit.rlim_cur > before && libc::setrlimit(libc::RLIMIT_NOFILE, &limit) == 0 {
+            return limit.rlim_cur as usize;
+        }
+        before as usize
+    }
+}
+
+/// Lowers the priority by `increment`, as nice(1) does.
+pub fn nice(increment: i32) -> io::Result<()> {
+    // SAFETY: plain system calls. −1 may be a good answer of nice, so errno decides.
+    unsafe {
+        *libc::__errno_location() = 0;
+        if libc::nice(increment) == -1 && *libc::__errno_location() != 0 {
+            return Err(io::Error::last_os_error());
+        }
+    }
+    Ok(())
+}
+
+/// Ends this process by SIGALRM after `seconds`; 0 disarms.
+pub fn end_after(seconds: u32) {
+    // SAFETY: alarm touches no memory.
+    unsafe { libc::alarm(seconds) };
+}
+
+/// The final signals, held back for all threads to come; they are taken from here instead.
+/// Children start with none held back.
+#[derive(Debug)]
+pub struct FinalSignals(pub OwnedFd);
+
+/// Holds the final signals back. Readable (nobody needs to read it) once one has come. One that is ignored when we
+/// start stays ignored, except that SIGHUP ends a daemon as it does with stock.
+pub fn hold_final_signals() -> io::Result<FinalSignals> {
+    // SAFETY: the set is plain data, initialised by sigemptyset.
+    unsafe {
+        let mut set: libc::sigset_t = std::mem::zeroed();
+        libc::sigemptyset(&mut set);
+        for (signal, _) in FINAL_SIGNALS {
+            libc::sigaddset(&mut set, signal);
+            libc::signal(signal, libc::SIG_DFL);
+        }
+        check(libc::pthread_sigmask(
+            libc::SIG_BLOCK,
+            &set,
+            std::ptr::null_mut(),
+        ))?;
+        let fd = check(libc::signalfd(
+            -1,
+            &set,
+            libc::SFD_CLOEXEC | libc::SFD_NONBLOCK,
+        ))?;
+        Ok(FinalSignals(OwnedFd::from_raw_fd(fd)))
+    }
+}
+
+impl FinalSignals {
+    /// The signal that came, if one did, with its name.
+    pub fn take(&self) -> Option<(i32, &'static str)> {
+        // SAFETY: the structure is plain data that read fills up to its size.
+        let signal = unsafe {
+            let mut info: libc::signalfd_siginfo = std::mem::zeroed();
+            let size = std::mem::size_of_val(&info);
+            let got = libc::read(self.0.as_raw_fd(), (&raw mut info).cast(), size);
+            (got == size as isize).then_some(info.ssi_signo as libc::c_int)?
+        };
+        let name = FINAL_SIGNALS.iter().find(|(number, _)| *number == signal);
+        Some((signal, name.map_or("signal", |(_, name)| name)))
+    }
+}
+
+/// Ends this process by `signal`, so that whoever waits for us sees why.
+pub fn end_by(signal: i32) -> ! {
+    // SAFETY: the set is plain data, initialised by sigemptyset; these calls only touch our own signals.
+    unsafe {
+        let mut set: libc::sigset_t = std::mem::zeroed();
+        libc::sigemptyset(&mut set);
+        libc::sigaddset(&mut set, signal);
+        libc::signal(signal, libc::SIG_DFL);
+        libc::raise(signal);
+        libc::pthread_sigmask(libc::SIG_UNBLOCK, &set, std::ptr::null_mut());
+    }
+    std::process::exit(128 + signal)
+}
+
+/// Of a detached daemon: the parent waits until it is told that all is well.
+#[derive(Debug)]
+pub struct Launcher(File);
+
+/// Goes to the background. Only the child returns; the parent exits 0 when [`Launcher::ready`] is called, with
+/// `announcement` on its standard output, and 100 if the child ends before.
+pub fn detach(announcement: &str) -> io::Result<Launcher> {
+    let mut ends = [0; 2];
+    // SAFETY: the array has room for both descriptors, which are then ours alone.
+    let (mut read, write) = unsafe {
+        check(libc::pipe2(ends.as_mut_ptr(), libc::O_CLOEXEC))?;
+        (File::from_raw_fd(ends[0]), File::from_raw_fd(ends[1]))
+    };
+    // SAFETY: no thread but this one exists yet, so the child may go on as it likes.
+    if check(unsafe { libc::fork() })? == 0 {
+        drop(read);
+        // SAFETY: plain system call.
+        check(unsafe { libc::setsid() })?;
+        return Ok(Launcher(write));
+    }
+    drop(write);
+    let mut well = [0];
+    let status = match read.read_exact(&mut well) {
+        Ok(()) => {
+            let mut stdout = io::stdout();
+            let _ = stdout.write_all(announcement.as_bytes());
+            let _ = stdout.flush();
+            0
+        }
+        Err(_) => 100,
+    };
+    // SAFETY: ends this process without running what the child may need to run.
+    unsafe { libc::_exit(status) }
+}
+
+impl Launcher {
+    /// Points stdin, stdout and (unless `keep_stderr`) stderr to `/dev/null` and lets the parent exit.
+    pub fn ready(mut self, keep_stderr: bool) -> io::Result<()> {
+        let null = File::options().read(true).write(true).open("/dev/null")?;
+        let null = null.into_raw_fd();
+        for fd in 0..if keep_stderr { 2 } else { 3 } {
+            // SAFETY: replaces a standard descriptor, which no object of ours owns.
+            check(unsafe { libc::dup2(null, fd) })?;
+        }
+        if null > 2 {
+            // SAFETY: ours alone, and not one of the standard descriptors.
+            drop(unsafe { OwnedFd::from_raw_fd(null) });
+        }
+        self.0.write_all(&[1])
+    }
+}
+
+/// Leaves the caller's process group, so that its terminal's signals don't reach our children by surprise.
+pub fn lead_group() -> io::Result<()> {
+    // SAFETY: plain system calls. Who leads a session leads a group already.
+    unsafe {
+        if libc::getpgrp() != libc::getpid() {
+            check(libc::setpgid(0, 0))?;
+        }
+    }
+    Ok(())
+}
+
+/// A file that holds our process id; removed when dropped.
+#[derive(Debug)]
+pub struct PidFile(PathBuf);
+
+impl PidFile {
+    /// Writes this process's id, as a line.
+    pub fn create(path: &Path) -> io::Result<PidFile> {
+        fs::write(path, format!("{}\n", std::process::id()))?;
+        Ok(PidFile(path.to_owned()))
+    }
+}
+
+impl Drop for PidFile {
+    fn drop(&mut self) {
+        let ours = format!("{}\n", std::process::id());
+        if fs::read(&self.0).is_ok_and(|text| text == ours.as_bytes()) {
+            let _ = fs::remove_file(&self.0);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn accounts_by_name_and_number() {
+        let passwd = "root:x:0:0:root:/root:/bin/sh\ndistccd:x:102:65534::/:/usr/sbin/nologin\n";
+        let distccd = account(passwd, "distccd").unwrap();
+        assert_eq!((distccd.uid, distccd.gid), (102, 65534));
+        assert_eq!(account(passwd, "102").unwrap(), distccd);
+        let number = account(passwd, "4000:50").unwrap();
+        assert_eq!((number.uid, number.gid), (4000, 50));
+        assert_eq!(account(passwd, "nosuch"), None);
+    }
+
+    #[test]
+    fn a_pid_file_that_is_no_longer_ours_stays() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("pid");
+        let file = PidFile::create(&path).unwrap();
+        let text = fs::read_to_string(&path).unwrap();
+        assert_eq!(text, format!("{}\n", std::process::id()));
+        drop(file);
+        assert!(!path.exists());
+        let file = PidFile::create(&path).unwrap();
+        fs::write(&path, "1\n").unwrap();
+        drop(file);
+        assert!(path.exists());
+    }
+}

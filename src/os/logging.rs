@@ -1,14 +1,24 @@
 //! The log of each program: one line per record and one write per line, in the form that stock distcc's readers know.
-//! Goes to stderr, to a file, or to a descriptor that ccache left open for us.
+//! Goes to stderr, to a file, to a descriptor that ccache left open for us, or to syslog. Adds stock's level between
+//! warning and info, *notice*, as a target of its own.
 
-use env_logger::Target;
+#![allow(unsafe_code)] // syslog(3) is only to be had from libc.
+
+use env_logger::{Builder, Target};
 use log::{Level, LevelFilter, Record};
+use std::ffi::CString;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::path::Path;
 
 /// What a message may begin with to be more than an error; stock has more levels than `log`.
 const CRITICAL: &str = "CRITICAL! ";
+
+/// Target of messages of level notice: `log::info!(target: NOTICE, …)`.
+pub const NOTICE: &str = "notice";
+
+/// Longest line in bytes, its end included.
+const LINE_BYTES_MAX: usize = 4096;
 
 /// Opens a log for appending, so that many processes may share it.
 pub fn open_log(path: &Path) -> io::Result<File> {
@@ -33,21 +43,84 @@ impl Write for OrStderr {
 
 /// Sets up the log of `program`: lines `PROGRAM[PID] SEVERITY text`. Only the first call in a process counts.
 pub fn init(program: &'static str, level: LevelFilter, target: Target) {
-    let pid = std::process::id();
-    let _ = env_logger::Builder::new()
+    let _ = Builder::new()
         .filter_level(level)
-        .format(move |out, record| {
-            let text = record.args().to_string();
-            let severity = severity(record, &text);
-            // A line is a line: what others put into names must not begin a new one.
-            writeln!(
-                out,
-                "{program}[{pid}] {severity}{}",
-                text.replace('\n', " ")
-            )
-        })
+        .format(move |out, record| out.write_all(line(program, record).as_bytes()))
         .target(target)
         .try_init();
+}
+
+/// How much a daemon says.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Verbosity {
+    /// Only what somebody must act on.
+    Error,
+    /// Refusals and retreats, too.
+    Warning,
+    /// One line per job, too: the default.
+    Notice,
+    /// Each compile with its command.
+    Info,
+    /// Each decision.
+    Debug,
+}
+
+impl Verbosity {
+    /// The names that `--log-level` takes.
+    pub fn named(name: &str) -> Option<Self> {
+        Some(match name {
+            "emerg" | "emergency" | "alert" | "crit" | "critical" | "err" | "error" => Self::Error,
+            "warn" | "warning" => Self::Warning,
+            "note" | "notice" => Self::Notice,
+            "info" => Self::Info,
+            "debug" => Self::Debug,
+            _ => return None,
+        })
+    }
+
+    /// What passes: in general, and of the target [`NOTICE`].
+    fn filters(self) -> (LevelFilter, LevelFilter) {
+        match self {
+            Self::Error => (LevelFilter::Error, LevelFilter::Error),
+            Self::Warning => (LevelFilter::Warn, LevelFilter::Warn),
+            Self::Notice => (LevelFilter::Warn, LevelFilter::Info),
+            Self::Info => (LevelFilter::Info, LevelFilter::Info),
+            Self::Debug => (LevelFilter::Debug, LevelFilter::Debug),
+        }
+    }
+}
+
+/// Sets up a daemon's log, to `target` or, without one, to syslog. Only the first call in a process counts.
+pub fn init_daemon(verbosity: Verbosity, target: Option<Target>) {
+    let (level, notice) = verbosity.filters();
+    let mut builder = Builder::new();
+    builder.filter_level(level).filter_module(NOTICE, notice);
+    match target {
+        Some(target) => builder
+            .format(|out, record| out.write_all(line("distccd", record).as_bytes()))
+            .target(target),
+        None => {
+            // SAFETY: the string ends with NUL and lives as long as the program.
+            unsafe { libc::openlog(c"distccd".as_ptr(), libc::LOG_PID, libc::LOG_DAEMON) };
+            builder
+                .format(|_, record| {
+                    to_syslog(record);
+                    Ok(())
+                })
+                .target(Target::Pipe(Box::new(io::sink())))
+        }
+    };
+    let _ = builder.try_init();
+}
+
+/// `PROGRAM[PID] SEVERITY text`, in one line whatever the text holds.
+fn line(program: &str, record: &Record) -> String {
+    let text = record.args().to_string();
+    let severity = severity(record, &text);
+    let pid = std::process::id();
+    let mut line = printable(&format!("{program}[{pid}] {severity}{text}"));
+    line.push('\n');
+    line
 }
 
 fn severity(record: &Record, text: &str) -> &'static str {
@@ -56,5 +129,71 @@ fn severity(record: &Record, text: &str) -> &'static str {
         Level::Error => "ERROR: ",
         Level::Warn => "Warning: ",
         _ => "",
+    }
+}
+
+/// The text without control characters, cut to the longest line: what others put into names must not begin a new line,
+/// nor drive a terminal.
+fn printable(text: &str) -> String {
+    let mut shown = String::with_capacity(text.len() + 1);
+    for letter in text.chars() {
+        let before = shown.len();
+        match letter {
+            '\n' => shown.push(' '),
+            '\t' => shown.push(letter),
+            _ if letter.is_control() => shown.extend(letter.escape_default()),
+            _ => shown.push(letter),
+        }
+        if shown.len() >= LINE_BYTES_MAX {
+            shown.truncate(before);
+            break;
+        }
+    }
+    shown
+}
+
+fn to_syslog(record: &Record) {
+    let priority = match record.level() {
+        Level::Error => libc::LOG_ERR,
+        Level::Warn => libc::LOG_WARNING,
+        Level::Info if record.target() == NOTICE => libc::LOG_NOTICE,
+        Level::Info => libc::LOG_INFO,
+        Level::Debug | Level::Trace => libc::LOG_DEBUG,
+    };
+    let Ok(text) = CString::new(printable(&record.args().to_string())) else {
+        return;
+    };
+    // SAFETY: both strings end with NUL; the format takes exactly one string.
+    unsafe { libc::syslog(libc::LOG_DAEMON | priority, c"%s".as_ptr(), text.as_ptr()) };
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_are_stocks_and_cannot_be_forged() {
+        let show = |level, text: &str| {
+            let pid = std::process::id().to_string();
+            line(
+                "distccd",
+                &Record::builder()
+                    .level(level)
+                    .args(format_args!("{text}"))
+                    .build(),
+            )
+            .replace(&pid, "PID")
+        };
+        assert_eq!(show(Level::Error, "bad"), "distccd[PID] ERROR: bad\n");
+        assert_eq!(show(Level::Warn, "odd"), "distccd[PID] Warning: odd\n");
+        assert_eq!(show(Level::Info, "a\nb\x1b"), "distccd[PID] a b\\u{1b}\n");
+        assert!(printable(&"é".repeat(4000)).len() < LINE_BYTES_MAX);
+    }
+
+    #[test]
+    fn names_of_levels() {
+        assert_eq!(Verbosity::named("crit"), Some(Verbosity::Error));
+        assert_eq!(Verbosity::named("notice"), Some(Verbosity::Notice));
+        assert_eq!(Verbosity::named("loud"), None);
     }
 }

@@ -1,1 +1,123 @@
-//! (being written)
+//! Running a program for somebody else: in a process group of its own, of which nothing outlives the job.
+//! Started by `posix_spawn`, so that the cost does not grow with our memory.
+
+#![allow(unsafe_code)] // pidfd_open and kill are only to be had from libc.
+
+use super::net::{wait_any, Event};
+use super::sys::check;
+use crate::model::wait_status::WaitStatus;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::process::{Child, Command};
+use std::time::{Duration, Instant};
+
+/// A child that leads a process group. Dropped before it was waited for, the whole group is killed.
+#[derive(Debug)]
+pub struct Group {
+    child: Child,
+    ended: OwnedFd,
+    reaped: bool,
+}
+
+impl Group {
+    /// Starts `command` as leader of a new group. Give the program's path, not a name to be searched in PATH:
+    /// std would have to fork for that.
+    pub fn spawn(command: &mut Command) -> io::Result<Group> {
+        let child = command.process_group(0).spawn()?;
+        // SAFETY: the child is ours and not yet reaped, so its number means nobody else.
+        let opened = check(unsafe { libc::syscall(libc::SYS_pidfd_open, child.id(), 0) } as i32);
+        match opened {
+            Ok(fd) => Ok(Group {
+                child,
+                // SAFETY: the system gave us this descriptor, and nobody else has it; it is closed on exec.
+                ended: unsafe { OwnedFd::from_raw_fd(fd) },
+                reaped: false,
+            }),
+            Err(err) => {
+                let mut child = child;
+                signal_group(child.id(), libc::SIGKILL);
+                let _ = child.wait();
+                Err(err)
+            }
+        }
+    }
+
+    /// The leader's process id, which is also the group's.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Readable when the leader has ended.
+    pub fn ended(&self) -> BorrowedFd<'_> {
+        self.ended.as_fd()
+    }
+
+    /// Waits for the leader, kills what is left of its group, and says how the leader ended.
+    pub fn wait(mut self) -> io::Result<WaitStatus> {
+        wait_any([(self.ended(), Event::Read)], None)?;
+        self.reap()
+    }
+
+    /// Ends the group: asks with SIGTERM, and after `grace` no longer asks.
+    pub fn terminate(mut self, grace: Duration) -> io::Result<WaitStatus> {
+        signal_group(self.id(), libc::SIGTERM);
+        wait_any([(self.ended(), Event::Read)], Some(Instant::now() + grace))?;
+        self.reap()
+    }
+
+    /// While the leader is unreaped its number can't belong to another group: so the rest is killed first.
+    fn reap(&mut self) -> io::Result<WaitStatus> {
+        signal_group(self.id(), libc::SIGKILL);
+        self.reaped = true;
+        Ok(WaitStatus(self.child.wait()?.into_raw() as u32))
+    }
+}
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        if !self.reaped {
+            let _ = self.reap();
+        }
+    }
+}
+
+fn signal_group(leader: u32, signal: libc::c_int) {
+    // SAFETY: kill touches no memory. The leader is our unreaped child, so the group is the one that it made.
+    unsafe { libc::kill(-(leader as libc::pid_t), signal) };
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use std::io::{BufRead, BufReader};
+    use std::process::Stdio;
+
+    fn shell(script: &str) -> Command {
+        let mut command = Command::new("/bin/sh");
+        command.args(["-c", script]);
+        command
+    }
+
+    #[test]
+    fn says_how_it_ended() {
+        let ended = Group::spawn(&mut shell("exit 3")).unwrap().wait().unwrap();
+        assert_eq!(ended, WaitStatus::exited(3));
+        let killed = Group::spawn(&mut shell("kill -SEGV $$")).unwrap().wait();
+        assert_eq!(killed.unwrap().signal(), Some(11));
+    }
+
+    #[test]
+    fn nothing_of_the_group_stays_behind() {
+        let script = "sleep 600 & trap '' TERM; echo ready; while :; do sleep 600; done";
+        let mut command = shell(script);
+        let mut group = Group::spawn(command.stdout(Stdio::piped())).unwrap();
+        let mut said = BufReader::new(group.child.stdout.take().unwrap());
+        said.read_line(&mut String::new()).unwrap();
+        let status = group.terminate(Duration::from_millis(20)).unwrap();
+        assert_eq!(status.signal(), Some(9));
+        // Both sleepers held the pipe: its end is their end.
+        assert_eq!(said.read_line(&mut String::new()).unwrap(), 0);
+    }
+}
