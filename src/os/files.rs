@@ -7,9 +7,9 @@ use super::cleanup::{remove_at_end, FileGuard};
 use super::sys::check;
 use std::ffi::OsString;
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::io::{self, Write};
 use std::os::fd::FromRawFd;
-use std::os::unix::fs::{FileTypeExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{FileExt, FileTypeExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 /// How an existing output is treated by the program that a local compile would have written it with.
@@ -95,24 +95,54 @@ fn create_beside(path: &Path, name: &std::ffi::OsStr) -> io::Result<(File, PathB
     }
 }
 
-/// A file in memory, closed on exec unless it is made a child's stdio.
+/// A file in memory that can't be made shorter, closed on exec unless it is made a child's stdio.
 pub fn memory_file() -> io::Result<File> {
     // SAFETY: the name ends with NUL; the new descriptor is ours alone.
     unsafe {
-        let fd = check(libc::memfd_create(c"distcc".as_ptr(), libc::MFD_CLOEXEC))?;
-        Ok(File::from_raw_fd(fd))
+        let flags = libc::MFD_CLOEXEC | libc::MFD_ALLOW_SEALING;
+        let fd = check(libc::memfd_create(c"distcc".as_ptr(), flags))?;
+        let file = File::from_raw_fd(fd);
+        check(libc::fcntl(fd, libc::F_ADD_SEALS, libc::F_SEAL_SHRINK))?;
+        Ok(file)
     }
 }
 
-/// All that a memory file holds, read from its start; costs one system call if it is empty.
-pub fn memory_contents(file: &mut File) -> io::Result<Vec<u8>> {
-    if file.metadata()?.len() == 0 {
-        return Ok(Vec::new());
+/// The bytes of a file, read or mapped.
+#[derive(Debug)]
+pub enum Contents {
+    /// Read into memory of our own.
+    Read(Vec<u8>),
+    /// Mapped from a file in memory that can't shrink.
+    Mapped(memmap2::Mmap),
+}
+
+impl std::ops::Deref for Contents {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        match self {
+            Contents::Read(bytes) => bytes,
+            Contents::Mapped(map) => map,
+        }
     }
-    file.seek(SeekFrom::Start(0))?;
-    let mut contents = Vec::new();
-    file.read_to_end(&mut contents)?;
-    Ok(contents)
+}
+
+/// From this size on, in bytes, mapping a file costs less than reading it.
+const MAPPED_BYTES_MIN: u64 = 64 << 10;
+
+/// All that a memory file holds.
+pub fn memory_contents(file: &File) -> io::Result<Contents> {
+    let size = file.metadata()?.len();
+    if size == 0 {
+        return Ok(Contents::Read(Vec::new()));
+    }
+    if size < MAPPED_BYTES_MIN {
+        let mut contents = vec![0; size as usize];
+        file.read_exact_at(&mut contents, 0)?;
+        return Ok(Contents::Read(contents));
+    }
+    // SAFETY: the file is sealed against shrinking, so no page of the map can go away; whoever wrote it has ended.
+    unsafe { memmap2::MmapOptions::new().populate().map(file) }.map(Contents::Mapped)
 }
 
 #[cfg(test)]
@@ -160,8 +190,12 @@ mod tests {
     #[test]
     fn a_memory_file_gives_back_what_was_written() {
         let mut file = memory_file().unwrap();
-        assert!(memory_contents(&mut file).unwrap().is_empty());
+        assert!(memory_contents(&file).unwrap().is_empty());
         file.write_all(b"said").unwrap();
-        assert_eq!(memory_contents(&mut file).unwrap(), b"said");
+        assert_eq!(&*memory_contents(&file).unwrap(), b"said");
+        let much = vec![7; MAPPED_BYTES_MIN as usize];
+        file.write_all(&much).unwrap();
+        assert_eq!(&memory_contents(&file).unwrap()[4..], &much);
+        assert!(file.set_len(0).is_err(), "it must not shrink");
     }
 }
