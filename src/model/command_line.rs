@@ -141,12 +141,28 @@ impl<'a> Walker<'_, 'a> {
         let Some(value) = self.words.get(index + 1).copied() else {
             return Err(Reason::MissingValue(text(word)));
         };
-        if value.first() == Some(&b'@') {
+        if value.first() == Some(&b'@') || !self.may_start_so(found.row, value) {
             return Err(Reason::UnknownOption(text(value)));
         }
         let role = self.option(index, word, found, value)?;
         self.walk.roles.extend([role, role]);
         Ok(2)
+    }
+
+    /// A stranger must not hide an option as a value where one compiler takes the next word and another does not.
+    fn may_start_so(&self, row: &OptionRow, value: &[u8]) -> bool {
+        const BOTH_TAKE: &[&str] = &[
+            "-D",
+            "-I",
+            "-MQ",
+            "-MT",
+            "-T",
+            "-U",
+            "-Xlinker",
+            "-Xpreprocessor",
+            "-mllvm",
+        ];
+        self.side == Side::Client || value.first() != Some(&b'-') || BOTH_TAKE.contains(&row.name)
     }
 
     /// A word that is no option.
@@ -200,7 +216,7 @@ impl<'a> Walker<'_, 'a> {
                 Role::Code
             }
             Effect::Is(role) => {
-                self.check_header(role, found.row, word, value)?;
+                self.check_header(role, found.row, word)?;
                 role
             }
             Effect::Output => {
@@ -216,7 +232,7 @@ impl<'a> Walker<'_, 'a> {
                 Role::Step
             }
             Effect::Language => {
-                self.language(at, value);
+                self.language(at, value)?;
                 Role::Language
             }
             Effect::Debug => {
@@ -259,7 +275,7 @@ impl<'a> Walker<'_, 'a> {
             }
             Effect::Llvm if is_harmless_to_llvm(value) => Role::Code,
             Effect::PreprocessorWord | Effect::AssemblerParts | Effect::Llvm => {
-                return Err(Reason::Value(text(word), text(value)));
+                return Err(Reason::Value(found.row.name.to_owned(), text(value)));
             }
             Effect::Local(why) => {
                 if !self.passes(why, word) {
@@ -273,31 +289,24 @@ impl<'a> Walker<'_, 'a> {
 
     /// Things that are harmless in a daemon's job folder although a client keeps them at home.
     fn passes(&self, why: Why, word: &[u8]) -> bool {
-        self.side == Side::Daemon
-            && match why {
-                Why::Prints | Why::Records | Why::Lto | Why::Preprocessing => true,
-                Why::ExtraFiles => !word.contains(&b'/'),
-                Why::NoObject
-                | Why::NamesFile
-                | Why::RunsProgram
-                | Why::Profile
-                | Why::Modules
-                | Why::Machine
-                | Why::Unsupported => false,
-            }
+        let harmless = match why {
+            Why::Prints | Why::ExtraFiles | Why::Records | Why::Lto | Why::Preprocessing => true,
+            Why::NoObject
+            | Why::NamesFile
+            | Why::RunsProgram
+            | Why::Profile
+            | Why::Modules
+            | Why::Machine
+            | Why::Unsupported => false,
+        };
+        self.side == Side::Daemon && harmless && !word.contains(&b'/')
     }
 
     /// A daemon's compiler reads no header that the command names.
-    fn check_header(
-        &self,
-        role: Role,
-        row: &OptionRow,
-        word: &[u8],
-        value: &[u8],
-    ) -> Result<(), Reason> {
+    fn check_header(&self, role: Role, row: &OptionRow, word: &[u8]) -> Result<(), Reason> {
         let names_header = role == Role::Include && matches!(row.name, "-include" | "-imacros");
         if names_header && self.side == Side::Daemon {
-            return Err(Reason::Value(text(word), text(value)));
+            return Err(Reason::Option(text(word), Why::NamesFile));
         }
         Ok(())
     }
@@ -314,13 +323,21 @@ impl<'a> Walker<'_, 'a> {
         Ok(())
     }
 
-    fn language(&mut self, at: OutputAt, value: &[u8]) {
+    fn language(&mut self, at: OutputAt, value: &[u8]) -> Result<(), Reason> {
+        if self.side == Side::Client && self.walk.input.is_some() {
+            // gcc warns of it; two runs would warn twice.
+            return Err(Reason::Value(
+                "-x".to_owned(),
+                "no source after it".to_owned(),
+            ));
+        }
         self.walk.languages.push(at);
         self.forced = match sources::kind_of_option_value(value) {
             _ if value == b"none" => Forced::No,
             Some(kind) => Forced::Kind(kind),
             None => Forced::Unusable(at.index),
         };
+        Ok(())
     }
 
     fn dependency_file(&mut self, name: &'a [u8]) -> Result<(), Reason> {

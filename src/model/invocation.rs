@@ -203,3 +203,291 @@ fn assemble(
         deps,
     })
 }
+
+#[cfg(test)]
+#[allow(clippy::panic)]
+mod tests {
+    use super::*;
+
+    fn argv(line: &str) -> Vec<OsString> {
+        line.split(' ').map(OsString::from).collect()
+    }
+
+    fn remote(line: &str) -> Invocation {
+        match scan(&argv(line), &|_| None) {
+            Scan::Distributable(invocation) => invocation,
+            Scan::Local(local) => panic!("{line}: local, {}", local.reason),
+        }
+    }
+
+    fn local(line: &str) -> LocalOnly {
+        match scan(&argv(line), &|_| None) {
+            Scan::Local(local) => local,
+            Scan::Distributable(_) => panic!("{line}: distributable"),
+        }
+    }
+
+    /// The commands whose fate in distcc 3.4 is known, and ours; where they differ, the reason is beside.
+    #[test]
+    fn known_commands_have_their_fate() {
+        for (line, output) in [
+            ("gcc -c hello.c", "hello.o"),
+            ("gcc -c -S d/hello.c", "hello.s"),
+            ("cc -c hello.c", "hello.o"),
+            ("cc hello.c -c", "hello.o"),
+            ("gcc -x c -c hello.c", "hello.o"),
+            ("gcc -x c++ -c hello.c", "hello.o"),
+            ("gcc -x cpp-output -c hello.c", "hello.o"),
+            // Local in stock, which looks at the word after -xLANG and takes no `none`.
+            ("gcc -xc -c hello.c", "hello.o"),
+            ("gcc -c -xc hello.c", "hello.o"),
+            ("gcc -x none -c hello.c", "hello.o"),
+            // Both compilers, too, write `penmp`.
+            ("gcc -c hello.c -openmp", "penmp"),
+            // Local in stock, which takes the values of options for sources.
+            ("gcc -include x.c -c a.c", "a.o"),
+            ("gcc -D F=x.c -c a.c", "a.o"),
+            ("gcc -c conftestx.c", "conftestx.o"),
+            ("gcc -MMD -MP -MFx.d -MTy -c x.c", "x.o"),
+            ("gcc -Wa,-xarch=v8 -c x.c", "x.o"),
+            ("gcc -c /abs/x.cc -o d/x.o", "d/x.o"),
+            ("gcc -c x.c -od/x.o", "d/x.o"),
+        ] {
+            assert_eq!(remote(line).output, Path::new(output), "{line}");
+        }
+        for line in [
+            "cc hello.c",
+            "cc hello.o",
+            "gcc -v",
+            "gcc -dumpversion",
+            "gcc -x assembler -c hello.c",
+            "gcc -c hello.c -o a.o b.o",
+            "gcc -c a.c b.c",
+            "gcc -c a.s",
+            "gcc -c a.S",
+            "gcc -c -",
+            "gcc -c conftest.c",
+            "gcc -c d/tmp.conftest.c",
+            "gcc -S x.c -o -",
+            "gcc -c .c",
+            "gcc -flto -c x.c",
+            "gcc -specs=f -c x.c",
+            "gcc -M -c x.c",
+            "gcc -Wp,-M -c x.c",
+            "gcc -Wa,-adhln=x -c x.c",
+            "gcc -Wa,-q,-al -c x.c",
+            "gcc -Wa,--MD -c x.c",
+            "gcc -dr -c x.c",
+            // From here on remote in stock. A missing value is the compiler's to report.
+            "gcc -c hello.c -x",
+            "gcc -c hello.c -o",
+            // The driver hands h2.o to the linker; it is no output.
+            "gcc -c hello.c h2.o",
+            // No ordinary file, and made in no time.
+            "gcc -S x.c -o /dev/null",
+            // Not proven to give the same object.
+            "gcc -flto=4 -c x.c",
+            // This machine's processor.
+            "gcc -mcpu=native -c x.c",
+            // Files that would not come back.
+            "gcc -save-temps -c x.c",
+            "gcc -gsplit-dwarf -c x.c",
+        ] {
+            local(line);
+        }
+    }
+
+    #[test]
+    fn a_preprocessor_run_is_known_as_such() {
+        assert!(local("gcc -E x.c").preprocess_only);
+        assert!(local("gcc -wrapper x -E x.c").preprocess_only);
+        assert!(!local("gcc -M x.c").preprocess_only);
+        assert_eq!(local("gcc a.o b.o -o prog").reason, Reason::NotACompile);
+        assert_eq!(local("gcc a.c b.c").reason, Reason::NotACompile);
+        assert_eq!(scan(&[], &|_| None), {
+            let reason = Reason::Empty;
+            Scan::Local(LocalOnly {
+                reason,
+                preprocess_only: false,
+            })
+        });
+    }
+
+    #[test]
+    fn values_of_options_are_no_sources() {
+        for option in [
+            "-include h.c",
+            "-imacros h.c",
+            "-isystem d.c",
+            "-iquote d.c",
+            "-idirafter d.c",
+            "-isysroot d.c",
+            "--sysroot d.c",
+            "-I d.c",
+            "-I d.o",
+            "-L d.o",
+            "-l x.c",
+            "-u x.c",
+            "-z x.c",
+            "-T x.c",
+            "-MT x.c -MD",
+            "-MQ x.o -MD",
+            "-MF x.c -MD",
+            "-target x.c",
+            "--param x.c",
+            "-Xlinker x.c",
+            "-D x.c",
+            "-U x.c",
+            "-A x.c",
+            "-G x.c",
+            "-mllvm -x.c",
+            "-Xpreprocessor -Dx.c",
+        ] {
+            let invocation = remote(&format!("gcc {option} -c a.c"));
+            assert_eq!(invocation.input, Path::new("a.c"), "{option}");
+            assert_eq!(invocation.output, Path::new("a.o"), "{option}");
+            assert_eq!(
+                invocation.roles.len(),
+                invocation.argv.len(),
+                "{option}: a role for each word"
+            );
+        }
+    }
+
+    #[test]
+    fn other_files_keep_a_command_here() {
+        for option in [
+            "-aux-info x",
+            "-dumpdir d",
+            "-dA",
+            "-fdump-tree-all",
+            "-fdump-tree-all=x",
+            "-fstack-usage",
+            "-fcallgraph-info",
+            "-ftime-trace",
+            "-fsave-optimization-record",
+            "-fopt-info-vec=x",
+            "-fprofile-arcs",
+            "-fprofile-generate",
+            "-fprofile-instr-generate",
+            "-fprofile-use=x",
+            "-fauto-profile=x",
+            "-fbranch-probabilities",
+            "-fcoverage-mapping",
+            "-ftest-coverage",
+            "--coverage",
+            "-fmodules",
+            "-fmodules-ts",
+            "-fmodule-file=x",
+            "-include-pch x",
+            "-MJ x",
+            "--serialize-diagnostics x",
+            "-fplugin=x",
+            "-fpass-plugin=x",
+            "-Xclang -load",
+            "-wrapper x",
+            "-B x",
+            "-Bx",
+            "--config x",
+            "-fsanitize-ignorelist=x",
+            "-fsanitize-blacklist=x",
+            "-fcrash-diagnostics-dir=x",
+            "-working-directory x",
+            "-funheard-of-file=x",
+            "-funheard-of=/x",
+            "-mcpu=native+crc",
+            "-march=native",
+            "-mtune=native",
+            "-emit-llvm",
+            "-fsyntax-only",
+            "-M",
+            "-MM",
+            "-###",
+            "--help",
+            "--version",
+            "-print-search-dirs",
+            "-frepo",
+            "-unheard",
+            "@missing",
+            "-I @missing",
+            "-x c",
+            "-MG",
+            "-MF x.d",
+            "-MD -MF -",
+            "-MD -MF a.d -MF b.d",
+            "-o a.o -o b.o",
+            "-o a.c",
+        ] {
+            let line = format!("gcc -c a.c {option}");
+            let reason = local(&line).reason.to_string();
+            assert!(!reason.is_empty() && !reason.contains('\n'), "{line}");
+        }
+    }
+
+    #[test]
+    fn language_is_what_the_compiler_takes_it_for() {
+        for (line, language, preprocessed) in [
+            ("gcc -c a.c", Language::C, false),
+            ("gcc -c a.i", Language::C, true),
+            ("g++ -c a.c", Language::Cxx, false),
+            ("clang++-14 -c a.i", Language::Cxx, true),
+            ("g++ -x c -c a.c", Language::C, false),
+            ("gcc -x c++ -c a.inc", Language::Cxx, false),
+            ("gcc -xobjective-c++ -c a.c", Language::ObjCxx, false),
+            ("gcc -x c++ -xnone -c a.m", Language::ObjC, false),
+            (
+                "gcc -x assembler -x c++-cpp-output -c a.s",
+                Language::Cxx,
+                true,
+            ),
+        ] {
+            let invocation = remote(line);
+            assert_eq!(invocation.language, language, "{line}");
+            assert_eq!(invocation.preprocessed, preprocessed, "{line}");
+        }
+        for language in [
+            "c-header",
+            "cuda",
+            "assembler-with-cpp",
+            "go",
+            "ir",
+            "nonsense",
+        ] {
+            local(&format!("gcc -x {language} -c a.c"));
+        }
+    }
+
+    #[test]
+    fn dependencies_and_debug_are_noted() {
+        let invocation = remote("gcc -MMD -MP -MF x.d -MQ$y -MT z -g -c x.c -o o.o");
+        let deps = invocation.deps.unwrap_or_else(|| panic!("no deps"));
+        assert!((deps.mmd, deps.md, deps.phony, deps.from_wp) == (true, false, true, false));
+        assert_eq!(deps.file.as_deref(), Some(OsStr::new("x.d")));
+        let targets: Vec<_> = deps
+            .targets
+            .iter()
+            .map(|target| (target.quoted, target.name.to_str()))
+            .collect();
+        assert_eq!(targets, [(true, Some("$y")), (false, Some("z"))]);
+        assert!(invocation.debug_info && invocation.output_given);
+
+        let kernel = remote("gcc -Wp,-MMD,a/.b.o.d -c b.c -g -g0");
+        let deps = kernel.deps.unwrap_or_else(|| panic!("no deps"));
+        assert!(deps.from_wp && deps.file.as_deref() == Some(OsStr::new("a/.b.o.d")));
+        assert!(!kernel.debug_info && !kernel.output_given);
+        assert_eq!(kernel.roles[1], Role::Dependency);
+        assert_eq!(kernel.argv.last(), Some(&OsString::from("b.o")));
+        assert_eq!(remote("gcc -Wp,-DX,-UY -c b.c").roles[1], Role::Preprocess);
+    }
+
+    #[test]
+    fn response_files_are_read() {
+        let read = |path: &Path| (path == Path::new("args")).then(|| b"-c 'x y.c'".to_vec());
+        match scan(&argv("gcc @args"), &read) {
+            Scan::Distributable(invocation) => {
+                assert_eq!(invocation.output, Path::new("x y.o"));
+            }
+            Scan::Local(local) => panic!("{}", local.reason),
+        }
+    }
+}
