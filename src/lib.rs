@@ -16,7 +16,9 @@ pub mod model {
     pub mod received;
     pub mod plain;
     pub mod lzo;
+    pub mod packets;
     pub mod wire;
+    pub mod decode;
     pub mod plan;
     pub mod option_words;
 }

@@ -1,1 +1,168 @@
-//! (being written)
+//! What requests and replies of protocols 1, 2 and 3 hold, and how they become bytes. The way back is in `decode`, the
+//! framing of packets and the limits in `packets`.
+
+use super::lzo;
+use super::packets::put_head;
+use super::wait_status::WaitStatus;
+use std::borrow::Cow;
+
+pub use super::packets::{Limits, WireError};
+
+/// A version of the protocol.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Version {
+    /// Preprocessed here, bodies as they are.
+    V1,
+    /// Preprocessed here, bodies compressed.
+    V2,
+    /// Preprocessed there, bodies compressed.
+    V3,
+}
+
+impl Version {
+    /// The version that a number stands for. Stock takes 0 for 1; we don't.
+    pub fn from_number(number: u32) -> Result<Self, WireError> {
+        match number {
+            1 => Ok(Version::V1),
+            2 => Ok(Version::V2),
+            3 => Ok(Version::V3),
+            other => Err(WireError::Version(other)),
+        }
+    }
+
+    /// Its number on the wire.
+    pub fn number(self) -> usize {
+        self as usize + 1
+    }
+
+    /// Whether bodies are compressed.
+    pub fn compresses(self) -> bool {
+        self != Version::V1
+    }
+}
+
+/// A compile that somebody asks for.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Request {
+    /// The version that the answer must have, too.
+    pub version: Version,
+    /// The compiler command; at least one word, no NUL bytes.
+    pub argv: Vec<Vec<u8>>,
+    /// What to compile.
+    pub source: Source,
+}
+
+/// What a request brings along.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Source {
+    /// The preprocessed text.
+    Text(Vec<u8>),
+    /// Files, and the folder in which the compiler is to run; paths are the client's.
+    Files {
+        /// The client's working directory.
+        cwd: Vec<u8>,
+        /// In the order sent.
+        entries: Vec<Entry>,
+    },
+}
+
+/// A file or a link of a pump request.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Entry {
+    /// The client's name for it.
+    pub name: Vec<u8>,
+    /// What it is.
+    pub kind: EntryKind,
+}
+
+/// What stands behind a name.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum EntryKind {
+    /// A file with these bytes.
+    File(Vec<u8>),
+    /// A symbolic link with this text.
+    Link(Vec<u8>),
+}
+
+/// The answer to a request.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Reply {
+    /// The request's version.
+    pub version: Version,
+    /// How the compiler ended.
+    pub status: WaitStatus,
+    /// What was written to stderr.
+    pub stderr: Vec<u8>,
+    /// What was written to stdout.
+    pub stdout: Vec<u8>,
+    /// The output file, if the compile went well.
+    pub object: Option<Vec<u8>>,
+    /// The dependency file, if there is one (version 3).
+    pub deps: Option<Vec<u8>>,
+}
+
+impl Reply {
+    /// All that it holds, in bytes.
+    pub fn size(&self) -> usize {
+        let optional = |part: &Option<Vec<u8>>| part.as_ref().map_or(0, Vec::len);
+        self.stderr.len() + self.stdout.len() + optional(&self.object) + optional(&self.deps)
+    }
+
+    /// The answer as bytes: first all but the object, then the object, for one gathered write. Without an object in
+    /// spite of success the answer ends early, which is how a server says that the output has vanished.
+    pub fn encode(&self) -> Result<(Vec<u8>, Cow<'_, [u8]>), WireError> {
+        let mut head = Vec::with_capacity(64 + self.stderr.len() + self.stdout.len());
+        put_head(&mut head, b"DONE", self.version.number())?;
+        put_head(&mut head, b"STAT", self.status.0 as usize)?;
+        for (tag, bytes) in [(b"SERR", &self.stderr), (b"SOUT", &self.stdout)] {
+            let body = encode_body(self.version, bytes)?;
+            put_head(&mut head, tag, body.len())?;
+            head.extend_from_slice(&body);
+        }
+        match &self.object {
+            Some(object) if self.status.success() => {
+                let body = encode_body(self.version, object)?;
+                put_head(&mut head, b"DOTO", body.len())?;
+                Ok((head, body))
+            }
+            None if self.status.success() => Ok((head, Cow::Borrowed(&[]))),
+            _ => {
+                put_head(&mut head, b"DOTO", 0)?;
+                Ok((head, Cow::Borrowed(&[])))
+            }
+        }
+    }
+}
+
+/// The beginning of a plain request: version and command. The text follows, see [`encode_text`].
+pub fn encode_request_head(version: Version, argv: &[&[u8]]) -> Result<Vec<u8>, WireError> {
+    if argv.is_empty() {
+        return Err(WireError::NoArguments);
+    }
+    let mut out = Vec::with_capacity(32 + argv.iter().map(|word| 12 + word.len()).sum::<usize>());
+    put_head(&mut out, b"DIST", version.number())?;
+    put_head(&mut out, b"ARGC", argv.len())?;
+    for word in argv {
+        if word.contains(&0) {
+            return Err(WireError::Nul("an argument"));
+        }
+        put_head(&mut out, b"ARGV", word.len())?;
+        out.extend_from_slice(word);
+    }
+    Ok(out)
+}
+
+/// The end of a plain request: the text's head and its body.
+pub fn encode_text(version: Version, text: &[u8]) -> Result<(Vec<u8>, Cow<'_, [u8]>), WireError> {
+    let body = encode_body(version, text)?;
+    let mut head = Vec::with_capacity(16);
+    put_head(&mut head, b"DOTI", body.len())?;
+    Ok((head, body))
+}
+
+fn encode_body(version: Version, bytes: &[u8]) -> Result<Cow<'_, [u8]>, WireError> {
+    match version.compresses() {
+        true => Ok(Cow::Owned(lzo::compress(bytes).map_err(WireError::Lzo)?)),
+        false => Ok(Cow::Borrowed(bytes)),
+    }
+}

@@ -1,0 +1,550 @@
+//! Bytes → requests and replies: the order in which packets may come, and what they mean. Pure; whoever has the
+//! bytes asks the decoder where to put them.
+
+use super::lzo;
+use super::packets::{check, Grammar, Limits, Packets, Tag, WireError};
+use super::wait_status::WaitStatus;
+use super::wire::{Entry, EntryKind, Reply, Request, Source, Version};
+
+/// Expands bodies, and keeps account of how much they may still come to.
+#[derive(Clone, Copy, Debug)]
+struct Allowance {
+    limits: Limits,
+    expanded_bytes: usize,
+}
+
+impl Allowance {
+    fn new(limits: Limits) -> Self {
+        Allowance {
+            limits,
+            expanded_bytes: limits.expanded_bytes_max,
+        }
+    }
+
+    fn body(&self, length: u32) -> Result<Option<usize>, Option<WireError>> {
+        let length = length as usize;
+        check("bytes in one body", length, self.limits.body_bytes_max)?;
+        Ok(Some(length))
+    }
+
+    fn open(&mut self, version: Version, body: Vec<u8>) -> Result<Vec<u8>, WireError> {
+        let max = self.limits.expanded_bytes_max;
+        let bytes = match version.compresses() {
+            true => lzo::expand(&body, self.expanded_bytes).map_err(|err| match err {
+                lzo::LzoError::TooLarge => WireError::TooMuch {
+                    what: "expanded bytes (at least)",
+                    got: max as u64 + 1,
+                    max: max as u64,
+                },
+                other => WireError::Lzo(other),
+            })?,
+            false => body,
+        };
+        check("bytes in all bodies", bytes.len(), self.expanded_bytes)?;
+        self.expanded_bytes -= bytes.len();
+        Ok(bytes)
+    }
+}
+
+/// What the request grammar waits for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum RequestDue {
+    Version,
+    Folder,
+    Count,
+    Word,
+    Text,
+    EntryCount,
+    EntryName,
+    EntryKind,
+    Nothing,
+}
+
+/// The order of a request's packets.
+#[derive(Debug)]
+pub struct RequestGrammar {
+    allowance: Allowance,
+    due: RequestDue,
+    tag: Tag,
+    version: Version,
+    words_left: u32,
+    word_bytes: usize,
+    argv: Vec<Vec<u8>>,
+    cwd: Vec<u8>,
+    entries_left: u32,
+    entries: Vec<Entry>,
+    name: Vec<u8>,
+    text: Vec<u8>,
+}
+
+/// Bytes → request.
+pub type RequestDecoder = Packets<RequestGrammar>;
+
+impl RequestDecoder {
+    /// A decoder that has read nothing yet.
+    pub fn for_requests(limits: Limits) -> Self {
+        Packets::new(RequestGrammar {
+            allowance: Allowance::new(limits),
+            due: RequestDue::Version,
+            tag: Tag(*b"    "),
+            version: Version::V1,
+            words_left: 0,
+            word_bytes: 0,
+            argv: Vec::new(),
+            cwd: Vec::new(),
+            entries_left: 0,
+            entries: Vec::new(),
+            name: Vec::new(),
+            text: Vec::new(),
+        })
+    }
+
+    /// The version that was asked for, once that is known.
+    pub fn version(&self) -> Option<Version> {
+        let grammar = self.grammar();
+        (grammar.due != RequestDue::Version).then_some(grammar.version)
+    }
+
+    /// The command as far as it has come.
+    pub fn argv(&self) -> &[Vec<u8>] {
+        &self.grammar().argv
+    }
+
+    /// The request, or why the bytes were none; for when no more will come.
+    pub fn request(self) -> Result<Request, WireError> {
+        let grammar = self.finish()?;
+        let source = match grammar.version {
+            Version::V3 => Source::Files {
+                cwd: grammar.cwd,
+                entries: grammar.entries,
+            },
+            _ => Source::Text(grammar.text),
+        };
+        Ok(Request {
+            version: grammar.version,
+            argv: grammar.argv,
+            source,
+        })
+    }
+}
+
+impl RequestGrammar {
+    fn path(&self, length: u32) -> Result<Option<usize>, Option<WireError>> {
+        let length = length as usize;
+        check(
+            "bytes in a path",
+            length,
+            self.allowance.limits.path_bytes_max,
+        )?;
+        Ok(Some(length))
+    }
+
+    fn after_entry(&mut self) {
+        self.entries_left -= 1;
+        self.due = match self.entries_left {
+            0 => RequestDue::Nothing,
+            _ => RequestDue::EntryName,
+        };
+    }
+}
+
+impl Grammar for RequestGrammar {
+    fn due(&self) -> Option<&'static str> {
+        Some(match self.due {
+            RequestDue::Version => "the protocol version (DIST)",
+            RequestDue::Folder => "the working directory (CDIR)",
+            RequestDue::Count => "the number of arguments (ARGC)",
+            RequestDue::Word => "an argument (ARGV)",
+            RequestDue::Text => "the preprocessed source (DOTI)",
+            RequestDue::EntryCount => "the number of files (NFIL)",
+            RequestDue::EntryName => "the name of a file (NAME)",
+            RequestDue::EntryKind => "a file or a link (FILE, LINK)",
+            RequestDue::Nothing => return None,
+        })
+    }
+
+    fn head(&mut self, tag: Tag, number: u32) -> Result<Option<usize>, Option<WireError>> {
+        self.tag = tag;
+        let limits = self.allowance.limits;
+        match (self.due, &tag.0) {
+            (RequestDue::Version, b"DIST") => {
+                self.version = Version::from_number(number)?;
+                self.due = match self.version {
+                    Version::V3 => RequestDue::Folder,
+                    _ => RequestDue::Count,
+                };
+                Ok(None)
+            }
+            (RequestDue::Folder, b"CDIR") | (RequestDue::EntryName, b"NAME") => self.path(number),
+            (RequestDue::EntryKind, b"LINK") => self.path(number),
+            (RequestDue::Count, b"ARGC") => {
+                let max = limits.argument_count_max as usize;
+                check("arguments", number as usize, max)?;
+                if number == 0 {
+                    return Err(Some(WireError::NoArguments));
+                }
+                self.words_left = number;
+                self.due = RequestDue::Word;
+                Ok(None)
+            }
+            (RequestDue::Word, b"ARGV") => {
+                self.word_bytes = self.word_bytes.saturating_add(number as usize);
+                check(
+                    "bytes of arguments",
+                    self.word_bytes,
+                    limits.argument_bytes_max,
+                )?;
+                Ok(Some(number as usize))
+            }
+            (RequestDue::Text, b"DOTI") | (RequestDue::EntryKind, b"FILE") => {
+                self.allowance.body(number)
+            }
+            (RequestDue::EntryCount, b"NFIL") => {
+                let max = limits.entry_count_max as usize;
+                check("files", number as usize, max)?;
+                self.entries_left = number;
+                self.due = match number {
+                    0 => RequestDue::Nothing,
+                    _ => RequestDue::EntryName,
+                };
+                Ok(None)
+            }
+            _ => Err(None),
+        }
+    }
+
+    fn body(&mut self, body: Vec<u8>) -> Result<(), WireError> {
+        let is_text = matches!(&self.tag.0, b"DOTI" | b"FILE");
+        if !is_text && body.contains(&0) {
+            return Err(WireError::Nul("an argument or a path"));
+        }
+        match self.due {
+            RequestDue::Folder => {
+                self.cwd = body;
+                self.due = RequestDue::Count;
+            }
+            RequestDue::Word => {
+                self.argv.push(body);
+                self.words_left -= 1;
+                if self.words_left == 0 {
+                    self.due = match self.version {
+                        Version::V3 => RequestDue::EntryCount,
+                        _ => RequestDue::Text,
+                    };
+                }
+            }
+            RequestDue::Text => {
+                self.text = self.allowance.open(self.version, body)?;
+                self.due = RequestDue::Nothing;
+            }
+            RequestDue::EntryName => {
+                self.name = body;
+                self.due = RequestDue::EntryKind;
+            }
+            RequestDue::EntryKind => {
+                let kind = match is_text {
+                    true => EntryKind::File(self.allowance.open(self.version, body)?),
+                    false => EntryKind::Link(body),
+                };
+                let name = std::mem::take(&mut self.name);
+                self.entries.push(Entry { name, kind });
+                self.after_entry();
+            }
+            RequestDue::Version
+            | RequestDue::Count
+            | RequestDue::EntryCount
+            | RequestDue::Nothing => {}
+        }
+        Ok(())
+    }
+}
+
+/// What the reply grammar waits for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum ReplyDue {
+    Version,
+    Status,
+    Stderr,
+    Stdout,
+    Object,
+    Deps,
+    Nothing,
+}
+
+/// The order of a reply's packets.
+#[derive(Debug)]
+pub struct ReplyGrammar {
+    allowance: Allowance,
+    due: ReplyDue,
+    reply: Reply,
+}
+
+/// Bytes → reply.
+pub type ReplyDecoder = Packets<ReplyGrammar>;
+
+impl ReplyDecoder {
+    /// A decoder for the answer to a request of this version.
+    pub fn for_reply(version: Version, limits: Limits) -> Self {
+        Packets::new(ReplyGrammar {
+            allowance: Allowance::new(limits),
+            due: ReplyDue::Version,
+            reply: Reply {
+                version,
+                status: WaitStatus::SUCCESS,
+                stderr: Vec::new(),
+                stdout: Vec::new(),
+                object: None,
+                deps: None,
+            },
+        })
+    }
+
+    /// The reply, or why the bytes were none; for when no more will come.
+    pub fn reply(self) -> Result<Reply, WireError> {
+        Ok(self.finish()?.reply)
+    }
+}
+
+impl Grammar for ReplyGrammar {
+    fn due(&self) -> Option<&'static str> {
+        Some(match self.due {
+            ReplyDue::Version => "the protocol version (DONE)",
+            ReplyDue::Status => "the compiler's status (STAT)",
+            ReplyDue::Stderr => "the compiler's messages (SERR)",
+            ReplyDue::Stdout => "the compiler's output (SOUT)",
+            ReplyDue::Object => "the object (DOTO)",
+            ReplyDue::Deps => "the dependencies (DOTD)",
+            ReplyDue::Nothing => return None,
+        })
+    }
+
+    fn head(&mut self, tag: Tag, number: u32) -> Result<Option<usize>, Option<WireError>> {
+        match (self.due, &tag.0) {
+            (ReplyDue::Version, b"DONE") if number as usize == self.reply.version.number() => {
+                self.due = ReplyDue::Status;
+                Ok(None)
+            }
+            (ReplyDue::Version, b"DONE") => Err(Some(WireError::Version(number))),
+            (ReplyDue::Status, b"STAT") => {
+                self.reply.status = WaitStatus(number);
+                self.due = ReplyDue::Stderr;
+                Ok(None)
+            }
+            // What a failed compile left behind is of no use to anybody, however long it is.
+            (ReplyDue::Object, b"DOTO") if !self.reply.status.success() => {
+                self.due = ReplyDue::Nothing;
+                Ok(None)
+            }
+            (ReplyDue::Stderr, b"SERR")
+            | (ReplyDue::Stdout, b"SOUT")
+            | (ReplyDue::Object, b"DOTO")
+            | (ReplyDue::Deps, b"DOTD") => self.allowance.body(number),
+            _ => Err(None),
+        }
+    }
+
+    fn body(&mut self, body: Vec<u8>) -> Result<(), WireError> {
+        let bytes = self.allowance.open(self.reply.version, body)?;
+        self.due = match self.due {
+            ReplyDue::Stderr => {
+                self.reply.stderr = bytes;
+                ReplyDue::Stdout
+            }
+            ReplyDue::Stdout => {
+                self.reply.stdout = bytes;
+                ReplyDue::Object
+            }
+            ReplyDue::Object => {
+                self.reply.object = Some(bytes);
+                match self.reply.version {
+                    Version::V3 => ReplyDue::Deps,
+                    _ => ReplyDue::Nothing,
+                }
+            }
+            ReplyDue::Deps => {
+                self.reply.deps = Some(bytes);
+                ReplyDue::Nothing
+            }
+            other => other,
+        };
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::super::error::Code;
+    use super::super::wire::{encode_request_head, encode_text};
+    use super::*;
+    use proptest::prelude::*;
+
+    fn request_bytes(version: Version, argv: &[&[u8]], text: &[u8]) -> Vec<u8> {
+        let mut bytes = encode_request_head(version, argv).unwrap();
+        let (head, body) = encode_text(version, text).unwrap();
+        bytes.extend(head);
+        bytes.extend_from_slice(&body);
+        bytes
+    }
+
+    /// Feeds bytes in pieces of the given sizes, round and round.
+    fn feed<G: Grammar>(
+        packets: &mut Packets<G>,
+        mut bytes: &[u8],
+        sizes: &[usize],
+    ) -> Result<(), WireError> {
+        for size in sizes.iter().cycle() {
+            if bytes.is_empty() || packets.is_done() {
+                break;
+            }
+            let space = packets.space();
+            let count = (*size).max(1).min(bytes.len()).min(space.len());
+            space[..count].copy_from_slice(&bytes[..count]);
+            packets.filled(count)?;
+            bytes = &bytes[count..];
+        }
+        Ok(())
+    }
+
+    fn decode(bytes: &[u8], sizes: &[usize]) -> Result<Request, WireError> {
+        let mut decoder = RequestDecoder::for_requests(Limits::default());
+        feed(&mut decoder, bytes, sizes)?;
+        decoder.request()
+    }
+
+    #[test]
+    fn lengths_are_refused_before_memory_is_taken() {
+        for (bytes, words) in [
+            (&b"DIST00000001ARGCffffffff"[..], "arguments"),
+            (
+                b"DIST00000001ARGC00000001ARGVffffffff",
+                "bytes of arguments",
+            ),
+            (
+                b"DIST00000001ARGC00000001ARGV00000001xDOTIffffffff",
+                "bytes in one body",
+            ),
+            (b"DIST00000003CDIRffffffff", "bytes in a path"),
+        ] {
+            let err = decode(bytes, &[100]).unwrap_err();
+            assert!(err.to_string().contains(words), "{err}");
+        }
+        let mut decoder = RequestDecoder::for_requests(Limits::default());
+        feed(
+            &mut decoder,
+            b"DIST00000001ARGC00000001ARGV00000001xDOTI3fffffff",
+            &[7],
+        )
+        .unwrap();
+        assert!(!decoder.space().is_empty());
+        assert!(
+            decoder.memory() < 1 << 20,
+            "an announced body takes no memory"
+        );
+    }
+
+    #[test]
+    fn what_is_no_request_is_refused_by_name() {
+        for (bytes, code) in [
+            (&b""[..], Code::Truncated),
+            (
+                b"GET / HTTP/1.0
+
+",
+                Code::Protocol,
+            ),
+            (b"DIST00000000", Code::Protocol),
+            (b"DIST00000004", Code::Protocol),
+            (b"DIST0x000001", Code::Protocol),
+            (b"DIST+0000001", Code::Protocol),
+            (b"DIST00000001ARGC00000000", Code::Protocol),
+            (b"DIST00000001ARGC00000001ARGV00000001\0", Code::Protocol),
+            (b"DIST00000001DOTI00000000", Code::Protocol),
+            (b"\x16", Code::Protocol),
+        ] {
+            assert_eq!(decode(bytes, &[3]).unwrap_err().code(), code, "{bytes:?}");
+        }
+    }
+
+    #[test]
+    fn the_object_of_a_failed_compile_is_ignored() {
+        let mut decoder = ReplyDecoder::for_reply(Version::V1, Limits::default());
+        let bytes = b"DONE00000001STAT00000100SERR00000001xSOUT00000000DOTOffffffff";
+        feed(&mut decoder, bytes, &[1]).unwrap();
+        let reply = decoder.reply().unwrap();
+        assert_eq!((reply.status.status().0, reply.object), (1, None));
+    }
+
+    #[test]
+    fn the_wrong_version_is_no_answer() {
+        let mut decoder = ReplyDecoder::for_reply(Version::V2, Limits::default());
+        let err = feed(&mut decoder, b"DONE00000001", &[12]).unwrap_err();
+        assert_eq!(err, WireError::Version(1));
+    }
+
+    fn version() -> impl Strategy<Value = Version> {
+        prop_oneof![Just(Version::V1), Just(Version::V2)]
+    }
+
+    proptest! {
+        #[test]
+        fn requests_survive_any_splitting(
+            version in version(),
+            argv in proptest::collection::vec("[ -~]{0,20}", 1..8),
+            text in proptest::collection::vec(any::<u8>(), 0..40_000),
+            sizes in proptest::collection::vec(1usize..30_000, 1..5),
+        ) {
+            let words: Vec<&[u8]> = argv.iter().map(|word| word.as_bytes()).collect();
+            let bytes = request_bytes(version, &words, &text);
+            let request = decode(&bytes, &sizes).unwrap();
+            prop_assert_eq!(request.version, version);
+            prop_assert_eq!(request.argv, words);
+            prop_assert_eq!(request.source, Source::Text(text));
+        }
+
+        #[test]
+        fn replies_survive_any_splitting(
+            version in version(),
+            status in prop_oneof![Just(0u32), any::<u32>()],
+            stderr in proptest::collection::vec(any::<u8>(), 0..300),
+            object in proptest::collection::vec(any::<u8>(), 0..40_000),
+            sizes in proptest::collection::vec(1usize..30_000, 1..5),
+        ) {
+            let status = WaitStatus(status);
+            let reply = Reply {
+                version,
+                status,
+                stderr,
+                stdout: b"out".to_vec(),
+                object: status.success().then_some(object),
+                deps: None,
+            };
+            let (mut bytes, object) = reply.encode().unwrap();
+            bytes.extend_from_slice(&object);
+            let mut decoder = ReplyDecoder::for_reply(version, Limits::default());
+            feed(&mut decoder, &bytes, &sizes).unwrap();
+            prop_assert_eq!(decoder.reply().unwrap(), reply);
+        }
+
+        #[test]
+        fn every_cut_is_noticed(version in version(), cut in 0usize..200) {
+            let bytes = request_bytes(version, &[b"gcc", b"-c", b"x.c"], &[7; 99]);
+            if cut < bytes.len() {
+                let err = decode(&bytes[..cut], &[5]).unwrap_err();
+                prop_assert_eq!(err.code(), Code::Truncated);
+            }
+        }
+
+        #[test]
+        fn noise_is_never_a_panic(noise in proptest::collection::vec(any::<u8>(), 0..200), at in 0usize..60) {
+            let _ = decode(&noise, &[9]);
+            let mut bytes = request_bytes(Version::V2, &[b"gcc", b"-c"], b"text");
+            let end = bytes.len().min(at + noise.len());
+            let at = at.min(end);
+            bytes[at..end].copy_from_slice(&noise[..end - at]);
+            let _ = decode(&bytes, &[9]);
+            let mut decoder = ReplyDecoder::for_reply(Version::V1, Limits::default());
+            let _ = feed(&mut decoder, &noise, &[9]);
+        }
+    }
+}
