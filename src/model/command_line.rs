@@ -216,7 +216,7 @@ impl<'a> Walker<'_, 'a> {
                 Role::Code
             }
             Effect::Is(role) => {
-                self.check_header(role, found.row, word)?;
+                self.check_place(found.row, word)?;
                 role
             }
             Effect::Output => {
@@ -302,10 +302,10 @@ impl<'a> Walker<'_, 'a> {
         self.side == Side::Daemon && harmless && !word.contains(&b'/')
     }
 
-    /// A daemon's compiler reads no header that the command names.
-    fn check_header(&self, role: Role, row: &OptionRow, word: &[u8]) -> Result<(), Reason> {
-        let names_header = role == Role::Include && matches!(row.name, "-include" | "-imacros");
-        if names_header && self.side == Side::Daemon {
+    /// A daemon's compiler reads no header, and fills no folder, that the command names.
+    fn check_place(&self, row: &OptionRow, word: &[u8]) -> Result<(), Reason> {
+        const PLACES: &[&str] = &["-fcrash-diagnostics-dir=", "-imacros", "-include"];
+        if self.side == Side::Daemon && PLACES.contains(&row.name) {
             return Err(Reason::Option(text(word), Why::NamesFile));
         }
         Ok(())

@@ -38,7 +38,7 @@ pub enum Role {
     Dependency,
     /// Read by the preprocessor only, and neither of the above: `-H`, `-trigraphs`, `-Wp,-D…`, `-Xpreprocessor`.
     Preprocess,
-    /// Of no effect without linking: `-l`, `-L`, `-Wl,…`.
+    /// Of no effect on an object: `-l`, `-L`, `-Wl,…`, the folder for reports of compiler crashes.
     Linker,
     /// Everything that changes code, debug information or messages.
     Code,

@@ -391,7 +391,6 @@ mod tests {
             "--config x",
             "-fsanitize-ignorelist=x",
             "-fsanitize-blacklist=x",
-            "-fcrash-diagnostics-dir=x",
             "-working-directory x",
             "-funheard-of-file=x",
             "-funheard-of=/x",
