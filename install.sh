@@ -1,0 +1,250 @@
+#!/bin/sh
+# Installs distcc below a prefix, or removes it again: the program, a link for each role, the masquerade directory
+# with a link for each compiler of this machine, and the man pages. What was installed is written down in
+# PREFIX/share/distcc/manifest, and only that is ever replaced or removed.
+set -eu
+umask 022
+
+usage() {
+    cat <<'END'
+Usage: ./install.sh [OPTION]…
+
+  --prefix DIR   install below DIR (default: /usr/local)
+  --user         install below ~/.local; needs no root
+  --binary FILE  install this program instead of building one with cargo
+  --force        also replace, or remove, files that are not known to be ours
+  --uninstall    remove what was installed below the prefix
+  --help         show this
+
+DESTDIR, if set, is put in front of every path that is written to.
+END
+}
+
+fail() {
+    echo "install.sh: $*" >&2
+    exit 1
+}
+
+# A tab and a newline, which no path of ours may hold: the manifest could not be read back.
+tab=$(printf '\t')
+newline='
+'
+
+here=$(cd "$(dirname "$0")" && pwd)
+prefix=/usr/local
+binary=
+force=false
+uninstall=false
+while [ $# -gt 0 ]; do
+    case $1 in
+    --prefix=*) prefix=${1#*=} ;;
+    --binary=*) binary=${1#*=} ;;
+    --prefix | --binary)
+        [ $# -gt 1 ] || fail "$1 needs a value"
+        case $1 in
+        --prefix) prefix=$2 ;;
+        --binary) binary=$2 ;;
+        esac
+        shift
+        ;;
+    --user) prefix=${HOME:?--user needs HOME to be set}/.local ;;
+    --force) force=true ;;
+    --uninstall) uninstall=true ;;
+    --help | -h)
+        usage
+        exit 0
+        ;;
+    *) fail "unknown option $1; --help lists what there is" ;;
+    esac
+    shift
+done
+case $prefix in
+*"$tab"* | *"$newline"*) fail "the prefix must not hold tabs or newlines" ;;
+/*) ;;
+*) fail "the prefix must be an absolute path, not '$prefix'" ;;
+esac
+prefix=${prefix%/}
+root=${DESTDIR:-}$prefix
+manifest=$root/share/distcc/manifest
+
+# The manifest: one line for each thing, KIND TAB WHAT TAB PATH-BELOW-THE-PREFIX.
+#   dir   -         a directory that was not there before
+#   file  checksum  a file, and what it held when it was written
+#   link  target    a symbolic link, and where it led
+
+checksum() {
+    cksum <"$1" | tr ' ' '-'
+}
+
+# Whether the thing at this path is still what the manifest says.
+unchanged() { # KIND WHAT PATH
+    case $1 in
+    file) [ -f "$root/$3" ] && [ ! -L "$root/$3" ] && [ "$(checksum "$root/$3")" = "$2" ] ;;
+    link) [ -L "$root/$3" ] && [ "$(readlink "$root/$3")" = "$2" ] ;;
+    dir) [ -d "$root/$3" ] ;;
+    esac
+}
+
+exists() {
+    [ -e "$1" ] || [ -L "$1" ]
+}
+
+# Removes all that the old manifest names and the new one does not: files first, then directories from the inside out.
+remove_old() { # OLD-MANIFEST NEW-MANIFEST
+    while IFS=$tab read -r kind what path; do
+        if [ "$kind" = dir ] || names "$2" "$path" || ! exists "$root/$path"; then
+            continue
+        elif unchanged "$kind" "$what" "$path" || $force; then
+            rm -f "$root/$path"
+        else
+            echo "install.sh: $root/$path has been changed since it was installed: left alone" >&2
+        fi
+    done <"$1"
+    sed -n "s/^dir$tab-$tab//p" "$1" | sort -r | while IFS= read -r path; do
+        names "$2" "$path" || rmdir "$root/$path" 2>/dev/null || :
+    done
+}
+
+# Whether a manifest has a line for this path.
+names() { # MANIFEST PATH
+    while IFS=$tab read -r _ _ known; do
+        [ "$known" != "$2" ] || return 0
+    done <"$1"
+    return 1
+}
+
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+trap 'exit 1' HUP INT TERM
+old=$work/old
+new=$work/new
+: >"$new"
+if [ -f "$manifest" ]; then
+    cp "$manifest" "$old"
+else
+    : >"$old"
+fi
+
+if $uninstall; then
+    [ -f "$manifest" ] || fail "nothing to remove: there is no $manifest"
+    rm -f "$manifest"
+    remove_old "$old" "$new"
+    echo "distcc has been removed from $root"
+    exit 0
+fi
+
+# Which program to install.
+if [ -z "$binary" ]; then
+    binary=${CARGO_TARGET_DIR:-$here/target}/release/distcc
+    if command -v cargo >/dev/null 2>&1; then
+        (cd "$here" && cargo build --release --locked) || fail "the build failed, see above"
+    elif [ ! -x "$binary" ]; then
+        fail "neither $binary nor cargo is there; build with 'cargo build --release' first (Rust: https://rustup.rs)"
+    fi
+fi
+if [ ! -f "$binary" ] || [ ! -x "$binary" ]; then
+    fail "$binary is not a program"
+fi
+
+# What is to be installed, SOURCE TAB PATH, and the new manifest for it.
+plan=$work/plan
+: >"$plan"
+
+want_file() { # SOURCE PATH
+    want_directory "${2%/*}"
+    printf '%s\t%s\n' "$1" "$2" >>"$plan"
+    printf 'file\t%s\t%s\n' "$(checksum "$1")" "$2" >>"$new"
+}
+
+want_link() { # TARGET PATH
+    want_directory "${2%/*}"
+    printf 'link\t%s\t%s\n' "$1" "$2" >>"$new"
+}
+
+# Writes down each level of a directory that is not there yet, or that an earlier run has made.
+want_directory() { # PATH
+    case $1 in
+    */*) want_directory "${1%/*}" ;;
+    .) ;;
+    *) want_directory . ;;
+    esac
+    if ! names "$new" "$1" && { [ ! -d "$root/$1" ] || names "$old" "$1"; }; then
+        printf 'dir\t-\t%s\n' "$1" >>"$new"
+    fi
+}
+
+# The compilers on PATH, by name; other folders of distcc's links do not count.
+compilers() {
+    echo "$PATH" | tr ':' '\n' | while IFS= read -r folder; do
+        case $folder in
+        /*) ;;
+        *) continue ;;
+        esac
+        case $(readlink -f "$folder/cc" "$folder/gcc" "$folder/clang" 2>/dev/null) in
+        *distcc*) continue ;;
+        esac
+        for file in "$folder"/*cc "$folder"/*cc-[0-9]* "$folder"/*++ "$folder"/*++-[0-9]* "$folder"/c[89]9 \
+            "$folder"/*clang "$folder"/*clang-[0-9]*; do
+            if [ -f "$file" ] && [ -x "$file" ]; then
+                echo "${file##*/}"
+            fi
+        done
+    done | grep -E '^(cc|c\+\+|c89|c99|(c89-|c99-|.*-.*-)?(gcc|g\+\+)|(.*-.*-)?clang(\+\+)?)(-[0-9.]+)?$' | sort -u
+}
+
+want_directory share/distcc
+want_file "$binary" bin/distcc
+for role in distccd; do
+    want_link distcc "bin/$role"
+done
+for page in "$here"/man/*.[1-8]; do
+    [ ! -f "$page" ] || want_file "$page" "share/man/man${page##*.}/${page##*/}"
+done
+for name in $(compilers); do # No name of a compiler holds a blank: see the pattern above.
+    want_link ../../bin/distcc "lib/distcc/$name"
+done
+
+# Nothing is written before it is sure that nothing of anybody else's is in the way.
+grep -v '^dir' "$new" | while IFS=$tab read -r _ _ path; do
+    if exists "$root/$path" && ! names "$old" "$path" && ! $force; then
+        fail "$root/$path is there already and not ours; remove it, choose another --prefix, or use --force"
+    fi
+done
+
+# The manifest comes first, so that a run that breaks off can be repeated, or undone by --uninstall.
+if ! mkdir -p "$root/share/distcc" || ! cat "$old" "$new" >"$manifest"; then
+    fail "cannot write below $root; --user installs below ~/.local and needs no root"
+fi
+sed -n "s/^dir$tab-$tab//p" "$new" | while IFS= read -r path; do
+    mkdir -p "$root/$path"
+done
+while IFS=$tab read -r source path; do
+    # Under a temporary name first, then renamed: the old program may be running.
+    cp "$source" "$work/copy"
+    case $path in
+    bin/*) chmod 755 "$work/copy" ;;
+    *) chmod 644 "$work/copy" ;;
+    esac
+    cp -p "$work/copy" "$root/$path.new"
+    mv -f "$root/$path.new" "$root/$path"
+done <"$plan"
+grep '^link' "$new" | while IFS=$tab read -r _ target path; do
+    rm -f "$root/$path"
+    ln -s "$target" "$root/$path"
+done
+remove_old "$old" "$new"
+cp "$new" "$manifest"
+
+cat <<END
+distcc is installed in $prefix/bin; its links for compilers are in $prefix/lib/distcc.
+
+On each machine that is to compile for others (10.0.0.0/24: who may use it):
+    $prefix/bin/distccd --daemon --allow 10.0.0.0/24
+
+On each machine that builds:
+    export DISTCC_HOSTS='localhost/2 SERVER/8,lzo'
+    export PATH="$prefix/lib/distcc:\$PATH"
+    make -j10
+
+To remove it: ./install.sh --prefix '$prefix' --uninstall
+END
