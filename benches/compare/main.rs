@@ -1,0 +1,369 @@
+//! Ours beside stock, in turns, on one machine: what the client costs beside the preprocessor, what the daemon costs
+//! beside the compiler, how soon a freed slot is taken. Prints a Markdown table. Needs a C compiler; stock is the
+//! `distcc` in /usr/bin, or in the directory that `--stock` names; `--ours` names another build of ours.
+#![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
+
+mod cost;
+mod setting;
+mod wire;
+
+use setting::{Distcc, Setting};
+use std::process::{Child, Stdio};
+use std::sync::mpsc;
+use std::thread;
+use std::time::{Duration, Instant};
+use wire::Version;
+
+/// How often each figure is taken; they are taken in turns, and the median counts.
+const ROUNDS: usize = 7;
+
+struct Plan {
+    rounds: usize,
+    runs: usize,
+    only: Option<String>,
+    setting: Setting,
+}
+
+fn main() {
+    let (mut stock_dir, mut ours_dir) = ("/usr/bin".to_owned(), None);
+    let (mut quick, mut only) = (false, None);
+    let mut words = std::env::args().skip(1).filter(|word| word != "--bench");
+    while let Some(word) = words.next() {
+        match word.as_str() {
+            "--quick" => quick = true,
+            "--stock" => stock_dir = words.next().expect("--stock needs a directory"),
+            "--ours" => ours_dir = Some(words.next().expect("--ours needs a directory")),
+            part => only = Some(part.to_owned()),
+        }
+    }
+    let setting = Setting::new(ours_dir.as_deref(), &stock_dir);
+    let plan = Plan {
+        rounds: if quick { 3 } else { ROUNDS },
+        runs: if quick { 10 } else { 40 },
+        only,
+        setting,
+    };
+    println!(
+        "| measured | {} |",
+        plan.setting
+            .contenders
+            .iter()
+            .map(|one| one.name)
+            .collect::<Vec<_>>()
+            .join(" | ")
+    );
+    println!("|---|{}", "---:|".repeat(plan.setting.contenders.len()));
+    start_up(&plan);
+    client_cpu(&plan);
+    real_preprocessor(&plan);
+    slots(&plan);
+    waiting_cpu(&plan);
+    daemon_cpu(&plan);
+    many_clients(&plan);
+}
+
+impl Plan {
+    /// Takes a figure of each contender in turns, and prints a row of the medians.
+    fn row(
+        &self,
+        part: &str,
+        what: &str,
+        digits: usize,
+        unit: &str,
+        figure: impl Fn(&Distcc) -> f64,
+    ) {
+        if self
+            .only
+            .as_ref()
+            .is_some_and(|only| !part.contains(only.as_str()))
+        {
+            return;
+        }
+        let mut figures: Vec<Vec<f64>> = vec![Vec::new(); self.setting.contenders.len()];
+        for _ in 0..self.rounds {
+            for (contender, figures) in self.setting.contenders.iter().zip(&mut figures) {
+                figures.push(figure(contender));
+            }
+        }
+        let medians: Vec<f64> = figures.into_iter().map(median).collect();
+        let mut cells: Vec<String> = medians
+            .iter()
+            .map(|figure| format!("{figure:.digits$} {unit}"))
+            .collect();
+        if let [_, stock] = medians[..] {
+            cells[0] += &format!(" (× {:.2})", medians[0] / stock);
+        }
+        println!("| {what} | {} |", cells.join(" | "));
+    }
+}
+
+fn median(mut figures: Vec<f64>) -> f64 {
+    figures.sort_by(f64::total_cmp);
+    figures.get(figures.len() / 2).copied().unwrap_or(f64::NAN)
+}
+
+fn ms(time: Duration) -> f64 {
+    time.as_secs_f64() * 1000.0
+}
+
+/// CPU milliseconds of one of `runs` runs, with everything that each starts.
+fn cpu_per_run(runs: usize, mut run: impl FnMut()) -> f64 {
+    let before = cost::of_children();
+    (0..runs).for_each(|_| run());
+    ms(cost::of_children() - before) / runs as f64
+}
+
+fn start_up(plan: &Plan) {
+    plan.row("version", "`distcc --version`, CPU", 2, "ms", |distcc| {
+        cpu_per_run(5 * plan.runs, || {
+            let status = plan
+                .setting
+                .client(distcc, "")
+                .arg("--version")
+                .stdout(Stdio::null())
+                .status();
+            assert!(status.unwrap().success());
+        })
+    });
+}
+
+/// The client with a preprocessor and a server that only copy: all that is left is its own cost.
+fn client_cpu(plan: &Plan) {
+    let setting = &plan.setting;
+    for (size, text) in [("5 kB of C", &setting.small), ("1 MB of C++", &setting.big)] {
+        for (mode, version) in [("", Version::Plain), (",lzo", Version::Lzo)] {
+            let port = wire::serve(
+                wire::reply(version, &setting.object),
+                Duration::ZERO,
+                |_| (),
+            )
+            .unwrap();
+            let hosts = format!("127.0.0.1:{port}/4{mode}");
+            let preprocessor = cpu_per_run(plan.runs, || {
+                let out = setting.scratch_file();
+                let mut command = setting.command(setting.fakes.join(text.compiler));
+                assert!(command
+                    .args(["-E", text.name])
+                    .env("FAKE_TEXT", &text.preprocessed)
+                    .stdout(out)
+                    .status()
+                    .unwrap()
+                    .success());
+            });
+            let what = format!(
+                "client beside the preprocessor, CPU a file, {size}, `{}`",
+                if mode.is_empty() { "plain" } else { mode }
+            );
+            plan.row("client", &what, 2, "ms", |distcc| {
+                let whole = cpu_per_run(plan.runs, || {
+                    let mut client = setting.client(distcc, &hosts);
+                    client
+                        .args([text.compiler, "-O2", "-c", text.name, "-o", "x.o"])
+                        .env("FAKE_TEXT", &text.preprocessed);
+                    assert!(client.status().unwrap().success());
+                });
+                whole - preprocessor
+            });
+        }
+    }
+}
+
+/// The same with the real preprocessor, as a build pays for it.
+fn real_preprocessor(plan: &Plan) {
+    let setting = &plan.setting;
+    for (size, text) in [("5 kB of C", &setting.small), ("1 MB of C++", &setting.big)] {
+        let port = wire::serve(
+            wire::reply(Version::Plain, &setting.object),
+            Duration::ZERO,
+            |_| (),
+        )
+        .unwrap();
+        let hosts = format!("127.0.0.1:{port}/4");
+        plan.row(
+            "real",
+            &format!("client with the real preprocessor, CPU a file, {size}"),
+            1,
+            "ms",
+            |distcc| {
+                cpu_per_run(plan.runs / 4 + 1, || {
+                    let mut client = setting.client(distcc, &hosts);
+                    client
+                        .args([text.compiler, "-O2", "-c", text.name, "-o", "x.o"])
+                        .env("PATH", &setting.real_path);
+                    assert!(client.status().unwrap().success());
+                })
+            },
+        );
+    }
+}
+
+/// 64 clients and one slot: from the end of an answer to the arrival of the next request.
+fn slots(plan: &Plan) {
+    let setting = &plan.setting;
+    let gaps = |distcc: &Distcc| -> Vec<f64> {
+        let (tell, told) = mpsc::channel();
+        let begun = Instant::now();
+        let event = move |came: bool| tell.send((came, begun.elapsed())).unwrap_or_default();
+        let port = wire::serve(
+            wire::reply(Version::Plain, &setting.object),
+            Duration::from_millis(20),
+            event,
+        )
+        .unwrap();
+        let clients: Vec<Child> = (0..64)
+            .map(|number| waiting_client(setting, distcc, port, number))
+            .collect();
+        for mut client in clients {
+            assert!(client.wait().unwrap().success());
+        }
+        let events: Vec<(bool, Duration)> = told.try_iter().collect();
+        // Not the first few, while clients are still being started.
+        events
+            .windows(2)
+            .skip(32)
+            .filter(|pair| pair[1].0)
+            .map(|pair| ms(pair[1].1 - pair[0].1))
+            .collect()
+    };
+    plan.row(
+        "slots",
+        "a freed slot is taken, 64 clients waiting, median",
+        1,
+        "ms",
+        |distcc| median(gaps(distcc)),
+    );
+    plan.row("slots", "the same, slowest", 1, "ms", |distcc| {
+        gaps(distcc).into_iter().fold(0.0, f64::max)
+    });
+}
+
+fn waiting_client(setting: &Setting, distcc: &Distcc, port: u16, number: usize) -> Child {
+    let mut client = setting.client(distcc, &format!("127.0.0.1:{port}/1"));
+    client
+        .args(["gcc", "-O2", "-c", "small.i", "-o", &format!("w{number}.o")])
+        .spawn()
+        .unwrap()
+}
+
+/// CPU that 64 waiting clients use while nothing happens.
+fn waiting_cpu(plan: &Plan) {
+    let setting = &plan.setting;
+    plan.row(
+        "waiting",
+        "64 clients waiting, CPU a second",
+        2,
+        "ms",
+        |distcc| {
+            let (tell, told) = mpsc::channel();
+            let event = move |came: bool| tell.send(came).unwrap_or_default();
+            let port = wire::serve(
+                wire::reply(Version::Plain, &setting.object),
+                Duration::from_secs(6),
+                event,
+            )
+            .unwrap();
+            let mut clients: Vec<Child> = (0..65)
+                .map(|number| waiting_client(setting, distcc, port, number))
+                .collect();
+            told.recv().unwrap();
+            thread::sleep(Duration::from_secs(2));
+            let so_far = || {
+                clients
+                    .iter()
+                    .map(|client| cost::of_running(client.id()))
+                    .sum::<Duration>()
+            };
+            let (before, begun) = (so_far(), Instant::now());
+            thread::sleep(Duration::from_secs(3));
+            let spent = ms(so_far() - before) / begun.elapsed().as_secs_f64();
+            for client in &mut clients {
+                client.kill().unwrap();
+                client.wait().unwrap();
+            }
+            spent
+        },
+    );
+}
+
+/// Requests straight to the daemon, 8 at a time, with a compiler that only writes a file.
+fn daemon_cpu(plan: &Plan) {
+    let setting = &plan.setting;
+    let jobs = plan.runs * 20;
+    let compiler = cpu_per_run(plan.runs * 2, || {
+        let mut command = setting.command(setting.fakes.join("gcc"));
+        assert!(command
+            .args(["-O2", "-c", "small.i", "-o", "x.o"])
+            .status()
+            .unwrap()
+            .success());
+    });
+    for (size, text) in [("5 kB", &setting.small), ("1 MB", &setting.big)] {
+        for (mode, version) in [("plain", Version::Plain), (",lzo", Version::Lzo)] {
+            let body = std::fs::read(&text.preprocessed).unwrap();
+            let request = wire::request(version, &["gcc", "-O2", "-c", "x.c", "-o", "x.o"], &body);
+            let jobs = if body.len() > 100_000 { jobs / 4 } else { jobs };
+            plan.row(
+                "daemon",
+                &format!("daemon beside the compiler, CPU a job, {size}, `{mode}`"),
+                2,
+                "ms",
+                |distcc| {
+                    let daemon = setting.daemon(distcc);
+                    let before = cost::of_tree(daemon.process.id());
+                    ask_many(daemon.port, &request, jobs);
+                    let spent = cost::of_tree(daemon.process.id()) - before;
+                    ms(spent) / jobs as f64 - compiler
+                },
+            );
+        }
+    }
+}
+
+fn ask_many(port: u16, request: &[u8], jobs: usize) {
+    thread::scope(|scope| {
+        for _ in 0..8 {
+            scope.spawn(|| {
+                (0..jobs / 8)
+                    .for_each(|_| assert!(wire::ask(port, request).unwrap(), "the job failed"))
+            });
+        }
+    });
+}
+
+/// 64 clients at once on one daemon, without fallback.
+fn many_clients(plan: &Plan) {
+    let setting = &plan.setting;
+    let failed = std::cell::Cell::new(0);
+    plan.row(
+        "many",
+        "64 clients at once: all done after",
+        0,
+        "ms",
+        |distcc| {
+            let daemon = setting.daemon(distcc);
+            let begun = Instant::now();
+            let clients: Vec<Child> = (0..64)
+                .map(|number| {
+                    let mut client =
+                        setting.client(distcc, &format!("127.0.0.1:{}/64", daemon.port));
+                    client
+                        .args(["gcc", "-O2", "-c", "small.i", "-o", &format!("m{number}.o")])
+                        .spawn()
+                        .unwrap()
+                })
+                .collect();
+            let bad = clients
+                .into_iter()
+                .filter_map(|mut client| (!client.wait().unwrap().success()).then_some(()))
+                .count();
+            failed.set(failed.get() + bad);
+            ms(begun.elapsed())
+        },
+    );
+    if failed.get() > 0 {
+        println!(
+            "\n{} of these clients were refused or came too late.",
+            failed.get()
+        );
+    }
+}

@@ -1,0 +1,124 @@
+//! Just enough of the protocol to play a peer that costs as good as nothing: written apart from the library, so that
+//! both sides of a comparison meet the same peer.
+
+use std::io::{self, Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::thread;
+use std::time::Duration;
+
+/// Whether bodies are compressed.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Version {
+    Plain,
+    Lzo,
+}
+
+impl Version {
+    fn number(self) -> u32 {
+        match self {
+            Version::Plain => 1,
+            Version::Lzo => 2,
+        }
+    }
+
+    fn body(self, bytes: &[u8]) -> Vec<u8> {
+        match self {
+            Version::Plain => bytes.to_vec(),
+            Version::Lzo if bytes.is_empty() => Vec::new(),
+            Version::Lzo => minilzo_rs::LZO::init()
+                .expect("LZO")
+                .compress(bytes)
+                .expect("compress"),
+        }
+    }
+}
+
+fn token(name: &str, number: usize, into: &mut Vec<u8>) {
+    into.extend_from_slice(format!("{name}{number:08x}").as_bytes());
+}
+
+/// The request for `argv` with `text` as its source.
+pub fn request(version: Version, argv: &[&str], text: &[u8]) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    token("DIST", version.number() as usize, &mut bytes);
+    token("ARGC", argv.len(), &mut bytes);
+    for word in argv {
+        token("ARGV", word.len(), &mut bytes);
+        bytes.extend_from_slice(word.as_bytes());
+    }
+    let body = version.body(text);
+    token("DOTI", body.len(), &mut bytes);
+    bytes.extend_from_slice(&body);
+    bytes
+}
+
+/// The answer of a compiler that said nothing and wrote `object`.
+pub fn reply(version: Version, object: &[u8]) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    token("DONE", version.number() as usize, &mut bytes);
+    for empty in ["STAT", "SERR", "SOUT"] {
+        token(empty, 0, &mut bytes);
+    }
+    let body = version.body(object);
+    token("DOTO", body.len(), &mut bytes);
+    bytes.extend_from_slice(&body);
+    bytes
+}
+
+/// Reads a whole request and throws it away.
+fn swallow_request(stream: &mut TcpStream) -> io::Result<()> {
+    let mut buffer = vec![0; 1 << 16];
+    loop {
+        let mut head = [0; 12];
+        stream.read_exact(&mut head)?;
+        let text = std::str::from_utf8(&head[4..]).unwrap_or_default();
+        let number = usize::from_str_radix(text, 16).map_err(|_| io::ErrorKind::InvalidData)?;
+        let mut left = match &head[..4] {
+            b"ARGV" | b"DOTI" => number,
+            _ => 0,
+        };
+        while left > 0 {
+            let part = buffer.len().min(left);
+            stream.read_exact(&mut buffer[..part])?;
+            left -= part;
+        }
+        if &head[..4] == b"DOTI" {
+            return Ok(());
+        }
+    }
+}
+
+/// Serves on a port of 127.0.0.1 until this program ends: one connection after another is answered with `reply`,
+/// `delay` after it has come in; `event` is told when a request was read (true) and when it has been answered (false).
+pub fn serve(
+    reply: Vec<u8>,
+    delay: Duration,
+    event: impl Fn(bool) + Send + 'static,
+) -> io::Result<u16> {
+    let listener = TcpListener::bind("127.0.0.1:0")?;
+    let port = listener.local_addr()?.port();
+    thread::spawn(move || {
+        for stream in listener.incoming() {
+            let answered = stream.and_then(|mut stream| {
+                swallow_request(&mut stream)?;
+                event(true);
+                thread::sleep(delay);
+                stream.write_all(&reply)
+            });
+            match answered {
+                Ok(()) => event(false),
+                Err(err) => eprintln!("a client broke off: {err}"),
+            }
+        }
+    });
+    Ok(port)
+}
+
+/// Sends a request to a daemon and reads its answer to the end; whether it brought an object.
+pub fn ask(port: u16, request: &[u8]) -> io::Result<bool> {
+    let mut stream = TcpStream::connect(("127.0.0.1", port))?;
+    stream.write_all(request)?;
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer)?;
+    Ok(answer.starts_with(b"DONE") && answer.get(12..24) == Some(b"STAT00000000"))
+}
