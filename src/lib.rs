@@ -28,6 +28,7 @@ pub mod os {
     pub mod sys;
     pub mod cleanup;
     pub mod lock;
+    pub mod watch;
     pub mod files;
     pub mod net;
     pub mod process;
