@@ -14,6 +14,8 @@ pub mod model {
     pub mod command_line;
     pub mod invocation;
     pub mod received;
+    pub mod dependencies;
+    pub mod plain_text;
     pub mod plain;
     pub mod lzo;
     pub mod packets;

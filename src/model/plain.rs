@@ -1,1 +1,583 @@
-//! (being written)
+//! Plain mode's recipe: what the local preprocessor is asked for and what the server is told, so that the object that
+//! comes back is byte for byte the local one, or the reason why that can't be had. All of it was found by trying
+//! (gcc 12, clang 14), with a stock server: text under a temporary name, in another directory.
+//!
+//! gcc without debug information: `-E`. With it, columns count: `-E -fdirectives-only`, which only a server that undoes
+//! it compiles to the same object (see `plain_text::as_source`); a stock server's object shows the option.
+//! clang: `-E -frewrite-includes`, compiled as preprocessed text, which also keeps every diagnostic as it is.
+
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::{Path, PathBuf};
+
+use memchr::memmem;
+
+use super::dependencies;
+use super::invocation::{Invocation, Reason, Role};
+use super::plain_text::{self, TextEdit};
+use super::sources::{self, Language};
+
+pub use super::plain_text::{as_source, dropped_pragma};
+
+/// A compiler's kin: which options it knows.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Family {
+    /// GNU
+    Gcc,
+    /// LLVM
+    Clang,
+}
+
+/// The kin of a compiler by its base name: `gcc`, `g++-12`, `c99-gcc`, `aarch64-linux-gnu-gcc-12`, `clang++-14`…
+/// `cc` and `c++` say nothing: resolve their links first.
+pub fn family(program: &Path) -> Option<Family> {
+    match without_version(program)?.rsplit('-').next()? {
+        "gcc" | "g++" => Some(Family::Gcc),
+        "clang" | "clang++" => Some(Family::Clang),
+        _ => None,
+    }
+}
+
+fn without_version(program: &Path) -> Option<&str> {
+    let mut base = program.file_name()?.to_str()?;
+    for thread_model in ["-win32", "-posix"] {
+        base = base.strip_suffix(thread_model).unwrap_or(base);
+    }
+    Some(match base.rsplit_once('-') {
+        Some((name, version)) if is_version(version) => name,
+        _ => base,
+    })
+}
+
+fn is_version(text: &str) -> bool {
+    text.starts_with(|c: char| c.is_ascii_digit())
+        && text.chars().all(|c| c.is_ascii_digit() || c == '.')
+}
+
+/// How the text that travels is made.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Way {
+    /// The source has been preprocessed already.
+    AsIs,
+    /// `-E`: everything expanded.
+    Expanded,
+    /// gcc's `-E -fdirectives-only`: macros are left to the server.
+    DirectivesOnly,
+    /// clang's `-E -frewrite-includes`: conditions and macros are left to the server.
+    RewriteIncludes,
+}
+
+/// Both halves of a plain compile.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Recipe {
+    /// How the text is made.
+    pub way: Way,
+    /// To be run here, writes the text to standard output; None: the source itself is sent.
+    pub preprocessor_argv: Option<Vec<OsString>>,
+    /// What the server is to run; word 0 is the program as the user named it.
+    pub server_argv: Vec<OsString>,
+    /// To be applied to the text before it is sent.
+    pub edit: TextEdit,
+}
+
+/// Finds the recipe. `cwd` gives the working directory as a compiler would record it, and is asked only if needed.
+/// `want_color`: the messages go to a terminal that can show colour. The reason says why only a local run is exact.
+pub fn recipe(
+    invocation: &Invocation,
+    family: Option<Family>,
+    cwd: &dyn Fn() -> PathBuf,
+    want_color: bool,
+) -> Result<Recipe, Reason> {
+    if sources::language_of(&invocation.input).is_none() {
+        return Err(Reason::new("servers know sources by their extension"));
+    }
+    let way = way(invocation, family)?;
+    let mut server = server_words(invocation);
+    if way == Way::DirectivesOnly {
+        server.insert(1, "-fdirectives-only".into());
+    }
+    if family == Some(Family::Clang) && invocation.debug_info && !has(invocation, names_directory) {
+        let mut word = OsString::from("-fdebug-compilation-dir=");
+        word.push(cwd());
+        server.insert(1, word);
+    }
+    let mut preprocessor = match way {
+        Way::AsIs => None,
+        _ => Some(preprocessor_words(invocation, family, way)),
+    };
+    if want_color && family.is_some() && !has(invocation, sets_color) {
+        let word = "-fdiagnostics-color=always";
+        server.insert(1, word.into());
+        if let Some(words) = &mut preprocessor {
+            words.insert(1, word.into());
+        }
+    }
+    let edit = match (family, way) {
+        (Some(Family::Clang), Way::RewriteIncludes) => TextEdit {
+            drop_built_in: true,
+            macros: macros(invocation)?,
+        },
+        _ => TextEdit::default(),
+    };
+    Ok(Recipe {
+        way,
+        preprocessor_argv: preprocessor,
+        server_argv: server,
+        edit,
+    })
+}
+
+/// Why the text can't be compiled elsewhere. `text` is what the preprocessor wrote, or the preprocessed source.
+pub fn text_keeps_local(
+    text: &[u8],
+    invocation: &Invocation,
+    family: Option<Family>,
+) -> Option<Reason> {
+    let way = match way(invocation, family) {
+        Ok(way) => way,
+        Err(reason) => return Some(reason),
+    };
+    if plain_text::reads_files(text) {
+        return Some(Reason::new(
+            ".incbin or .include reads a file of this machine",
+        ));
+    }
+    match way {
+        Way::AsIs => as_is_keeps_local(text, invocation, family),
+        Way::Expanded => memmem::find(text, b"__builtin_source_location")
+            .map(|_| Reason::new("std::source_location needs the columns of the source")),
+        Way::DirectivesOnly | Way::RewriteIncludes => plain_text::unexpanded(text)
+            .map(|name| Reason::new(format!("{name} would get the server's value"))),
+    }
+}
+
+/// The files that `dropped_pragma` is to be asked about before the text may travel; names are relative to the working directory.
+pub fn sources_to_check(text: &[u8], recipe: &Recipe) -> Vec<PathBuf> {
+    match recipe.way {
+        Way::DirectivesOnly => plain_text::own_files(text),
+        _ => Vec::new(),
+    }
+}
+
+/// Is a result marked by the server that made it, so that a local run's would differ? Then compile here.
+pub fn betrays_server(
+    object: &[u8],
+    stderr: &[u8],
+    invocation: &Invocation,
+    family: Option<Family>,
+) -> bool {
+    if plain_text::shows_server_file(object) || plain_text::shows_server_file(stderr) {
+        return true;
+    }
+    match way(invocation, family) {
+        Ok(Way::DirectivesOnly) => memmem::find(object, b" -fdirectives-only").is_some(),
+        Ok(Way::RewriteIncludes) if invocation.debug_info => {
+            memmem::find(object, b".debug_line_str").is_some()
+        }
+        _ => false,
+    }
+}
+
+/// The one decision: how the text is made, or why it can't be.
+fn way(invocation: &Invocation, family: Option<Family>) -> Result<Way, Reason> {
+    if invocation.preprocessed {
+        return match invocation.deps {
+            Some(_) => Err(Reason::new(
+                "a dependency file of preprocessed text is the driver's affair",
+            )),
+            None => Ok(Way::AsIs),
+        };
+    }
+    match family {
+        Some(Family::Gcc) => gcc_way(invocation),
+        Some(Family::Clang) => clang_way(invocation),
+        None => Err(Reason::new("neither gcc nor clang by its name")),
+    }
+}
+
+fn gcc_way(invocation: &Invocation) -> Result<Way, Reason> {
+    if !invocation.debug_info && !has(invocation, |word| word.starts_with(b"-fsanitize=")) {
+        return Ok(Way::Expanded);
+    }
+    if has(invocation, |word| {
+        word.starts_with(b"-fopenmp") || word.starts_with(b"-fopenacc")
+    }) {
+        return Err(Reason::new(
+            "gcc can't keep both columns and OpenMP pragmas in preprocessed text",
+        ));
+    }
+    if !invocation.debug_info {
+        return Ok(Way::DirectivesOnly);
+    }
+    if has(invocation, |word| {
+        word.starts_with(b"-gz") && word != b"-gz=none"
+    }) {
+        return Err(Reason::new("compressed debug information can't be checked"));
+    }
+    let records_macros = has(invocation, |word| {
+        word.starts_with(b"-g") && word.ends_with(b"3")
+    });
+    let unrecorded = has(invocation, |word| word == b"-gno-record-gcc-switches");
+    let has_macros = invocation.roles.contains(&Role::Define) || includes_by_option(invocation);
+    if records_macros && (unrecorded || has_macros) {
+        return Err(Reason::new("-g3 records where each macro came from"));
+    }
+    Ok(Way::DirectivesOnly)
+}
+
+fn clang_way(invocation: &Invocation) -> Result<Way, Reason> {
+    if matches!(invocation.language, Language::ObjC | Language::ObjCxx) {
+        return Err(Reason::new(
+            "clang puts the name of the file into Objective-C objects",
+        ));
+    }
+    if invocation.debug_info && !old_dwarf(invocation) {
+        return Err(Reason::new(
+            "clang's DWARF 5 holds checksums of the sources (-gdwarf-4 does not)",
+        ));
+    }
+    if invocation.roles.contains(&Role::Preprocess)
+        || has(invocation, |word| {
+            word == b"-undef"
+                || word == b"-fdebug-macro"
+                || word.starts_with(b"-fmacro-prefix-map=")
+                || word.starts_with(b"-ffile-prefix-map=")
+        })
+    {
+        return Err(Reason::new(
+            "an option means something else for clang's preprocessed text",
+        ));
+    }
+    if !includes_by_option(invocation) {
+        return Ok(Way::RewriteIncludes);
+    }
+    // -frewrite-includes leaves out what -include names.
+    if invocation.debug_info || has(invocation, |word| word.starts_with(b"-fsanitize=")) {
+        return Err(Reason::new(
+            "clang can't keep both columns and -include in preprocessed text",
+        ));
+    }
+    Ok(Way::Expanded)
+}
+
+/// Is DWARF 4 or older asked for, or the default of this clang?
+fn old_dwarf(invocation: &Invocation) -> bool {
+    let asked = words(invocation).filter_map(|word| word.strip_prefix(b"-gdwarf-"));
+    match asked.last() {
+        Some(version) => matches!(version, b"2" | b"3" | b"4"),
+        None => {
+            let program = invocation
+                .argv
+                .first()
+                .map(Path::new)
+                .and_then(Path::file_name);
+            let version = program
+                .and_then(OsStr::to_str)
+                .and_then(|name| name.rsplit('-').next());
+            let major = version.and_then(|version| version.split('.').next()?.parse::<u32>().ok());
+            major.is_some_and(|major| major < 14)
+        }
+    }
+}
+
+fn as_is_keeps_local(
+    text: &[u8],
+    invocation: &Invocation,
+    family: Option<Family>,
+) -> Option<Reason> {
+    let mut markers = plain_text::leading_markers(text);
+    match markers.next() {
+        None => {
+            return Some(Reason::new(
+                "preprocessed text without a first line marker is known by its file's name",
+            ))
+        }
+        Some(first) if first.name.starts_with(b"<") => {
+            return Some(Reason::new(
+                "the first line marker does not name the source",
+            ));
+        }
+        Some(_) => {}
+    }
+    let told = markers
+        .next()
+        .and_then(|marker| plain_text::working_directory(&marker));
+    if invocation.debug_info && family != Some(Family::Clang) && told.is_none() {
+        return Some(Reason::new("the text does not tell its working directory"));
+    }
+    None
+}
+
+/// All words that travel, `-x` put right: the server reads the text as preprocessed, whatever its extension says.
+fn server_words(invocation: &Invocation) -> Vec<OsString> {
+    let travels = |role: &Role| {
+        matches!(
+            role,
+            Role::Program | Role::Input | Role::Output | Role::Step | Role::Code
+        )
+    };
+    let pairs = invocation.argv.iter().zip(&invocation.roles);
+    let mut words: Vec<OsString> = pairs
+        .filter(|(_, role)| travels(role))
+        .map(|(word, _)| word.clone())
+        .collect();
+    let by_name = sources::language_of(&invocation.input).map(|kind| kind.language);
+    if invocation.explicit_language || by_name != Some(invocation.language) {
+        let value = invocation.language.preprocessed_option_value();
+        words.splice(1..1, [OsString::from("-x"), OsString::from(value)]);
+    }
+    words
+}
+
+fn preprocessor_words(invocation: &Invocation, family: Option<Family>, way: Way) -> Vec<OsString> {
+    let mut words = Vec::with_capacity(invocation.argv.len() + 6);
+    for (word, role) in invocation.argv.iter().zip(&invocation.roles) {
+        if !matches!(role, Role::Output | Role::Step) {
+            words.push(word.clone());
+        }
+    }
+    let mode: &[&str] = match way {
+        Way::DirectivesOnly => &["-E", "-fdirectives-only"],
+        Way::RewriteIncludes => &["-E", "-frewrite-includes"],
+        Way::AsIs | Way::Expanded => &["-E"],
+    };
+    words.splice(1..1, mode.iter().map(OsString::from));
+    words.extend(dependencies::preprocessor_words(
+        invocation,
+        family == Some(Family::Gcc),
+    ));
+    words
+}
+
+/// `-D` and `-U` as the lines that clang itself makes of them.
+fn macros(invocation: &Invocation) -> Result<Vec<u8>, Reason> {
+    let mut lines = Vec::new();
+    let defines = invocation.argv.iter().zip(&invocation.roles);
+    let mut defines = defines
+        .filter(|(_, role)| **role == Role::Define)
+        .map(|(word, _)| word.as_bytes());
+    while let Some(word) = defines.next() {
+        let (option, joined) = word.split_at_checked(2).unwrap_or((word, b""));
+        let value = if joined.is_empty() {
+            defines.next().unwrap_or_default()
+        } else {
+            joined
+        };
+        if value.contains(&b'\n') {
+            return Err(Reason::new("a macro with a line break"));
+        }
+        if option == b"-U" {
+            lines.extend([b"#undef ", value, b"\n"].concat());
+            continue;
+        }
+        let (name, body) = match value.iter().position(|&byte| byte == b'=') {
+            Some(at) => (&value[..at], &value[at + 1..]),
+            None => (value, &b"1"[..]),
+        };
+        lines.extend([b"#define ", name, b" ", body, b"\n"].concat());
+    }
+    Ok(lines)
+}
+
+fn includes_by_option(invocation: &Invocation) -> bool {
+    invocation
+        .argv
+        .iter()
+        .zip(&invocation.roles)
+        .any(|(word, role)| {
+            let word = word.as_bytes();
+            *role == Role::Include
+                && (word.starts_with(b"-include") || word.starts_with(b"-imacros"))
+        })
+}
+
+fn names_directory(word: &[u8]) -> bool {
+    word.starts_with(b"-fdebug-compilation-dir") || word.starts_with(b"-ffile-compilation-dir")
+}
+
+fn sets_color(word: &[u8]) -> bool {
+    const OPTIONS: [&[u8]; 5] = [
+        b"-fdiagnostics-color",
+        b"-fno-diagnostics-color",
+        b"-fcolor-diagnostics",
+        b"-fno-color-diagnostics",
+        b"-fdiagnostics-plain-output",
+    ];
+    OPTIONS.iter().any(|option| word.starts_with(option))
+}
+
+/// The words of the compiler proper.
+fn words(invocation: &Invocation) -> impl Iterator<Item = &[u8]> {
+    let pairs = invocation.argv.iter().zip(&invocation.roles);
+    pairs
+        .filter(|(_, role)| **role == Role::Code)
+        .map(|(word, _)| word.as_bytes())
+}
+
+fn has(invocation: &Invocation, test: impl Fn(&[u8]) -> bool) -> bool {
+    words(invocation).any(test)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::panic, clippy::unwrap_used)]
+
+    use super::*;
+    use crate::model::invocation::{scan, Scan};
+
+    fn invocation(command: &str) -> Invocation {
+        let argv: Vec<OsString> = command.split(' ').map(OsString::from).collect();
+        match scan(&argv, &|_| None) {
+            Scan::Distributable(invocation) => invocation,
+            Scan::Local(local) => panic!("{command}: {}", local.reason),
+        }
+    }
+
+    fn made(command: &str, want_color: bool) -> Result<Recipe, Reason> {
+        let invocation = invocation(command);
+        let family = family(Path::new(&invocation.argv[0]));
+        recipe(&invocation, family, &|| PathBuf::from("/w"), want_color)
+    }
+
+    fn line(words: &[OsString]) -> String {
+        words.join(OsStr::new(" ")).into_string().unwrap()
+    }
+
+    #[test]
+    fn families_by_name() {
+        for name in [
+            "gcc",
+            "/usr/bin/g++-12",
+            "c99-gcc",
+            "x86_64-linux-gnu-gcc-12",
+            "x86_64-w64-mingw32-gcc-12-win32",
+            "gcc-4.9",
+        ] {
+            assert_eq!(family(Path::new(name)), Some(Family::Gcc), "{name}");
+        }
+        for name in ["clang", "clang++-14", "aarch64-linux-gnu-clang"] {
+            assert_eq!(family(Path::new(name)), Some(Family::Clang), "{name}");
+        }
+        for name in ["cc", "c++", "gcc-ar", "clang-cl", "icc", "tcc", "/"] {
+            assert_eq!(family(Path::new(name)), None, "{name}");
+        }
+    }
+
+    #[test]
+    fn gcc_without_debug_information_is_expanded() {
+        let recipe = made("gcc -O2 -I inc -DX -MD -Wall -c d/x.c -o o/x.o -lm", false).unwrap();
+        assert_eq!(recipe.way, Way::Expanded);
+        assert_eq!(
+            line(&recipe.preprocessor_argv.unwrap()),
+            "gcc -E -O2 -I inc -DX -MD -Wall d/x.c -lm -MF o/x.d -MQ o/x.o"
+        );
+        assert_eq!(line(&recipe.server_argv), "gcc -O2 -Wall -c d/x.c -o o/x.o");
+        assert_eq!(recipe.edit, TextEdit::default());
+    }
+
+    #[test]
+    fn gcc_with_debug_information_keeps_columns() {
+        let recipe = made("g++ -g -c x.cc -o x.o", false).unwrap();
+        assert_eq!(
+            line(&recipe.preprocessor_argv.unwrap()),
+            "g++ -E -fdirectives-only -g x.cc"
+        );
+        assert_eq!(
+            line(&recipe.server_argv),
+            "g++ -fdirectives-only -g -c x.cc -o x.o"
+        );
+        assert!(made("gcc -g -fopenmp -c x.c", false).is_err());
+        assert!(made("gcc -g -gz -c x.c", false).is_err());
+        assert!(made("gcc -g3 -DX -c x.c", false).is_err());
+        assert_eq!(
+            made("gcc -fsanitize=undefined -c x.c", false).unwrap().way,
+            Way::DirectivesOnly
+        );
+    }
+
+    #[test]
+    fn the_server_is_told_the_language() {
+        let argv = |command| line(&made(command, false).unwrap().server_argv);
+        assert_eq!(
+            argv("g++ -c x.c -o x.o"),
+            "g++ -x c++-cpp-output -c x.c -o x.o"
+        );
+        assert_eq!(
+            argv("gcc -x c++ -c x.c -o x.o"),
+            "gcc -x c++-cpp-output -c x.c -o x.o"
+        );
+        assert_eq!(argv("gcc -c x.m -o x.o"), "gcc -c x.m -o x.o");
+        assert!(made("gcc -x c -c x.inc -o x.o", false).is_err());
+    }
+
+    #[test]
+    fn clang_rewrites_includes() {
+        let recipe = made("clang -gdwarf-4 -DA=1 -U B -D C -c x.c -o x.o", true).unwrap();
+        assert_eq!(
+            line(&recipe.preprocessor_argv.unwrap()),
+            "clang -fdiagnostics-color=always -E -frewrite-includes -gdwarf-4 -DA=1 -U B -D C x.c"
+        );
+        assert_eq!(
+            line(&recipe.server_argv),
+            "clang -fdiagnostics-color=always -fdebug-compilation-dir=/w -gdwarf-4 -c x.c -o x.o"
+        );
+        assert_eq!(recipe.edit.macros, b"#define A 1\n#undef B\n#define C 1\n");
+        assert!(recipe.edit.drop_built_in);
+    }
+
+    #[test]
+    fn clang_stays_here_where_it_shows() {
+        for command in [
+            "clang -g -c x.c",
+            "clang-14 -g -c x.c",
+            "clang -gdwarf-5 -c x.c",
+            "clang -c x.m",
+            "clang -fmacro-prefix-map=a=b -c x.c",
+            "clang -include f -gdwarf-4 -c x.c",
+        ] {
+            assert!(made(command, false).is_err(), "{command}");
+        }
+        assert!(made("clang-13 -g -c x.c", false).is_ok());
+        assert_eq!(
+            made("clang -include f -c x.c", false).unwrap().way,
+            Way::Expanded
+        );
+        assert!(made("tcc -c x.c", false).is_err());
+    }
+
+    #[test]
+    fn colour_is_left_to_the_user_who_speaks_of_it() {
+        let recipe = made("gcc -fdiagnostics-color=never -c x.c -o x.o", true).unwrap();
+        assert_eq!(
+            line(&recipe.server_argv),
+            "gcc -fdiagnostics-color=never -c x.c -o x.o"
+        );
+    }
+
+    #[test]
+    fn preprocessed_text_must_tell_its_name() {
+        let plain = invocation("gcc -c x.i -o x.o");
+        let debug = invocation("gcc -g -c x.i -o x.o");
+        let keeps = |text: &[u8], job| text_keeps_local(text, job, Some(Family::Gcc)).is_some();
+        assert!(keeps(b"int a;\n", &plain));
+        assert!(!keeps(b"# 0 \"x.c\"\nint a;\n", &plain));
+        assert!(keeps(b"# 0 \"x.c\"\nint a;\n", &debug));
+        assert!(!keeps(b"# 0 \"x.c\"\n# 1 \"/w//\"\nint a;\n", &debug));
+    }
+
+    #[test]
+    fn text_and_object_are_judged_by_the_way_they_were_made() {
+        let (plain, debug) = (invocation("gcc -c x.c"), invocation("gcc -g -c x.c"));
+        assert!(text_keeps_local(b"__DATE__", &plain, Some(Family::Gcc)).is_none());
+        assert!(text_keeps_local(b"__DATE__", &debug, Some(Family::Gcc)).is_some());
+        let producer = b"GNU C17 -g -fdirectives-only";
+        assert!(betrays_server(producer, b"", &debug, Some(Family::Gcc)));
+        assert!(!betrays_server(producer, b"", &plain, Some(Family::Gcc)));
+        assert!(betrays_server(
+            b"",
+            b"/tmp/distccd_12345678.i:1",
+            &plain,
+            None
+        ));
+    }
+}

@@ -1,0 +1,278 @@
+//! What can be read from and done to preprocessed text: line markers, signs that it can't be compiled elsewhere, the
+//! corrections it needs before it travels, and the source that a daemon makes of it.
+
+use std::borrow::Cow;
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+use std::path::PathBuf;
+
+use memchr::memmem;
+
+/// What is done to the preprocessor's output before it is sent.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct TextEdit {
+    /// Drop a first line `# 1 "<built-in>"`, so that the text starts with the marker that names the source.
+    pub drop_built_in: bool,
+    /// `#define` and `#undef` lines, put behind that first marker.
+    pub macros: Vec<u8>,
+}
+
+impl TextEdit {
+    /// The text as it is to be sent. The head is rewritten in place; the rest is moved at most once.
+    pub fn apply(&self, mut text: Vec<u8>) -> Vec<u8> {
+        let start = match self.drop_built_in && text.starts_with(b"# 1 \"<built-in>\"\n") {
+            true => b"# 1 \"<built-in>\"\n".len(),
+            false => 0,
+        };
+        let mut head = Vec::new();
+        if !self.macros.is_empty() {
+            let rest = text.get(start..).unwrap_or_default();
+            let first = rest
+                .split_inclusive(|&byte| byte == b'\n')
+                .next()
+                .unwrap_or_default();
+            head.extend_from_slice(first);
+            head.extend_from_slice(b"# 1 \"<command line>\" 1\n");
+            head.extend_from_slice(&self.macros);
+            head.extend_from_slice(b"# 1 \"<built-in>\" 2\n");
+        }
+        text.splice(..start, head);
+        text
+    }
+}
+
+/// A line marker: `# 12 "dir/x.c" 1 3`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Marker<'a> {
+    /// The number of the line that follows.
+    pub line: &'a [u8],
+    /// The file, still with its backslashes.
+    pub name: &'a [u8],
+    /// The flags: 1 enters, 2 returns, 3 is a system header.
+    pub flags: &'a [u8],
+}
+
+/// Reads a line as a line marker.
+pub fn marker(line: &[u8]) -> Option<Marker<'_>> {
+    let rest = line.strip_prefix(b"# ")?;
+    let digits = rest.iter().take_while(|byte| byte.is_ascii_digit()).count();
+    let (number, rest) = rest.split_at_checked(digits)?;
+    let rest = rest.strip_prefix(b" \"")?;
+    let end = memchr::memrchr(b'"', rest)?;
+    (digits > 0).then_some(Marker {
+        line: number,
+        name: rest.get(..end)?,
+        flags: rest.get(end + 1..)?,
+    })
+}
+
+/// The markers at the very start of a text.
+pub fn leading_markers(text: &[u8]) -> impl Iterator<Item = Marker<'_>> {
+    text.split(|&byte| byte == b'\n').map_while(marker)
+}
+
+/// Is this gcc's marker for the working directory, `# 1 "/home/me//"`?
+pub fn working_directory<'a>(marker: &Marker<'a>) -> Option<&'a [u8]> {
+    marker.name.strip_suffix(b"//")
+}
+
+/// Does assembler code in the text read a file of this machine?
+pub fn reads_files(text: &[u8]) -> bool {
+    memmem::find_iter(text, b".inc").any(|at| {
+        let rest = text.get(at + b".inc".len()..).unwrap_or_default();
+        rest.starts_with(b"bin") || rest.strip_prefix(b"lude").is_some_and(quotes_next)
+    })
+}
+
+/// Blanks, then a quote as it is written inside a string.
+fn quotes_next(mut rest: &[u8]) -> bool {
+    while let Some(more) = rest
+        .strip_prefix(b" ")
+        .or_else(|| rest.strip_prefix(b"\t"))
+        .or_else(|| rest.strip_prefix(b"\\t"))
+    {
+        rest = more;
+    }
+    rest.starts_with(b"\\\"")
+}
+
+/// A macro that the text leaves to the server, whose clock and file names differ.
+pub fn unexpanded(text: &[u8]) -> Option<&'static str> {
+    const NAMES: [&str; 4] = ["__DATE__", "__TIME__", "__TIMESTAMP__", "__BASE_FILE__"];
+    NAMES
+        .into_iter()
+        .find(|name| memmem::find(text, name.as_bytes()).is_some())
+}
+
+/// Files, but for system headers, that went into the text; as named by the markers, so relative to the working directory.
+pub fn own_files(text: &[u8]) -> Vec<PathBuf> {
+    let mut names: Vec<&[u8]> = Vec::new();
+    let starts = memmem::find_iter(text, b"\n# ").map(|at| at + 1);
+    for start in std::iter::once(0).chain(starts) {
+        let line = text.get(start..).unwrap_or_default();
+        let line = line
+            .get(..memchr::memchr(b'\n', line).unwrap_or(line.len()))
+            .unwrap_or_default();
+        let Some(found) = marker(line) else { continue };
+        let special = found.name.starts_with(b"<") || working_directory(&found).is_some();
+        if !special && !found.flags.contains(&b'3') && !names.contains(&found.name) {
+            names.push(found.name);
+        }
+    }
+    names
+        .iter()
+        .map(|name| PathBuf::from(OsStr::from_bytes(&unescape(name))))
+        .collect()
+}
+
+/// Does a source hold a pragma that `gcc -E -fdirectives-only` drops without a word (and miscounts lines after it; gcc 12)?
+pub fn dropped_pragma(source: &[u8]) -> bool {
+    memmem::find_iter(source, b"pragma").any(|at| {
+        let rest = source
+            .get(at + b"pragma".len()..)
+            .unwrap_or_default()
+            .trim_ascii_start();
+        rest.starts_with(b"message") || rest.starts_with(b"redefine_extname")
+    })
+}
+
+fn unescape(name: &[u8]) -> Cow<'_, [u8]> {
+    if !name.contains(&b'\\') {
+        return Cow::Borrowed(name);
+    }
+    let mut plain = Vec::with_capacity(name.len());
+    let mut bytes = name.iter();
+    while let Some(&byte) = bytes.next() {
+        plain.push(if byte == b'\\' {
+            bytes.next().copied().unwrap_or(byte)
+        } else {
+            byte
+        });
+    }
+    Cow::Owned(plain)
+}
+
+/// Does the object or message show the name of a server's temporary file, `distccd_` and eight hexadecimal digits?
+pub fn shows_server_file(bytes: &[u8]) -> bool {
+    memmem::find_iter(bytes, b"distccd_").any(|at| {
+        let digits = bytes.get(at + 8..at + 16).unwrap_or_default();
+        digits.len() == 8 && digits.iter().all(u8::is_ascii_hexdigit)
+    })
+}
+
+/// Source that gcc compiles, under its own name, to the object of a local compile.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct OwnSource {
+    /// The client's working directory.
+    pub cwd: PathBuf,
+    /// The source as the client named it.
+    pub name: PathBuf,
+    /// What is to be in the file of that name.
+    pub text: Vec<u8>,
+}
+
+/// Makes ordinary source of the output of `gcc -E -fdirectives-only -g`: without the compiler's own macros and the two
+/// markers that tell name and directory. Compiled as not preprocessed, at its own path, it gives the local object (all of
+/// `-g`, tried with gcc 12). With `-fdirectives-only` for the compiler it does not: gcc records the option.
+pub fn as_source(text: &[u8]) -> Option<OwnSource> {
+    let mut heads = leading_markers(text);
+    let name = heads.next()?.name;
+    let cwd = working_directory(&heads.next()?)?;
+    let mut start = 0;
+    for line in text.split_inclusive(|&byte| byte == b'\n') {
+        let found = marker(line.trim_ascii_end());
+        if found.is_some_and(|m| {
+            m.name == b"<command-line>" || m.name == name && start > 0 && m.line == b"1"
+        }) {
+            let path = |bytes: &[u8]| PathBuf::from(OsStr::from_bytes(&unescape(bytes)));
+            let cwd = if cwd.is_empty() { b"/" } else { cwd };
+            return Some(OwnSource {
+                cwd: path(cwd),
+                name: path(name),
+                text: text.get(start..)?.to_vec(),
+            });
+        }
+        start += line.len();
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    #[test]
+    fn markers_are_read_and_nothing_else() {
+        let found = marker(b"# 12 \"dir/x.c\" 1 3").unwrap();
+        assert_eq!(
+            (found.line, found.name, found.flags),
+            (&b"12"[..], &b"dir/x.c"[..], &b" 1 3"[..])
+        );
+        assert!(marker(b"# 1 x").is_none());
+        assert!(marker(b"#define A \"x\"").is_none());
+        assert!(marker(b"# \"x\"").is_none());
+    }
+
+    #[test]
+    fn macros_stand_behind_the_first_marker() {
+        let edit = TextEdit {
+            drop_built_in: true,
+            macros: b"#define A 1\n".to_vec(),
+        };
+        let text = edit.apply(b"# 1 \"<built-in>\"\n# 1 \"x.c\"\nint a;\n".to_vec());
+        let expected = "# 1 \"x.c\"\n# 1 \"<command line>\" 1\n#define A 1\n# 1 \"<built-in>\" 2\n# 1 \"x.c\"\nint a;\n";
+        assert_eq!(String::from_utf8(text).unwrap(), expected);
+        let text = b"# 0 \"x.c\"\n".to_vec();
+        assert_eq!(TextEdit::default().apply(text.clone()), text);
+    }
+
+    #[test]
+    fn files_read_by_the_assembler_are_seen() {
+        assert!(reads_files(b"asm(\".incbin \\\"x\\\"\");"));
+        assert!(reads_files(b"asm(\".include\\t\\\"x\\\"\");"));
+        assert!(!reads_files(
+            b"a.include(\"x\"); b.increment(); #include \"x.inc\""
+        ));
+    }
+
+    #[test]
+    fn own_files_leave_system_headers_out() {
+        let text = b"# 0 \"a.c\"\n# 1 \"/w//\"\n# 0 \"<built-in>\"\n#define X\n# 1 \"a.c\"\n# 1 \"b\\\"q.h\" 1\n# 1 \"/usr/include/s.h\" 1 3 4\n";
+        assert_eq!(
+            own_files(text),
+            [PathBuf::from("a.c"), PathBuf::from("b\"q.h")]
+        );
+    }
+
+    #[test]
+    fn pragmas_that_gcc_drops() {
+        assert!(dropped_pragma(b"#  pragma  message(\"x\")"));
+        assert!(dropped_pragma(b"#pragma redefine_extname a b"));
+        assert!(!dropped_pragma(b"#pragma once\n_Pragma(\"message x\")"));
+    }
+
+    #[test]
+    fn only_names_of_servers_betray() {
+        assert!(shows_server_file(b"x/distccd_0a1b2c3d.i"));
+        assert!(!shows_server_file(b"distccd_serve_one"));
+        assert!(!shows_server_file(b"distccd_0a1b"));
+    }
+
+    #[test]
+    fn own_source_starts_behind_the_compilers_macros() {
+        let text = b"# 0 \"d/a.c\"\n# 1 \"/w//\"\n# 0 \"<built-in>\"\n#define __STDC__ 1\n# 0 \"<command-line>\"\n#define X 1\n# 1 \"d/a.c\"\nint a;\n";
+        let own = as_source(text).unwrap();
+        assert_eq!(
+            (own.cwd, own.name),
+            (PathBuf::from("/w"), PathBuf::from("d/a.c"))
+        );
+        assert_eq!(
+            own.text,
+            b"# 0 \"<command-line>\"\n#define X 1\n# 1 \"d/a.c\"\nint a;\n"
+        );
+        assert!(as_source(b"int a;\n").is_none());
+        assert!(as_source(b"# 0 \"a.c\"\nint a;\n").is_none());
+    }
+}
