@@ -66,6 +66,7 @@ pub mod daemon {
     pub mod compilers;
     pub mod workspace;
     pub mod job;
+    pub mod front;
     pub mod serve;
 }
 

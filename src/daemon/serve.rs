@@ -1,9 +1,321 @@
-//! The program distccd (being written).
+//! The program distccd: start-up in the order that its users rely on, job slots as threads, and an end that leaves
+//! nothing behind.
 
+use super::front::{self, Arrived, Unsent};
+use super::job::{self, Client, Shop};
+use super::options::{self, Asked, Config, LogTo, Mode, Surroundings};
 use crate::model::error::{Code, Error, Result, Status};
+use crate::os::daemonize::{self, FinalSignals, PidFile};
+use crate::os::logging::{init_daemon, open_log, OrStderr, NOTICE};
+use crate::os::net::{self, Peer};
+use env_logger::Target;
+use smol::channel::{unbounded, Receiver, Sender};
+use std::env;
 use std::ffi::OsString;
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::net::TcpListener;
+use std::os::fd::AsFd;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// Whom to run as if root starts us and says nothing else.
+const ACCOUNTS: [&str; 3] = ["distcc", "distccd", "nobody"];
+
+/// How long a job slot waits for a client that does not take its answer, before it leaves that to the front.
+const PATIENCE: Duration = Duration::from_millis(200);
+
+/// Open files that are needed beside connections: for each job, and in general.
+const FILES_PER_JOB: usize = 8;
+const FILES_IN_GENERAL: usize = 64;
 
 /// The daemon; all words, the first is the name it was called by.
-pub fn distccd(_argv: Vec<OsString>) -> Result<Status> {
-    Err(Error::new(Code::Failed, "the daemon is being written"))
+pub fn distccd(argv: Vec<OsString>) -> Result<Status> {
+    let asked = options::read(
+        &argv,
+        &Surroundings {
+            lookup: &|name| env::var_os(name),
+            read_file: &|path| fs::read(path),
+            stdin_is_socket: net::is_socket(io::stdin().as_fd()),
+            cpus: thread::available_parallelism().map_or(1, usize::from),
+            executable: env::current_exe().ok(),
+            folder: env::current_dir().unwrap_or_else(|_| "/".into()),
+        },
+    )?;
+    match asked {
+        Asked::Say(text) => {
+            let mut text = text;
+            if !text.ends_with('\n') {
+                text.push('\n');
+            }
+            let said = io::stdout().write_all(text.as_bytes());
+            said.map_err(|err| Error::io("write to standard output", &err))?;
+            Ok(Status::OK)
+        }
+        Asked::Serve(config) => {
+            settle(&config)?;
+            match config.mode {
+                Mode::Inetd => serve_one(*config),
+                Mode::Foreground | Mode::Background => serve_all(*config),
+            }
+        }
+    }
+}
+
+/// Gives up what is not needed, and opens the log.
+fn settle(config: &Config) -> Result<()> {
+    let mut warnings = config.warnings.clone();
+    if config.lifetime > 0 {
+        daemonize::end_after(config.lifetime);
+    }
+    if config.nice != 0 {
+        if let Err(err) = daemonize::nice(config.nice) {
+            warnings.push(format!("--nice {}: {err}", config.nice));
+        }
+    }
+    if daemonize::is_root() {
+        drop_root(config)?;
+    } else if let Some(user) = &config.user {
+        warnings.push(format!("--user {user} is only for root"));
+    }
+    daemonize::renounce();
+    let target = match &config.log {
+        LogTo::Stderr => Some(Target::Stderr),
+        LogTo::Syslog => None,
+        LogTo::File(path) => match open_log(path) {
+            Ok(file) => Some(Target::Pipe(Box::new(OrStderr(file)))),
+            Err(err) => {
+                warnings.push(format!(
+                    "--log-file {}: {err}; logging to syslog",
+                    path.display()
+                ));
+                None
+            }
+        },
+    };
+    init_daemon(config.verbosity, target);
+    for warning in &warnings {
+        log::warn!("{warning}");
+        // Whoever starts a daemon by hand does not look into its log first.
+        if config.log != LogTo::Stderr && config.mode != Mode::Inetd {
+            let _ = writeln!(io::stderr(), "distccd: {warning}");
+        }
+    }
+    env::set_current_dir(&config.temp_dir).map_err(|err| {
+        let folder = config.temp_dir.display();
+        Error::new(
+            Code::Io,
+            format!("enter {folder}: {err}; set TMPDIR to a folder for jobs"),
+        )
+    })
+}
+
+fn drop_root(config: &Config) -> Result<()> {
+    let passwd = fs::read_to_string("/etc/passwd").unwrap_or_default();
+    let account = match &config.user {
+        Some(name) => daemonize::account(&passwd, name),
+        None => ACCOUNTS
+            .iter()
+            .find_map(|name| daemonize::account(&passwd, name)),
+    };
+    let fault = |why: String| Error::new(Code::DropPrivileges, why);
+    let account = account.ok_or_else(|| {
+        let name = config.user.as_deref().unwrap_or("distcc, distccd, nobody");
+        fault(format!(
+            "there is no user {name} to run as; say whom with --user"
+        ))
+    })?;
+    if account.uid == 0 {
+        return Err(fault(format!(
+            "--user {}: distccd never runs as root",
+            account.name
+        )));
+    }
+    daemonize::become_account(&account)
+        .map_err(|err| fault(format!("become user {}: {err}", account.name)))
+}
+
+fn open_shop(config: Config) -> Result<Shop> {
+    let signals: FinalSignals =
+        daemonize::hold_final_signals().map_err(|err| Error::io("hold back signals", &err))?;
+    Ok(Shop {
+        environment: job::compiler_environment(env::vars_os(), &config.path),
+        stopping: AtomicBool::new(false),
+        signals,
+        config,
+    })
+}
+
+/// One job on standard input and output.
+fn serve_one(config: Config) -> Result<Status> {
+    let since = Instant::now();
+    let shop = open_shop(config)?;
+    let (stdin, stdout) = (io::stdin(), io::stdout());
+    let peer = net::peer(stdin.as_fd()).map_err(|err| Error::io("who is there?", &err))?;
+    let name = match peer {
+        Peer::Internet(address) => {
+            if !shop.config.access.admits(address.ip()) {
+                log::error!(
+                    "{address} may not connect: it is not in --allow; the connection is closed"
+                );
+                return Ok(Code::Denied.into());
+            }
+            front::name(address)
+        }
+        Peer::Unix => "UNIX-DOMAIN".to_owned(),
+        Peer::NoSocket => "NOTSOCKET".to_owned(),
+    };
+    let file = |fd: io::Result<std::os::fd::OwnedFd>| {
+        fd.map(File::from)
+            .map_err(|err| Error::io("use standard input and output", &err))
+    };
+    let client = Client {
+        input: file(stdin.as_fd().try_clone_to_owned())?,
+        output: Some(file(stdout.as_fd().try_clone_to_owned())?),
+        name,
+        since,
+    };
+    let _ = net::set_nonblocking(stdout.as_fd(), true);
+    let mut ending = match job::receive(&shop, &client) {
+        Ok(decoder) => job::perform(&shop, &client, decoder),
+        Err(ending) => ending,
+    };
+    let sent = job::send(&shop, &client, &mut ending, shop.config.silence);
+    if !matches!(sent, Ok(true)) {
+        ending = ending.not_sent();
+    }
+    let code = ending.code;
+    job::finish(client, &ending);
+    if let Some((signal, _)) = shop.signals.take() {
+        daemonize::end_by(signal);
+    }
+    Ok(Status(code))
+}
+
+/// Listens until a final signal comes.
+fn serve_all(config: Config) -> Result<Status> {
+    let listener = listen(&config)?;
+    let address = listener
+        .local_addr()
+        .map_err(|err| Error::io("listen", &err))?;
+    let announcement = match config.listen.first().map(|asked| asked.port()) {
+        Some(0) => format!("listening on {address}\n"),
+        _ => String::new(),
+    };
+    let launcher = match config.mode {
+        Mode::Background => Some(
+            daemonize::detach(&announcement)
+                .map_err(|err| Error::io("go to the background", &err))?,
+        ),
+        _ => {
+            daemonize::lead_group()
+                .map_err(|err| Error::new(Code::Failed, format!("lead a group: {err}")))?;
+            let mut stdout = io::stdout();
+            let _ = stdout
+                .write_all(announcement.as_bytes())
+                .and_then(|()| stdout.flush());
+            None
+        }
+    };
+    if config.lifetime > 0 {
+        daemonize::end_after(config.lifetime); // A fork does not inherit it.
+    }
+    let pid_file = config.pid_file.as_ref().map(|path| {
+        PidFile::create(path).inspect_err(|err| log::error!("--pid-file {}: {err}", path.display()))
+    });
+    let shop = open_shop(config)?;
+    let connections_max = connections_max(shop.config.jobs);
+    log::info!(target: NOTICE, "listening on {address}, {} jobs at once", shop.config.jobs);
+    log::info!("{}", shop.config.compilers.describe());
+    if let Some(launcher) = launcher {
+        launcher
+            .ready(shop.config.log == LogTo::Stderr)
+            .map_err(|err| Error::io("go to the background", &err))?;
+    }
+    let served = staff(&shop, listener, connections_max);
+    drop(pid_file);
+    served.map_err(|err| Error::new(Code::ConnectFailed, format!("serve connections: {err}")))?;
+    let (signal, name) = shop.signals.take().unwrap_or((15, "SIGTERM"));
+    log::info!(target: NOTICE, "ended by {name}");
+    daemonize::end_by(signal)
+}
+
+fn listen(config: &Config) -> Result<TcpListener> {
+    let mut fault = None;
+    for address in &config.listen {
+        match net::listen(*address, config.defer_accept) {
+            Ok(listener) => return Ok(listener),
+            Err(err) => {
+                let way_out = match err.kind() {
+                    io::ErrorKind::AddrInUse => {
+                        "; is another distccd running? --port chooses another"
+                    }
+                    io::ErrorKind::AddrNotAvailable => {
+                        "; --listen must be an address of this machine"
+                    }
+                    _ => "",
+                };
+                let why = format!("cannot listen on {address}: {err}{way_out}");
+                fault.get_or_insert(Error::new(Code::BindFailed, why));
+            }
+        }
+    }
+    Err(fault.unwrap_or_else(|| Error::new(Code::BindFailed, "no address to listen on")))
+}
+
+fn connections_max(jobs: usize) -> usize {
+    let files = daemonize::raise_descriptor_limit();
+    let others = FILES_IN_GENERAL + jobs.saturating_mul(FILES_PER_JOB);
+    files.saturating_sub(others).max(files / 2)
+}
+
+/// Starts the job slots, runs the front, and waits for all of them to end.
+fn staff(shop: &Shop, listener: TcpListener, connections_max: usize) -> io::Result<()> {
+    let (arrived, to_do) = unbounded();
+    let (late, unsent) = unbounded();
+    thread::scope(|scope| {
+        for slot in 0..shop.config.jobs {
+            let (to_do, late) = (to_do.clone(), late.clone());
+            let builder = thread::Builder::new().name(format!("slot {slot}"));
+            let started = builder.spawn_scoped(scope, move || work(shop, &to_do, &late));
+            if let Err(err) = started {
+                log::error!("start job slot {slot}: {err}");
+                if slot == 0 {
+                    return Err(err);
+                }
+                break;
+            }
+        }
+        let served = front::run(listener, shop, connections_max, arrived, unsent);
+        shop.stopping.store(true, Ordering::Relaxed);
+        to_do.close();
+        served
+    })
+}
+
+/// One job slot: does one job after the other.
+fn work(shop: &Shop, to_do: &Receiver<Arrived>, late: &Sender<Unsent>) {
+    while let Ok(Arrived {
+        client,
+        decoder,
+        held,
+    }) = to_do.recv_blocking()
+    {
+        if shop.stopping.load(Ordering::Relaxed) {
+            return;
+        }
+        let mut ending = job::perform(shop, &client, decoder);
+        drop(held);
+        match job::send(shop, &client, &mut ending, PATIENCE) {
+            Ok(true) => job::finish(client, &ending),
+            Ok(false) => {
+                let _ = late.try_send(Unsent { client, ending });
+            }
+            Err(err) => {
+                log::warn!("{}: the answer was not taken: {err}", client.name);
+                job::finish(client, &ending.not_sent());
+            }
+        }
+    }
 }

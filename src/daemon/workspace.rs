@@ -1,1 +1,220 @@
-//! (being written)
+//! The private folder of one job, removed with all that a compiler left in it. Turns the names that a client sent into
+//! names here: the text lies under the client's own relative name, so that what a compiler derives from it is the same.
+
+use std::collections::hash_map::RandomState;
+use std::ffi::OsStr;
+use std::fs::{self, DirBuilder};
+use std::hash::{BuildHasher, Hasher};
+use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Component, Path, PathBuf};
+
+/// Names with more parts, or longer, are cut to their last part.
+const NAME_PARTS_MAX: usize = 64;
+const NAME_BYTES_MAX: usize = 1024;
+
+/// Longest last part that a file system takes, with some room for a suffix.
+const LAST_PART_BYTES_MAX: usize = 240;
+
+/// A folder that exists as long as this value.
+#[derive(Debug)]
+pub struct Workspace {
+    root: PathBuf,
+    keep: bool,
+    /// Working directory of the compiler.
+    pub cwd: PathBuf,
+    /// The source as the compiler is told, relative to `cwd`.
+    pub input: PathBuf,
+    /// The output as the compiler is told, absolute.
+    pub output: PathBuf,
+}
+
+impl Workspace {
+    /// Makes a folder below `temp_dir` for a source that the client calls `name`, with `suffix` (such as `.i`) in place
+    /// of its own if one is given. The source itself is still to be written.
+    pub fn create(
+        temp_dir: &Path,
+        name: &[u8],
+        suffix: Option<&str>,
+        output: &str,
+        keep: bool,
+    ) -> io::Result<Workspace> {
+        let root = private_folder(temp_dir)?;
+        let mut workspace = Workspace {
+            output: root.join(output),
+            cwd: root.clone(),
+            input: PathBuf::new(),
+            root,
+            keep,
+        };
+        workspace.place_input(name, suffix)?;
+        Ok(workspace)
+    }
+
+    /// The job's folder, also the compiler's folder for temporary files.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// Where the source is to be written.
+    pub fn source(&self) -> PathBuf {
+        self.cwd.join(&self.input)
+    }
+
+    /// Makes the folders that the name needs, `..` included: as many levels down as the name climbs.
+    fn place_input(&mut self, name: &[u8], suffix: Option<&str>) -> io::Result<()> {
+        let name = Path::new(OsStr::from_bytes(name));
+        self.input = relative(name).unwrap_or_else(|| PathBuf::from(last_part(name)));
+        if let Some(suffix) = suffix {
+            let mut last = self.input.file_stem().unwrap_or_default().to_owned();
+            last.push(suffix);
+            self.input.set_file_name(last);
+        }
+        let (mut depth, mut climbs) = (0_usize, 0_usize);
+        for part in self.input.components() {
+            match part {
+                Component::ParentDir if depth == 0 => climbs += 1,
+                Component::ParentDir => depth -= 1,
+                Component::Normal(_) => depth += 1,
+                _ => (),
+            }
+        }
+        // "in" is the input's own floor, so that no name of the client can be that of the output.
+        self.cwd.push("in");
+        for _ in 0..climbs {
+            self.cwd.push("in");
+        }
+        fs::create_dir_all(&self.cwd)?;
+        let mut folder = self.cwd.clone();
+        for part in self.input.parent().unwrap_or(Path::new("")).components() {
+            folder.push(part);
+            if matches!(part, Component::Normal(_)) {
+                fs::create_dir_all(&folder)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// What the compiler wrote as output; `None` if there is no plain file. To be called when nothing of the job runs any
+    /// more.
+    ///
+    /// # Errors
+    /// Also if it has more than `bytes_max`.
+    pub fn read_output(&self, bytes_max: u64) -> io::Result<Option<Vec<u8>>> {
+        match fs::symlink_metadata(&self.output) {
+            Ok(meta) if !meta.is_file() => Ok(None),
+            Ok(meta) if meta.len() > bytes_max => Err(io::ErrorKind::FileTooLarge.into()),
+            Ok(_) => fs::read(&self.output).map(Some),
+            Err(err) if err.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(err) => Err(err),
+        }
+    }
+}
+
+impl Drop for Workspace {
+    fn drop(&mut self) {
+        if self.keep {
+            log::info!("left for you to see: {}", self.root.display());
+        } else if let Err(err) = fs::remove_dir_all(&self.root) {
+            log::warn!("remove {}: {err}", self.root.display());
+        }
+    }
+}
+
+/// Makes a folder that only we may enter, of a name that nobody can guess.
+fn private_folder(parent: &Path) -> io::Result<PathBuf> {
+    const LETTERS: &[u8] = b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789";
+    loop {
+        let mut random = RandomState::new().build_hasher().finish();
+        let mut name = String::from("distccd_");
+        for _ in 0..8 {
+            name.push(LETTERS[(random % LETTERS.len() as u64) as usize].into());
+            random /= LETTERS.len() as u64;
+        }
+        let path = parent.join(name);
+        match DirBuilder::new().mode(0o700).create(&path) {
+            Ok(()) => return Ok(path),
+            Err(err) if err.kind() == io::ErrorKind::AlreadyExists => (),
+            Err(err) => return Err(err),
+        }
+    }
+}
+
+/// The name itself if it is relative and of a reasonable size.
+fn relative(name: &Path) -> Option<PathBuf> {
+    let fits = name.as_os_str().len() <= NAME_BYTES_MAX
+        && name.components().count() <= NAME_PARTS_MAX
+        && name.components().all(|part| match part {
+            Component::Normal(part) => part.len() <= LAST_PART_BYTES_MAX,
+            Component::CurDir | Component::ParentDir => true,
+            Component::RootDir | Component::Prefix(_) => false,
+        });
+    (fits && name.file_name().is_some()).then(|| name.to_owned())
+}
+
+/// The last part of a name that can't be used as a whole.
+fn last_part(name: &Path) -> &OsStr {
+    match name.file_name() {
+        Some(last) if last.len() <= LAST_PART_BYTES_MAX => last,
+        _ => OsStr::new("source"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use std::os::unix::fs::PermissionsExt;
+
+    #[test]
+    fn names_stay_below_the_root() {
+        let dir = tempfile::tempdir().unwrap();
+        for (name, suffix, input) in [
+            ("hello.c", Some(".i"), "hello.i"),
+            ("hello.c", None, "hello.c"),
+            ("a/b/x.y.cc", Some(".ii"), "a/b/x.y.ii"),
+            ("../../a/../b/./x.c", None, "../../a/../b/./x.c"),
+            ("/etc/x.c", None, "x.c"),
+            ("..", Some(".i"), "source.i"),
+            ("", Some(".i"), "source.i"),
+        ] {
+            let job = Workspace::create(dir.path(), name.as_bytes(), suffix, "o.o", false).unwrap();
+            assert_eq!(job.input, Path::new(input), "{name}");
+            fs::write(job.source(), "text").unwrap();
+            let real = job.source().canonicalize().unwrap();
+            assert!(
+                real.starts_with(job.root().join("in")),
+                "{}",
+                real.display()
+            );
+            let mode = fs::metadata(job.root()).unwrap().permissions().mode();
+            assert_eq!(mode & 0o777, 0o700);
+        }
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn long_names_are_cut() {
+        let dir = tempfile::tempdir().unwrap();
+        let long = format!("{}.c", "x".repeat(300));
+        let deep = format!("{}x.c", "d/".repeat(400));
+        for name in [long, deep] {
+            let job = Workspace::create(dir.path(), name.as_bytes(), Some(".i"), "o.o", false);
+            fs::write(job.unwrap().source(), "text").unwrap();
+        }
+    }
+
+    #[test]
+    fn only_plain_files_of_bounded_size_are_outputs() {
+        let dir = tempfile::tempdir().unwrap();
+        let job = Workspace::create(dir.path(), b"x.c", None, "x.o", false).unwrap();
+        assert_eq!(job.read_output(10).unwrap(), None);
+        std::os::unix::fs::symlink("/etc/passwd", &job.output).unwrap();
+        assert_eq!(job.read_output(10).unwrap(), None);
+        fs::remove_file(&job.output).unwrap();
+        fs::write(&job.output, "12345").unwrap();
+        assert_eq!(job.read_output(5).unwrap().unwrap(), b"12345");
+        assert!(job.read_output(4).is_err());
+    }
+}
