@@ -14,6 +14,7 @@ pub mod model {
     pub mod command_line;
     pub mod invocation;
     pub mod received;
+    pub mod family;
     pub mod dependencies;
     pub mod plain_text;
     pub mod plain;
