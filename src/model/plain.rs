@@ -112,6 +112,9 @@ pub fn text_keeps_local(
         Way::AsIs => as_is_keeps_local(text, invocation, family),
         Way::Expanded => memmem::find(text, b"__builtin_source_location")
             .map(|_| Reason::new("std::source_location needs the columns of the source")),
+        Way::DirectivesOnly if !plain_text::directives_only_is_known(text) => Some(Reason::new(
+            "how this version of gcc keeps columns in preprocessed text has not been tried",
+        )),
         Way::DirectivesOnly | Way::RewriteIncludes => plain_text::unexpanded(text)
             .map(|name| Reason::new(format!("{name} would get the server's value"))),
     }
@@ -136,7 +139,11 @@ pub fn betrays_server(
         return true;
     }
     match way(invocation, family) {
-        Ok(Way::DirectivesOnly) => memmem::find(object, b" -fdirectives-only").is_some(),
+        // An object that does not show its producer can't be told from one that hides the option.
+        Ok(Way::DirectivesOnly) if invocation.debug_info => {
+            memmem::find(object, b" -fdirectives-only").is_some()
+                || !plain_text::shows_producer(object)
+        }
         Ok(Way::RewriteIncludes) if invocation.debug_info => {
             memmem::find(object, b".debug_line_str").is_some()
         }
@@ -512,7 +519,12 @@ mod tests {
     fn text_and_object_are_judged_by_the_way_they_were_made() {
         let (plain, debug) = (invocation("gcc -c x.c"), invocation("gcc -g -c x.c"));
         assert!(text_keeps_local(b"__DATE__", &plain, Some(Family::Gcc)).is_none());
-        assert!(text_keeps_local(b"__DATE__", &debug, Some(Family::Gcc)).is_some());
+        let known = b"#define __GNUC__ 12\n";
+        assert!(text_keeps_local(known, &debug, Some(Family::Gcc)).is_none());
+        let dated = b"#define __GNUC__ 12\n__DATE__";
+        assert!(text_keeps_local(dated, &debug, Some(Family::Gcc)).is_some());
+        assert!(text_keeps_local(b"", &debug, Some(Family::Gcc)).is_some());
+        assert!(betrays_server(b"", b"", &debug, Some(Family::Gcc)));
         let producer = b"GNU C17 -g -fdirectives-only";
         assert!(betrays_server(producer, b"", &debug, Some(Family::Gcc)));
         assert!(!betrays_server(producer, b"", &plain, Some(Family::Gcc)));

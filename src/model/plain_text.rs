@@ -104,6 +104,19 @@ pub fn unexpanded(text: &[u8]) -> Option<&'static str> {
         .find(|name| memmem::find(text, name.as_bytes()).is_some())
 }
 
+/// Is the text from a gcc whose `-fdirectives-only` has been tried, 11 or 12? Older ones take what a raw string holds for
+/// directives; of newer ones it isn't known which pragmas they drop.
+pub fn directives_only_is_known(text: &[u8]) -> bool {
+    const DEFINE: &[u8] = b"#define __GNUC__ ";
+    let version = memmem::find(text, DEFINE).and_then(|at| text.get(at + DEFINE.len()..));
+    version.is_some_and(|version| version.starts_with(b"11\n") || version.starts_with(b"12\n"))
+}
+
+/// Does the object show, uncompressed, which compiler its debug information is from?
+pub fn shows_producer(object: &[u8]) -> bool {
+    memmem::find(object, b"GNU C").is_some() || memmem::find(object, b"GNU Obj").is_some()
+}
+
 /// Files, but for system headers, that went into the text; as named by the markers, so relative to the working directory.
 pub fn own_files(text: &[u8]) -> Vec<PathBuf> {
     let mut names: Vec<&[u8]> = Vec::new();
@@ -251,6 +264,16 @@ mod tests {
         assert!(dropped_pragma(b"#  pragma  message(\"x\")"));
         assert!(dropped_pragma(b"#pragma redefine_extname a b"));
         assert!(!dropped_pragma(b"#pragma once\n_Pragma(\"message x\")"));
+    }
+
+    #[test]
+    fn only_compilers_that_were_tried_are_trusted() {
+        assert!(directives_only_is_known(
+            b"# 0 \"x.c\"\n#define __GNUC__ 12\n"
+        ));
+        assert!(!directives_only_is_known(b"#define __GNUC__ 13\n"));
+        assert!(!directives_only_is_known(b"#define __GNUC__ 1"));
+        assert!(!directives_only_is_known(b""));
     }
 
     #[test]
