@@ -1,0 +1,239 @@
+//! A daemon on a loopback port of its own, ours or stock's, ended when dropped.
+
+use super::{is_root, ran, wait_for, Which, BOUND, OURS};
+use std::fs;
+use std::net::TcpListener;
+use std::os::unix::fs::{symlink, PermissionsExt};
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+/// How a daemon is to be started.
+pub struct DaemonPlan {
+    which: Which,
+    folder: PathBuf,
+    options: Vec<String>,
+    env: Vec<(String, String)>,
+    jobs: usize,
+}
+
+/// A running daemon.
+pub struct Daemon {
+    /// Where it listens on 127.0.0.1.
+    pub port: u16,
+    /// Its TMPDIR.
+    pub tmp: PathBuf,
+    /// Its log.
+    pub log: PathBuf,
+    process: Child,
+}
+
+/// One line of a daemon's log about a job.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct JobLine {
+    /// `COMPILE_OK`, `COMPILE_ERROR`, …
+    pub class: String,
+    /// The whole line.
+    pub line: String,
+}
+
+impl DaemonPlan {
+    pub(super) fn new(which: Which, folder: PathBuf) -> DaemonPlan {
+        DaemonPlan {
+            which,
+            folder,
+            options: Vec::new(),
+            env: vec![("PATH".into(), "/usr/bin:/bin".into())],
+            jobs: 8,
+        }
+    }
+
+    /// More words for its command line.
+    pub fn options(mut self, options: &[&str]) -> Self {
+        self.options.extend(options.iter().map(|&word| word.into()));
+        self
+    }
+
+    /// A variable of its environment.
+    pub fn env(mut self, name: &str, value: &str) -> Self {
+        self.env.push((name.into(), value.into()));
+        self
+    }
+
+    /// How many jobs at once.
+    pub fn jobs(mut self, jobs: usize) -> Self {
+        self.jobs = jobs;
+        self
+    }
+
+    /// Starts it and waits until it listens. A port that somebody else took meanwhile is tried again.
+    #[track_caller]
+    pub fn start(self) -> Daemon {
+        let tmp = self.folder.join("tmp");
+        fs::create_dir_all(&tmp).unwrap();
+        // A daemon that was started by root works as somebody else.
+        for folder in [&self.folder, &tmp] {
+            fs::set_permissions(folder, fs::Permissions::from_mode(0o777)).unwrap();
+        }
+        let mut said = String::new();
+        for _ in 0..5 {
+            match self.start_on(free_port(), &tmp) {
+                Ok(daemon) => return daemon,
+                Err(words) => said = words,
+            }
+        }
+        panic!(
+            "the daemon {:?} does not start; it says:\n{said}",
+            self.which
+        );
+    }
+
+    fn start_on(&self, port: u16, tmp: &Path) -> Result<Daemon, String> {
+        let log = self.folder.join("log");
+        let said = self.folder.join("stderr");
+        let stderr = fs::File::create(&said).unwrap();
+        let process = Command::new(self.program())
+            .args(["--daemon", "--no-detach", "--listen", "127.0.0.1"])
+            .args(["--allow", "127.0.0.1", "--nice", "0", "--log-level", "info"])
+            .args([
+                "--port",
+                &port.to_string(),
+                "--jobs",
+                &self.jobs.to_string(),
+            ])
+            .arg("--log-file")
+            .arg(&log)
+            .args(&self.options)
+            .env_clear()
+            .env("TMPDIR", tmp)
+            .env("LC_ALL", "C")
+            .envs(self.env.iter().map(|(name, value)| (name, value)))
+            .current_dir("/")
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(stderr)
+            .process_group(0)
+            .spawn()
+            .map_err(|err| format!("{}: {err}", self.program().display()))?;
+        let mut daemon = Daemon {
+            port,
+            tmp: tmp.to_owned(),
+            log,
+            process,
+        };
+        let begun = Instant::now();
+        while begun.elapsed() < BOUND {
+            if !matches!(daemon.process.try_wait(), Ok(None)) {
+                break;
+            }
+            if listens(port) {
+                return Ok(daemon);
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        let said = fs::read_to_string(&said).unwrap_or_default();
+        Err(said + &daemon.log_text())
+    }
+
+    fn program(&self) -> PathBuf {
+        match self.which {
+            Which::Stock => "/usr/bin/distccd".into(),
+            Which::Ours => {
+                let link = self.folder.join("distccd");
+                let _ = symlink(OURS, &link);
+                link
+            }
+        }
+    }
+}
+
+impl Daemon {
+    /// As a word for the host list; more of it may follow.
+    pub fn host(&self) -> String {
+        format!("127.0.0.1:{}", self.port)
+    }
+
+    /// Its process.
+    pub fn pid(&self) -> u32 {
+        self.process.id()
+    }
+
+    /// What it has logged so far.
+    pub fn log_text(&self) -> String {
+        String::from_utf8_lossy(&fs::read(&self.log).unwrap_or_default()).into_owned()
+    }
+
+    /// The jobs that it says it has done.
+    pub fn jobs(&self) -> Vec<JobLine> {
+        self.log_text()
+            .lines()
+            .filter_map(|line| {
+                let (_, rest) = line.split_once("client: ")?;
+                let class = rest.split(' ').nth(1)?;
+                Some(JobLine {
+                    class: class.to_owned(),
+                    line: line.to_owned(),
+                })
+            })
+            .collect()
+    }
+
+    /// How many compiles went well; it may take a moment after the client's end until the last is in the log.
+    pub fn compiled(&self) -> usize {
+        let jobs = self.jobs();
+        jobs.iter().filter(|job| job.class == "COMPILE_OK").count()
+    }
+
+    /// What is in its TMPDIR although no job runs.
+    pub fn leftovers(&self) -> Vec<String> {
+        super::until_empty(Duration::from_secs(10), || {
+            super::farm::files_below(&self.tmp)
+        })
+    }
+
+    /// Whether it still runs.
+    pub fn alive(&mut self) -> bool {
+        matches!(self.process.try_wait(), Ok(None))
+    }
+
+    /// Sends a signal to the whole group.
+    pub fn signal(&self, name: &str) {
+        ran::signal(name, &format!("-{}", self.pid()));
+    }
+
+    /// Ends it at once, with all its workers.
+    pub fn kill(&mut self) {
+        self.signal("KILL");
+        let _ = self.process.wait();
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        if self.alive() {
+            self.signal("TERM");
+        }
+        let begun = Instant::now();
+        while self.alive() && begun.elapsed() < Duration::from_secs(10) {
+            std::thread::sleep(Duration::from_millis(2));
+        }
+        self.kill();
+    }
+}
+
+/// A port of 127.0.0.1 on which nobody listens, now.
+pub fn free_port() -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.local_addr().unwrap().port()
+}
+
+/// Whether somebody listens there, without a connection that would have to be served.
+pub fn listens(port: u16) -> bool {
+    let table = fs::read_to_string("/proc/net/tcp").unwrap_or_default();
+    let ending = format!(":{port:04X}");
+    table.lines().any(|line| {
+        let mut fields = line.split_whitespace().skip(1);
+        fields.next().is_some_and(|local| local.ends_with(&ending)) && fields.nth(1) == Some("0A")
+    })
+}
