@@ -7,8 +7,8 @@ use std::path::Path;
 
 /// Files within files, at most.
 const NESTING_MAX: usize = 8;
-/// Words after expansion, at most; beyond it the `@file` stays as it is and the command runs locally.
-const WORDS_MAX: usize = 100_000;
+/// Files of one command, at most; beyond it the `@file` stays as it is and the command runs locally.
+const FILES_MAX: usize = 64;
 
 /// `argv` with each `@file` after word 0 replaced by that file's words, nested ones too.
 /// What `read_file` does not give stays as it is, as the compilers do.
@@ -20,38 +20,49 @@ pub fn expand<'a>(
     if !has_files(argv) {
         return Cow::Borrowed(argv);
     }
-    let mut words = Vec::with_capacity(argv.len() + 16);
-    words.extend(argv.first().cloned());
+    let mut expansion = Expansion {
+        read_file,
+        files_left: FILES_MAX,
+        words: Vec::with_capacity(argv.len() + 16),
+    };
+    expansion.words.extend(argv.first().cloned());
     for word in argv.iter().skip(1) {
-        append(word.clone(), 0, read_file, &mut words);
+        expansion.append(word.clone(), 0);
     }
-    Cow::Owned(words)
+    Cow::Owned(expansion.words)
+}
+
+struct Expansion<'r> {
+    read_file: &'r dyn Fn(&Path) -> Option<Vec<u8>>,
+    files_left: usize,
+    words: Vec<OsString>,
+}
+
+impl Expansion<'_> {
+    /// Adds `word`, or the words of the file that it names; `depth` files are open around it.
+    fn append(&mut self, word: OsString, depth: usize) {
+        let text = match file_of(&word) {
+            Some(path) if depth < NESTING_MAX && self.files_left > 0 => {
+                self.files_left -= 1;
+                (self.read_file)(path)
+            }
+            _ => None,
+        };
+        match text.as_deref().and_then(split) {
+            Some(parts) => {
+                for part in parts {
+                    self.append(OsString::from_vec(part), depth + 1);
+                }
+            }
+            None => self.words.push(word),
+        }
+    }
 }
 
 fn file_of(word: &OsStr) -> Option<&Path> {
     match word.as_bytes() {
         [b'@', name @ ..] if !name.is_empty() => Some(Path::new(OsStr::from_bytes(name))),
         _ => None,
-    }
-}
-
-fn append(
-    word: OsString,
-    depth: usize,
-    read_file: &dyn Fn(&Path) -> Option<Vec<u8>>,
-    words: &mut Vec<OsString>,
-) {
-    let text = match file_of(&word) {
-        Some(path) if depth < NESTING_MAX && words.len() < WORDS_MAX => read_file(path),
-        _ => None,
-    };
-    match text.as_deref().and_then(split) {
-        Some(parts) => {
-            for part in parts {
-                append(OsString::from_vec(part), depth + 1, read_file, words);
-            }
-        }
-        None => words.push(word),
     }
 }
 
@@ -132,7 +143,7 @@ mod tests {
             argv(&["gcc", "-c", "x.c", "@missing", "-O"])
         );
         let bomb = expand(&argv(&["gcc", "@self"]), &read).into_owned();
-        assert!(bomb.len() <= 1 << (NESTING_MAX + 1));
+        assert!(bomb.len() <= FILES_MAX + 2);
         let plain = argv(&["@gcc", "-c"]);
         assert!(matches!(expand(&plain, &read), Cow::Borrowed(_)));
     }

@@ -1,0 +1,37 @@
+//! Any bytes as a request, in pieces of any size: a message or an error, never a panic,
+//! and memory grows only with what has arrived.
+
+#![no_main]
+
+use distcc::model::decode::RequestDecoder;
+use distcc::model::packets::Limits;
+use libfuzzer_sys::fuzz_target;
+
+/// What a decoder may hold beside twice what it was given.
+const SLACK_BYTES: usize = 1 << 20;
+
+fuzz_target!(|data: &[u8]| {
+    let Some((head, mut rest)) = data.split_first() else {
+        return;
+    };
+    let limits = Limits {
+        expanded_bytes_max: 1 << 20,
+        ..Limits::default()
+    };
+    let piece = usize::from(*head) + 1;
+    let mut decoder = RequestDecoder::for_requests(limits);
+    let mut given = 0;
+    while !decoder.is_done() && !rest.is_empty() {
+        let space = decoder.space();
+        let count = space.len().min(piece).min(rest.len());
+        let (now, later) = rest.split_at(count);
+        space[..count].copy_from_slice(now);
+        rest = later;
+        given += count;
+        if decoder.filled(count).is_err() {
+            return;
+        }
+        assert!(decoder.memory() <= 4 * given + SLACK_BYTES);
+    }
+    let _ = decoder.request();
+});
