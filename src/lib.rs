@@ -44,8 +44,8 @@ pub mod os {
 pub mod farm {
     pub mod topdir;
     pub mod state;
-    pub mod slots;
     pub mod waiting;
+    pub mod slots;
     pub mod transport;
 }
 

@@ -1,1 +1,438 @@
-//! (being written)
+//! Job slots: which host takes the next job, and how many at once, over all processes of one user. A slot is a lock
+//! file of stock's name in the shared folder, so that stock's clients and ours keep each other's limits. Hosts in
+//! trouble are marked in the same folder and left alone for a while.
+
+use super::topdir::TopDir;
+use super::waiting;
+use crate::model::error::{Code, Error, Result};
+use crate::model::hosts::{HostSpec, Place};
+use crate::model::settings::ClientSettings;
+use crate::os::lock::{self, Attempt, FileLock};
+use crate::os::watch::Closed;
+use std::fs;
+use std::io;
+use std::marker::PhantomData;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+/// The slots of all hosts, and the marks of those in trouble.
+#[derive(Debug)]
+pub struct Slots {
+    folder: PathBuf,
+    backoff: Duration,
+    pause: Duration,
+}
+
+/// The right to run one job on a host, until it is dropped.
+#[derive(Debug)]
+pub struct Slot {
+    /// The host that was chosen.
+    pub host: HostSpec,
+    /// Which of its slots, from 0.
+    pub index: usize,
+    lock: FileLock,
+}
+
+/// The right to use a processor here while a slot elsewhere is held; it can't outlive that slot.
+#[derive(Debug)]
+pub struct CpuSlot<'s> {
+    local: Slot,
+    remote: PhantomData<&'s Slot>,
+}
+
+/// A host of the list on its way to being chosen.
+struct Candidate<'h> {
+    host: &'h HostSpec,
+    /// Its key: what its lock files and its mark are named after.
+    key: String,
+    /// Whether it may be left alone because of trouble, or is what must always work: this machine.
+    shunnable: bool,
+    /// Whether it is being left alone, as far as was looked.
+    shunned: bool,
+}
+
+impl Slots {
+    /// The slots in the shared folder.
+    pub fn open(top: &TopDir, settings: &ClientSettings) -> Result<Slots> {
+        Ok(Slots {
+            folder: top.lock_dir()?,
+            backoff: settings.backoff,
+            pause: settings.pause,
+        })
+    }
+
+    /// Takes the first free slot: slot 0 of every host in the order of the list, then slot 1 of every host, and so
+    /// on. Waits if there is none. Fails with `NoHosts` if no host is to be used at all, now or ever.
+    pub fn acquire(&self, hosts: &[HostSpec]) -> Result<Slot> {
+        let usable = hosts.iter().filter(|host| !host.down);
+        let mut candidates: Vec<_> = usable.map(|host| Candidate::new(host, true)).collect();
+        if candidates.is_empty() {
+            return Err(no_hosts(
+                "no host of the list is to be used: all are marked ',down'",
+            ));
+        }
+        self.take(&mut candidates)
+    }
+
+    /// Takes one of `slots_max` slots of this machine, for a job that is not, or no longer, for another one.
+    /// Waits if there is none.
+    pub fn local(&self, slots_max: usize) -> Result<Slot> {
+        let host = HostSpec {
+            token: "localhost".to_owned(),
+            place: Place::Local,
+            slots: slots_max.max(1),
+            lzo: false,
+            cpp: false,
+            down: false,
+        };
+        self.take(&mut [Candidate::new(&host, false)])
+    }
+
+    /// Notes that a host failed: it is left alone for the period of `DISTCC_BACKOFF_PERIOD`.
+    pub fn mark_trouble(&self, host: &HostSpec) {
+        if self.backoff.is_zero() {
+            return;
+        }
+        let mark = self.mark(&host.key());
+        log::debug!("marking {} as in trouble", host.token);
+        if let Err(err) = fs::write(&mark, "x") {
+            log::warn!("can't write {}: {err}", mark.display());
+        }
+    }
+
+    /// Notes that a host works.
+    pub fn clear_trouble(&self, host: &HostSpec) {
+        if self.backoff.is_zero() {
+            return;
+        }
+        let mark = self.mark(&host.key());
+        match fs::remove_file(&mark) {
+            Err(err) if err.kind() != io::ErrorKind::NotFound => {
+                log::warn!("can't remove {}: {err}", mark.display());
+            }
+            _ => {}
+        }
+    }
+
+    fn mark(&self, key: &str) -> PathBuf {
+        self.folder.join(format!("backoff_{key}_0"))
+    }
+
+    /// The first look is made at once, and most often the last.
+    fn take(&self, candidates: &mut [Candidate<'_>]) -> Result<Slot> {
+        if let Some(slot) = self.look(candidates, &Closed::Many, Manner::Hopeful)? {
+            return Ok(slot);
+        }
+        log::debug!(
+            "nothing available, sleeping {}ms...",
+            self.pause.as_millis()
+        );
+        let line = line_of(candidates);
+        waiting::wait(&self.folder, line, self.pause, |released| {
+            self.look(candidates, released, Manner::Quiet)
+        })
+    }
+
+    /// Tries those slots that may have been released, the best first. Fails if all hosts are shunned.
+    fn look(
+        &self,
+        candidates: &mut [Candidate<'_>],
+        released: &Closed,
+        mut manner: Manner,
+    ) -> Result<Option<Slot>> {
+        let slots_max = candidates.iter().map(|c| c.host.slots).max().unwrap_or(0);
+        for index in 0..slots_max {
+            for candidate in candidates.iter_mut().filter(|c| index < c.host.slots) {
+                if index == 0 && *released == Closed::Many {
+                    candidate.shunned = candidate.shunnable && self.is_shunned(candidate);
+                }
+                let name = candidate.slot_name(index);
+                if candidate.shunned || !released.includes(&name) {
+                    continue;
+                }
+                if let Some(lock) = self.try_slot(&name, manner)? {
+                    return Ok(Some(Slot::new(candidate.host.clone(), index, lock)));
+                }
+                manner = Manner::Quiet;
+            }
+        }
+        match candidates.iter().all(|candidate| candidate.shunned) {
+            true => Err(no_hosts(
+                "every host is left alone for now because it failed (DISTCC_BACKOFF_PERIOD)",
+            )),
+            false => Ok(None),
+        }
+    }
+
+    fn is_shunned(&self, candidate: &Candidate<'_>) -> bool {
+        if self.backoff.is_zero() {
+            return false;
+        }
+        let marked = fs::metadata(self.mark(&candidate.key)).and_then(|mark| mark.modified());
+        let shunned = match marked.map(|at| SystemTime::now().duration_since(at)) {
+            Ok(Ok(age)) => age < self.backoff,
+            // A mark from the future counts, as with stock; so does one that can't be read.
+            Ok(Err(_)) => true,
+            Err(err) => err.kind() != io::ErrorKind::NotFound,
+        };
+        if shunned {
+            let token = &candidate.host.token;
+            log::debug!("still in backoff period for {token}");
+        }
+        shunned
+    }
+
+    fn try_slot(&self, name: &str, manner: Manner) -> Result<Option<FileLock>> {
+        let path = self.folder.join(name);
+        if manner == Manner::Quiet && lock::is_locked(&path).unwrap_or(false) {
+            log::debug!("{} is busy", path.display());
+            return Ok(None);
+        }
+        match lock::try_lock(&path) {
+            Ok(Attempt::Held(lock)) => Ok(Some(lock)),
+            Ok(Attempt::Busy) => {
+                log::debug!("{} is busy", path.display());
+                Ok(None)
+            }
+            Err(err) => Err(unusable(&path, &err)),
+        }
+    }
+}
+
+/// How a slot is tried.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Manner {
+    /// Lock it at once; if it is busy, those who watch for released locks are woken for nothing.
+    Hopeful,
+    /// Look first.
+    Quiet,
+}
+
+impl<'h> Candidate<'h> {
+    fn new(host: &'h HostSpec, shunnable: bool) -> Self {
+        Candidate {
+            key: host.key(),
+            host,
+            shunnable,
+            shunned: false,
+        }
+    }
+
+    fn slot_name(&self, index: usize) -> String {
+        format!("cpu_{}_{index}", self.key)
+    }
+}
+
+impl Slot {
+    fn new(host: HostSpec, index: usize, lock: FileLock) -> Slot {
+        log::debug!(
+            "got cpu lock on {} slot {index} as fd{}",
+            host.token,
+            lock.descriptor()
+        );
+        Slot { host, index, lock }
+    }
+
+    /// Takes one of `slots_max` slots of this machine while this one is held, e.g. to preprocess. Always in this
+    /// order, so nobody waits for one another.
+    pub fn local_cpu<'s>(&'s self, slots: &Slots, slots_max: usize) -> Result<CpuSlot<'s>> {
+        Ok(CpuSlot {
+            local: slots.local(slots_max)?,
+            remote: PhantomData,
+        })
+    }
+}
+
+impl CpuSlot<'_> {
+    /// Which slot of this machine, from 0.
+    pub fn index(&self) -> usize {
+        self.local.index
+    }
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        log::debug!("release lock fd{}", self.lock.descriptor());
+    }
+}
+
+/// The line in which those wait who want a slot of these hosts, whatever their order: FNV-1a over each, added up.
+fn line_of(candidates: &[Candidate<'_>]) -> u32 {
+    let wanted = candidates.iter().filter(|candidate| !candidate.shunned);
+    wanted.fold(0, |sum: u32, candidate| {
+        let name = candidate.slot_name(candidate.host.slots);
+        let hash = name.bytes().fold(0x811c_9dc5, |hash: u32, byte| {
+            (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193)
+        });
+        sum.wrapping_add(hash)
+    })
+}
+
+fn no_hosts(why: &str) -> Error {
+    Error::new(Code::NoHosts, why)
+}
+
+fn unusable(path: &Path, err: &io::Error) -> Error {
+    Error::io(
+        format_args!(
+            "lock {} (if it is left from another user, remove it)",
+            path.display()
+        ),
+        err,
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::model::hosts;
+    use std::ffi::OsString;
+    use std::os::unix::fs::symlink;
+    use std::sync::mpsc;
+
+    fn slots_in(dir: &Path, more: &[(&str, &str)]) -> Slots {
+        let settings = ClientSettings::read(|name| match name {
+            "DISTCC_DIR" => Some(dir.into()),
+            _ => {
+                let found = more.iter().find(|(known, _)| *known == name);
+                found.map(|(_, value)| OsString::from(value))
+            }
+        });
+        let settings = settings.unwrap();
+        Slots::open(&TopDir::find(&settings).unwrap(), &settings).unwrap()
+    }
+
+    fn list(text: &str) -> Vec<HostSpec> {
+        hosts::parse(text, "test").unwrap().hosts
+    }
+
+    #[test]
+    fn breadth_comes_first_and_the_files_are_stocks() {
+        let dir = tempfile::tempdir().unwrap();
+        let slots = slots_in(dir.path(), &[]);
+        let hosts = list("a/2 down/9,down @b/1 localhost/3 [::1]:99/2 a/2");
+        let mut taken = Vec::new();
+        for (name, index) in [
+            ("cpu_tcp_a_3632_0", 0),
+            ("cpu_ssh_b_0", 0),
+            ("cpu_localhost_0", 0),
+            ("cpu_tcp_::1_99_0", 0),
+            ("cpu_tcp_a_3632_1", 1),
+            ("cpu_localhost_1", 1),
+            ("cpu_tcp_::1_99_1", 1),
+            ("cpu_localhost_2", 2),
+        ] {
+            let slot = slots.acquire(&hosts).unwrap();
+            assert_eq!(slot.index, index, "{name}");
+            let path = dir.path().join("lock").join(name);
+            assert!(lock::is_locked(&path).unwrap(), "{name}");
+            taken.push(slot);
+        }
+        taken.remove(0);
+        assert_eq!(slots.acquire(&hosts).unwrap().host.name(), "a");
+        // The slots of this machine are one and the same, whoever wants them.
+        assert_eq!(slots.local(5).unwrap().index, 3);
+        let held = slots.acquire(&hosts).unwrap();
+        assert_eq!(held.local_cpu(&slots, 4).unwrap().index(), 3);
+    }
+
+    #[test]
+    fn hosts_in_trouble_are_left_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        let slots = slots_in(dir.path(), &[]);
+        let hosts = list("a b");
+        slots.mark_trouble(&hosts[0]);
+        let mark = dir.path().join("lock/backoff_tcp_a_3632_0");
+        assert_eq!(fs::read(&mark).unwrap(), b"x");
+        assert_eq!(slots.acquire(&hosts).unwrap().host.name(), "b");
+        slots.mark_trouble(&hosts[1]);
+        assert_eq!(slots.acquire(&hosts).unwrap_err().code, Code::NoHosts);
+        slots.clear_trouble(&hosts[0]);
+        slots.clear_trouble(&hosts[0]);
+        assert_eq!(slots.acquire(&hosts).unwrap().host.name(), "a");
+        // This machine can always be used by itself.
+        let here = list("localhost");
+        slots.mark_trouble(&here[0]);
+        assert!(slots.acquire(&here).is_err());
+        slots.local(1).unwrap();
+    }
+
+    #[test]
+    fn marks_age_and_can_be_switched_off() {
+        let dir = tempfile::tempdir().unwrap();
+        let hosts = list("a");
+        let hour_ago = SystemTime::now() - Duration::from_secs(3600);
+        let slots = slots_in(dir.path(), &[]);
+        slots.mark_trouble(&hosts[0]);
+        let never = slots_in(dir.path(), &[("DISTCC_BACKOFF_PERIOD", "0")]);
+        never.acquire(&hosts).unwrap();
+        let path = dir.path().join("lock/backoff_tcp_a_3632_0");
+        let mark = fs::File::options().write(true).open(path).unwrap();
+        mark.set_modified(hour_ago).unwrap();
+        slots.acquire(&hosts).unwrap();
+        mark.set_modified(SystemTime::now() + Duration::from_secs(3600))
+            .unwrap();
+        assert!(slots.acquire(&hosts).is_err());
+        never.clear_trouble(&hosts[0]);
+        assert!(slots.acquire(&hosts).is_err());
+    }
+
+    #[test]
+    fn no_host_to_use_is_an_error_and_no_endless_wait() {
+        let dir = tempfile::tempdir().unwrap();
+        let slots = slots_in(dir.path(), &[]);
+        for hosts in [list("a,down b,down"), Vec::new()] {
+            assert_eq!(slots.acquire(&hosts).unwrap_err().code, Code::NoHosts);
+        }
+    }
+
+    #[test]
+    fn a_lock_file_that_cannot_be_opened_is_named() {
+        let dir = tempfile::tempdir().unwrap();
+        let slots = slots_in(dir.path(), &[]);
+        // Root may open anything, so a link that goes in circles stands for a file of another user.
+        let path = dir.path().join("lock/cpu_tcp_a_3632_0");
+        symlink(&path, &path).unwrap();
+        let err = slots.acquire(&list("a b")).unwrap_err();
+        assert!(err.message.contains("lock/cpu_tcp_a_3632_0"), "{err}");
+    }
+
+    #[test]
+    fn who_waits_gets_the_slot_that_is_released() {
+        let dir = tempfile::tempdir().unwrap();
+        let slots = slots_in(dir.path(), &[]);
+        let hosts = list("a/1 b/1");
+        let first = slots.acquire(&hosts).unwrap();
+        let second = slots.acquire(&hosts).unwrap();
+        let (sender, receiver) = mpsc::channel();
+        std::thread::scope(|scope| {
+            for _ in 0..3 {
+                let (sender, slots, hosts) = (sender.clone(), &slots, &hosts);
+                scope.spawn(move || {
+                    let slot = slots.acquire(hosts).unwrap();
+                    sender.send(slot.host.token.clone()).unwrap();
+                });
+            }
+            assert!(receiver.recv_timeout(Duration::from_millis(50)).is_err());
+            drop(second);
+            // One after another, all on the slot that is free.
+            for _ in 0..3 {
+                assert_eq!(receiver.recv().unwrap(), "b/1");
+            }
+        });
+        drop(first);
+    }
+
+    #[test]
+    fn lines_depend_on_what_is_wanted_and_not_on_its_order() {
+        let line = |text: &str| {
+            let hosts = list(text);
+            let candidates: Vec<_> = hosts.iter().map(|h| Candidate::new(h, true)).collect();
+            line_of(&candidates)
+        };
+        assert_eq!(line("a b/2"), line("b/2 a"));
+        assert_ne!(line("a b/2"), line("a b/3"));
+        assert_ne!(line("a"), line("b"));
+    }
+}

@@ -1,79 +1,92 @@
-//! The small record of what each client is doing, in the form that stock's monitors read. Monitors are a luxury: nothing
-//! here ever fails a job.
+//! What a client is doing, for the monitors: one small file per process, in stock's format, so that stock's monitors
+//! show ours. It must never harm a job: where it can't be written there is none.
 
 use super::topdir::TopDir;
 use crate::os::cleanup::{remove_at_end, FileGuard};
 use std::ffi::OsStr;
 use std::fs::{File, OpenOptions};
+use std::io;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::FileExt;
-use std::path::PathBuf;
+use std::os::unix::fs::{FileExt, MetadataExt};
+use std::path::{Path, PathBuf};
 
-/// Length of a record: that of stock's structure on 64-bit machines.
-const RECORD_BYTES: usize = 296;
-
-/// What every record has at its second word.
-const MAGIC: u64 = 0x4449_4800;
-
-/// Room for a name, its final NUL included.
-const NAME_BYTES: usize = 128;
-
-/// Where the fields lie.
-const PID_AT: usize = 16;
-const FILE_AT: usize = 24;
-const HOST_AT: usize = 152;
-const SLOT_AT: usize = 280;
-const PHASE_AT: usize = 284;
-
-/// What a client is doing; the numbers are stock's.
+/// What a client is doing; the value is the one in the file.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-#[repr(u32)]
+#[repr(i32)]
 pub enum Phase {
-    /// Not yet begun.
+    /// It has just begun.
     Startup = 0,
-    /// Waiting for a slot.
+    /// It waits for a slot.
     Blocked = 1,
-    /// Connecting.
+    /// It connects.
     Connect = 2,
-    /// Preprocessing here.
+    /// The preprocessor runs.
     Preprocess = 3,
-    /// Sending.
+    /// The request goes out.
     Send = 4,
-    /// Waiting for a compiler, here or there.
+    /// A compiler runs, there or here.
     Compile = 5,
-    /// Receiving.
+    /// The answer comes in.
     Receive = 6,
-    /// At its end.
+    /// It is finished.
     Done = 7,
 }
 
-/// This process's record; removed when dropped, and when a signal ends us.
-#[derive(Debug)]
+/// What each file begins with, after its length: stock's mark.
+const MAGIC: usize = 0x4449_4800;
+
+/// Room for a name, with at least one NUL at its end.
+const NAME_BYTES: usize = 128;
+
+/// A word of the C structure: its fields depend on the machine, and so does its length.
+const WORD: usize = std::mem::size_of::<usize>();
+
+const PID_AT: usize = 2 * WORD;
+const FILE_AT: usize = 3 * WORD;
+const HOST_AT: usize = FILE_AT + NAME_BYTES;
+const SLOT_AT: usize = HOST_AT + NAME_BYTES;
+const PHASE_AT: usize = SLOT_AT + 4;
+/// A pointer of the writer's, which means nothing to others, ends the structure.
+const RECORD_BYTES: usize = PHASE_AT + 4 + WORD;
+
+/// This process's file, made when there is something to say and removed on `Drop` and by final signals.
+#[derive(Debug, Default)]
 pub struct StateFile {
-    /// Where it is to be, until it is there or can't be.
-    path: Option<PathBuf>,
-    open: Option<(File, Option<FileGuard>)>,
-    record: [u8; RECORD_BYTES],
+    place: Option<TopDir>,
+    open: Option<Open>,
+    file: Vec<u8>,
+    /// What was last said of this machine, and of another one.
+    here: Part,
+    there: Part,
+    /// Which of the two was said last.
+    is_there: bool,
+}
+
+#[derive(Debug)]
+struct Open {
+    file: File,
+    path: PathBuf,
+    // Removes the file.
+    _guard: FileGuard,
+}
+
+#[derive(Debug, Default)]
+struct Part {
+    host: Vec<u8>,
+    slot: i32,
 }
 
 impl StateFile {
-    /// A record that is not on disk yet. Without a folder it never will be.
+    /// A state file in the shared folder, if there is one.
     pub fn create(top: Option<&TopDir>) -> StateFile {
-        let pid = std::process::id();
-        let mut record = [0; RECORD_BYTES];
-        put(&mut record, 0, &(RECORD_BYTES as u64).to_ne_bytes());
-        put(&mut record, 8, &MAGIC.to_ne_bytes());
-        put(&mut record, PID_AT, &u64::from(pid).to_ne_bytes());
         StateFile {
-            path: top
-                .and_then(|top| top.state_dir().ok())
-                .map(|dir| dir.join(format!("binstate_{pid}"))),
-            open: None,
-            record,
+            place: top.cloned(),
+            ..StateFile::default()
         }
     }
 
-    /// Says what is going on now. What is not given stays as it was.
+    /// Says what happens now, and to what. What is not given stays as it was; `localhost` has its own slot beside
+    /// that of the other machine. Only the base name of `file` is told.
     pub fn note(
         &mut self,
         phase: Phase,
@@ -82,51 +95,81 @@ impl StateFile {
         slot: Option<usize>,
     ) {
         if let Some(file) = file {
-            put_name(&mut self.record, FILE_AT, file.as_bytes());
+            let base = Path::new(file).file_name().unwrap_or(file);
+            self.file = base.as_bytes().to_vec();
         }
         if let Some(host) = host {
-            put_name(&mut self.record, HOST_AT, host.as_bytes());
+            self.is_there = host != "localhost";
+        }
+        let part = match self.is_there {
+            true => &mut self.there,
+            false => &mut self.here,
+        };
+        if let Some(host) = host {
+            part.host = host.into();
         }
         if let Some(slot) = slot {
-            put(&mut self.record, SLOT_AT, &(slot as u32).to_ne_bytes());
+            part.slot = i32::try_from(slot).unwrap_or(i32::MAX);
         }
-        put(&mut self.record, PHASE_AT, &(phase as u32).to_ne_bytes());
-        if let Some(path) = self.path.take() {
-            let opened = OpenOptions::new()
-                .write(true)
-                .create(true)
-                .truncate(true)
-                .open(&path);
-            match opened {
-                Ok(file) => self.open = Some((file, remove_at_end(&path).ok())),
-                Err(err) => log::debug!(
-                    "monitors will not see this job: open {}: {err}",
-                    path.display()
-                ),
-            }
+        let record = record(std::process::id(), &self.file, part, phase);
+        if let Err(err) = self.write(&record) {
+            log::debug!("no state file for the monitors: {err}");
+            self.place = None;
         }
-        if let Some((file, _)) = &self.open {
-            if let Err(err) = file.write_all_at(&self.record, 0) {
-                log::debug!("monitors will not see this job any more: {err}");
-                self.open = None;
-            }
+    }
+
+    fn write(&mut self, record: &[u8]) -> io::Result<()> {
+        let Some(place) = &self.place else {
+            return Ok(());
+        };
+        // A monitor of stock's removes the file of whoever has done the same thing for a minute.
+        let is_gone = |open: &Open| open.file.metadata().map_or(true, |meta| meta.nlink() == 0);
+        if self.open.as_ref().is_none_or(is_gone) {
+            self.open = None;
+            self.open = Some(Open::create(place)?);
         }
+        match &self.open {
+            Some(open) => open.file.write_all_at(record, 0),
+            None => Ok(()),
+        }
+    }
+
+    /// Where the file is, once something was noted.
+    pub fn path(&self) -> Option<&Path> {
+        self.open.as_ref().map(|open| open.path.as_path())
     }
 }
 
-fn put(record: &mut [u8; RECORD_BYTES], at: usize, bytes: &[u8]) {
-    for (to, from) in record.iter_mut().skip(at).zip(bytes) {
-        *to = *from;
+impl Open {
+    fn create(place: &TopDir) -> io::Result<Open> {
+        let folder = place.state_dir().map_err(io::Error::other)?;
+        let path = folder.join(format!("binstate_{}", std::process::id()));
+        let file = OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .open(&path)?;
+        let guard = remove_at_end(&path)?;
+        Ok(Open {
+            file,
+            path,
+            _guard: guard,
+        })
     }
 }
 
-/// A name, cut to its room, and zeros.
-fn put_name(record: &mut [u8; RECORD_BYTES], at: usize, name: &[u8]) {
-    let mut room = [0; NAME_BYTES];
-    for (to, from) in room.iter_mut().take(NAME_BYTES - 1).zip(name) {
-        *to = *from;
-    }
-    put(record, at, &room);
+/// The C structure, in this machine's byte order and word length.
+fn record(pid: u32, file: &[u8], part: &Part, phase: Phase) -> [u8; RECORD_BYTES] {
+    let mut record = [0; RECORD_BYTES];
+    let mut put = |at: usize, bytes: &[u8]| record[at..at + bytes.len()].copy_from_slice(bytes);
+    put(0, &RECORD_BYTES.to_ne_bytes());
+    put(WORD, &MAGIC.to_ne_bytes());
+    put(PID_AT, &(pid as usize).to_ne_bytes());
+    put(FILE_AT, &file[..file.len().min(NAME_BYTES - 1)]);
+    put(HOST_AT, &part.host[..part.host.len().min(NAME_BYTES - 1)]);
+    put(SLOT_AT, &part.slot.to_ne_bytes());
+    put(PHASE_AT, &(phase as i32).to_ne_bytes());
+    record
 }
 
 #[cfg(test)]
@@ -134,29 +177,88 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
     use crate::model::settings::ClientSettings;
+    use std::ffi::OsString;
+    use std::fs;
+    use std::process::Command;
+
+    fn top(dir: &Path) -> TopDir {
+        let settings =
+            ClientSettings::read(|name| (name == "DISTCC_DIR").then(|| OsString::from(dir)));
+        TopDir::find(&settings.unwrap()).unwrap()
+    }
 
     #[test]
-    fn the_record_is_stocks_and_goes_away() {
+    #[cfg(target_pointer_width = "64")]
+    fn the_record_is_stocks() {
+        let part = Part {
+            host: b"build1".to_vec(),
+            slot: 3,
+        };
+        let bytes = record(77, b"x.c", &part, Phase::Compile);
+        assert_eq!(bytes.len(), 296);
+        let word = |at: usize| u64::from_ne_bytes(bytes[at..at + 8].try_into().unwrap());
+        assert_eq!((word(0), word(8), word(16)), (296, 0x4449_4800, 77));
+        assert_eq!(&bytes[24..28], b"x.c\0");
+        assert_eq!(&bytes[152..159], b"build1\0");
+        assert_eq!(bytes[280..284], 3i32.to_ne_bytes());
+        assert_eq!(bytes[284..288], 5i32.to_ne_bytes());
+        let long = record(1, &[b'n'; 500], &part, Phase::Done);
+        assert_eq!(long[24 + 127], 0);
+    }
+
+    #[test]
+    fn each_note_is_the_whole_file_and_drop_removes_it() {
         let dir = tempfile::tempdir().unwrap();
-        let settings = ClientSettings::read(|name| {
-            (name == "DISTCC_DIR").then(|| dir.path().as_os_str().to_owned())
-        })
-        .unwrap();
-        let top = TopDir::find(&settings).unwrap();
-        let mut state = StateFile::create(Some(&top));
-        let long = "n".repeat(200);
-        state.note(Phase::Send, Some(OsStr::new(&long)), Some("host"), Some(3));
-        state.note(Phase::Compile, None, None, None);
-        let path = dir
-            .path()
-            .join(format!("state/binstate_{}", std::process::id()));
-        let record = std::fs::read(&path).unwrap();
-        assert_eq!(record.len(), 296);
-        assert_eq!(record[8..16], 0x4449_4800u64.to_ne_bytes());
-        assert_eq!(record[24..151], [b'n'; 127]);
-        assert_eq!(&record[151..157], b"\0host\0");
-        assert_eq!(record[280..288], [3, 0, 0, 0, 5, 0, 0, 0]);
+        let mut state = StateFile::create(Some(&top(dir.path())));
+        state.note(
+            Phase::Connect,
+            Some(OsStr::new("src/x.c")),
+            Some("far"),
+            Some(3),
+        );
+        let path = state.path().unwrap().to_owned();
+        state.note(Phase::Preprocess, None, Some("localhost"), Some(1));
+        let local = fs::read(&path).unwrap();
+        assert_eq!(local.len(), RECORD_BYTES);
+        assert_eq!(&local[FILE_AT..FILE_AT + 4], b"x.c\0");
+        assert_eq!(&local[HOST_AT..HOST_AT + 10], b"localhost\0");
+        state.note(Phase::Send, None, Some("far"), None);
+        let remote = fs::read(&path).unwrap();
+        assert_eq!(&remote[HOST_AT..HOST_AT + 4], b"far\0");
+        assert_eq!(remote[SLOT_AT..SLOT_AT + 4], 3i32.to_ne_bytes());
+        // As a monitor of stock's does.
+        fs::remove_file(&path).unwrap();
+        state.note(Phase::Receive, None, None, None);
+        assert_eq!(fs::read(&path).unwrap().len(), RECORD_BYTES);
         drop(state);
         assert!(!path.exists());
+    }
+
+    #[test]
+    fn no_folder_is_no_fault() {
+        let mut state = StateFile::create(None);
+        state.note(Phase::Send, None, None, None);
+        let mut state = StateFile::create(Some(&top(Path::new("/nowhere/at/all"))));
+        state.note(Phase::Send, None, None, None);
+        assert!(state.path().is_none());
+    }
+
+    #[test]
+    fn stocks_monitor_shows_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut state = StateFile::create(Some(&top(dir.path())));
+        let file = Some(OsStr::new("words.cc"));
+        state.note(Phase::Compile, file, Some("build1"), Some(2));
+        let Ok(shown) = Command::new("distccmon-text")
+            .env("DISTCC_DIR", dir.path())
+            .output()
+        else {
+            eprintln!("skipped: distccmon-text is not installed");
+            return;
+        };
+        let shown = String::from_utf8(shown.stdout).unwrap();
+        let words: Vec<&str> = shown.split_whitespace().collect();
+        let pid = std::process::id().to_string();
+        assert_eq!(words, [&pid, "Compile", "words.cc", "build1[2]"]);
     }
 }

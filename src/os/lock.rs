@@ -1,72 +1,153 @@
-//! Exclusive locks on whole files, released when the file is closed, so also when the process is killed. Two kinds:
-//! `fcntl` locks, which stock clients heed, and `flock`, for files that are ours alone.
+//! Locks on files, released by `Drop`. They are record locks of the open file description, so they conflict with the
+//! POSIX record locks of stock's clients, hold between threads, and do not vanish when the file is opened elsewhere.
 
-#![allow(unsafe_code)] // Open-file-description locks and timers are only to be had from libc.
+#![allow(unsafe_code)] // Record locks and timers are only to be had from libc.
 
 use super::sys::check;
-use fs2::FileExt;
-use std::fs::File;
+use std::fs::{File, OpenOptions};
 use std::io;
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsRawFd, RawFd};
+use std::path::Path;
 use std::time::Duration;
 
-/// Tries to lock a file that is open for writing. `false`: somebody else has it.
-///
-/// The lock belongs to this open file, not to the process: closing another descriptor of the same file doesn't lose
-/// it, and it conflicts with the record locks that stock takes.
-pub fn try_lock(file: &File) -> io::Result<bool> {
-    match file_lock(file, libc::F_OFD_SETLK) {
-        Ok(_) => Ok(true),
-        Err(err) if is_busy(&err) => Ok(false),
+/// A lock that is held: on a whole file, or on one byte of it.
+#[derive(Debug)]
+pub struct FileLock {
+    file: File,
+    range: Range,
+}
+
+/// What came of asking for a lock.
+#[derive(Debug)]
+pub enum Attempt {
+    /// It is ours now.
+    Held(FileLock),
+    /// Somebody else has it.
+    Busy,
+}
+
+/// Which bytes of the file are locked; a length of 0 means all.
+#[derive(Clone, Copy, Debug)]
+struct Range {
+    start: i64,
+    len: i64,
+}
+
+const WHOLE_FILE: Range = Range { start: 0, len: 0 };
+
+/// Locks the whole of `path`, which is made if need be, without waiting. The descriptor is closed on exec.
+pub fn try_lock(path: &Path) -> io::Result<Attempt> {
+    let file = OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .open(path)?;
+    match set(&file, libc::F_OFD_SETLK, libc::F_WRLCK, WHOLE_FILE) {
+        Ok(()) => Ok(Attempt::Held(FileLock {
+            file,
+            range: WHOLE_FILE,
+        })),
+        Err(err) if is_busy(&err) => Ok(Attempt::Busy),
         Err(err) => Err(err),
     }
 }
 
-/// Whether nobody has locked the file. It may be open for reading only.
-pub fn is_free(file: &File) -> io::Result<bool> {
-    file_lock(file, libc::F_OFD_GETLK).map(|found| found == libc::F_UNLCK as libc::c_short)
+/// Whether somebody has a lock on `path`, found out without making or writing the file: those who watch it for
+/// released locks see nothing of this. A file that isn't there is not locked.
+pub fn is_locked(path: &Path) -> io::Result<bool> {
+    let file = match File::open(path) {
+        Ok(file) => file,
+        Err(err) if err.kind() == io::ErrorKind::NotFound => return Ok(false),
+        Err(err) => return Err(err),
+    };
+    let mut question = record(libc::F_WRLCK, WHOLE_FILE);
+    // SAFETY: fcntl fills the structure, which lives across the call.
+    check(unsafe { libc::fcntl(file.as_raw_fd(), libc::F_OFD_GETLK, &mut question) })?;
+    Ok(i32::from(question.l_type) != libc::F_UNLCK)
 }
 
-fn file_lock(file: &File, command: libc::c_int) -> io::Result<libc::c_short> {
-    // SAFETY: a flock is plain data for which zeros are valid; the kernel reads and writes only this one.
-    unsafe {
-        let mut lock: libc::flock = std::mem::zeroed();
-        lock.l_type = libc::F_WRLCK as libc::c_short;
-        lock.l_whence = libc::SEEK_SET as libc::c_short;
-        check(libc::fcntl(file.as_raw_fd(), command, &mut lock))?;
-        Ok(lock.l_type)
+/// Locks the one byte at `at` of `path`, which is made if need be, and waits for it. Each time that `tick` has gone by
+/// `while_waiting` is called; what it returns ends the waiting without the lock.
+pub fn lock_byte<T>(
+    path: &Path,
+    at: u32,
+    tick: Duration,
+    mut while_waiting: impl FnMut() -> Option<T>,
+) -> io::Result<Result<FileLock, T>> {
+    let file = OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .open(path)?;
+    let range = Range {
+        start: i64::from(at),
+        len: 1,
+    };
+    match set(&file, libc::F_OFD_SETLK, libc::F_WRLCK, range) {
+        Err(err) if is_busy(&err) => {}
+        other => return other.map(|()| Ok(FileLock { file, range })),
+    }
+    let _alarm = Alarm::every(tick)?;
+    loop {
+        match set(&file, libc::F_OFD_SETLKW, libc::F_WRLCK, range) {
+            Ok(()) => return Ok(Ok(FileLock { file, range })),
+            Err(err) if err.kind() == io::ErrorKind::Interrupted => {
+                if let Some(found) = while_waiting() {
+                    return Ok(Err(found));
+                }
+            }
+            Err(err) => return Err(err),
+        }
     }
 }
 
+impl FileLock {
+    /// The number of the descriptor, for messages.
+    pub fn descriptor(&self) -> RawFd {
+        self.file.as_raw_fd()
+    }
+}
+
+impl Drop for FileLock {
+    /// Unlocks before the file is closed: who hears of the closing must find the lock gone.
+    fn drop(&mut self) {
+        // That this should fail has no remedy; closing the file unlocks it too.
+        let _ = set(&self.file, libc::F_OFD_SETLK, libc::F_UNLCK, self.range);
+    }
+}
+
+/// POSIX lets a system say either.
 fn is_busy(err: &io::Error) -> bool {
     matches!(err.raw_os_error(), Some(libc::EAGAIN | libc::EACCES))
 }
 
-/// Waits for a file that is ours alone, for a limited time. `false`: somebody else still has it.
-pub fn queue_for(file: &File, time_max: Duration) -> io::Result<bool> {
-    match file.try_lock_exclusive() {
-        Ok(()) => return Ok(true),
-        Err(err) if err.kind() == io::ErrorKind::WouldBlock => {}
-        Err(err) => return Err(err),
-    }
-    let _alarm = Alarm::after(time_max)?;
-    match file.lock_exclusive() {
-        Ok(()) => Ok(true),
-        Err(err) if err.kind() == io::ErrorKind::Interrupted => Ok(false),
-        Err(err) => Err(err),
-    }
+fn record(kind: libc::c_int, range: Range) -> libc::flock {
+    // SAFETY: flock is plain data; zeroes are a value of it, and the one that l_pid must have.
+    let mut record: libc::flock = unsafe { std::mem::zeroed() };
+    record.l_type = kind as libc::c_short;
+    record.l_whence = libc::SEEK_SET as libc::c_short;
+    record.l_start = range.start;
+    record.l_len = range.len;
+    record
 }
 
-/// Interrupts the system calls of this thread, again and again until dropped.
+fn set(file: &File, command: libc::c_int, kind: libc::c_int, range: Range) -> io::Result<()> {
+    let record = record(kind, range);
+    // SAFETY: fcntl only reads the structure, which lives across the call.
+    check(unsafe { libc::fcntl(file.as_raw_fd(), command, &record) }).map(drop)
+}
+
+/// Interrupts the system calls of this thread, again and again while it lives.
 struct Alarm(libc::timer_t);
 
 impl Alarm {
-    fn after(time: Duration) -> io::Result<Alarm> {
+    fn every(tick: Duration) -> io::Result<Alarm> {
+        extern "C" fn nothing(_: libc::c_int) {}
         // SAFETY: all structures are plain data, which the calls read or fill; the handler does nothing, and without
         // SA_RESTART its coming ends a blocked call.
         unsafe {
             let mut action: libc::sigaction = std::mem::zeroed();
-            action.sa_sigaction = on_alarm as *const () as libc::sighandler_t;
+            action.sa_sigaction = nothing as *const () as libc::sighandler_t;
             check(libc::sigaction(
                 libc::SIGALRM,
                 &action,
@@ -84,8 +165,8 @@ impl Alarm {
             ))?;
             let alarm = Alarm(timer);
             let value = libc::timespec {
-                tv_sec: time.as_secs() as libc::time_t,
-                tv_nsec: libc::c_long::from(time.subsec_nanos().max(1) as i32),
+                tv_sec: tick.as_secs() as libc::time_t,
+                tv_nsec: tick.subsec_nanos() as libc::c_long,
             };
             let times = libc::itimerspec {
                 it_interval: value,
@@ -104,52 +185,76 @@ impl Alarm {
 
 impl Drop for Alarm {
     fn drop(&mut self) {
-        // SAFETY: the timer is ours and deleted once.
+        // SAFETY: the timer is ours and deleted once. The handler stays: a last signal may be on its way.
         unsafe { libc::timer_delete(self.0) };
     }
 }
-
-extern "C" fn on_alarm(_: libc::c_int) {}
 
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+    use std::sync::mpsc;
 
-    #[test]
-    fn one_open_file_at_a_time() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("lock");
-        let open = || {
-            File::options()
-                .write(true)
-                .create(true)
-                .truncate(false)
-                .open(&path)
-                .unwrap()
-        };
-        let (first, second, reader) = (open(), open(), File::open(&path).unwrap());
-        assert!(is_free(&reader).unwrap());
-        assert!(try_lock(&first).unwrap());
-        assert!(!try_lock(&second).unwrap());
-        assert!(!is_free(&reader).unwrap());
-        drop(reader);
-        assert!(
-            !try_lock(&second).unwrap(),
-            "closing another descriptor must not unlock"
-        );
-        drop(first);
-        assert!(try_lock(&second).unwrap());
+    fn held(path: &Path) -> FileLock {
+        match try_lock(path).unwrap() {
+            Attempt::Held(lock) => lock,
+            Attempt::Busy => panic!("{} is locked", path.display()),
+        }
     }
 
     #[test]
-    fn a_queue_is_left_when_time_is_up() {
+    fn a_lock_excludes_others_until_it_is_dropped() {
         let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("queue");
-        let (first, second) = (File::create(&path).unwrap(), File::create(&path).unwrap());
-        assert!(queue_for(&first, Duration::from_secs(1)).unwrap());
-        assert!(!queue_for(&second, Duration::from_millis(5)).unwrap());
+        let path = dir.path().join("slot");
+        assert!(!is_locked(&path).unwrap());
+        assert!(!path.exists());
+        let lock = held(&path);
+        assert!(matches!(try_lock(&path).unwrap(), Attempt::Busy));
+        assert!(is_locked(&path).unwrap());
+        drop(lock);
+        assert!(!is_locked(&path).unwrap());
+        held(&path);
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_opened_is_no_busy_one() {
+        assert!(try_lock(Path::new("/nowhere/slot")).is_err());
+        let dir = tempfile::tempdir().unwrap();
+        assert!(try_lock(dir.path()).is_err());
+    }
+
+    #[test]
+    fn waiting_ends_when_there_is_something_better() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("line");
+        let hour = Duration::from_secs(3600);
+        let _held = lock_byte(&path, 7, hour, || None::<()>).unwrap().unwrap();
+        let mut ticks = 0;
+        let tick = Duration::from_millis(5);
+        let end = lock_byte(&path, 7, tick, || {
+            ticks += 1;
+            (ticks == 3).then_some("enough")
+        });
+        assert_eq!(end.unwrap().unwrap_err(), "enough");
+    }
+
+    #[test]
+    fn a_byte_is_waited_for_and_others_are_not() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("line");
+        let hour = Duration::from_secs(3600);
+        let first = lock_byte(&path, 7, hour, || None::<()>).unwrap().unwrap();
+        let _other = lock_byte(&path, 8, hour, || None::<()>).unwrap().unwrap();
+        let (sender, receiver) = mpsc::channel();
+        let waiting = std::thread::spawn(move || {
+            let lock = lock_byte(&path, 7, hour, || None::<()>).unwrap().unwrap();
+            sender.send(()).unwrap();
+            drop(lock);
+        });
+        assert!(receiver.recv_timeout(Duration::from_millis(50)).is_err());
         drop(first);
-        assert!(queue_for(&second, Duration::from_secs(1)).unwrap());
+        receiver.recv().unwrap();
+        waiting.join().unwrap();
     }
 }
