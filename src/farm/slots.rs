@@ -36,8 +36,10 @@ pub struct Slot {
 /// The right to use a processor here while a slot elsewhere is held; it can't outlive that slot.
 #[derive(Debug)]
 pub struct CpuSlot<'s> {
-    local: Slot,
-    remote: PhantomData<&'s Slot>,
+    /// Which slot of this machine, from 0.
+    pub index: usize,
+    _local: Slot,
+    _remote: PhantomData<&'s Slot>,
 }
 
 /// A host of the list on its way to being chosen.
@@ -236,17 +238,12 @@ impl Slot {
     /// Takes one of `slots_max` slots of this machine while this one is held, e.g. to preprocess. Always in this
     /// order, so nobody waits for one another.
     pub fn local_cpu<'s>(&'s self, slots: &Slots, slots_max: usize) -> Result<CpuSlot<'s>> {
+        let local = slots.local(slots_max)?;
         Ok(CpuSlot {
-            local: slots.local(slots_max)?,
-            remote: PhantomData,
+            index: local.index,
+            _local: local,
+            _remote: PhantomData,
         })
-    }
-}
-
-impl CpuSlot<'_> {
-    /// Which slot of this machine, from 0.
-    pub fn index(&self) -> usize {
-        self.local.index
     }
 }
 
@@ -334,7 +331,7 @@ mod tests {
         // The slots of this machine are one and the same, whoever wants them.
         assert_eq!(slots.local(5).unwrap().index, 3);
         let held = slots.acquire(&hosts).unwrap();
-        assert_eq!(held.local_cpu(&slots, 4).unwrap().index(), 3);
+        assert_eq!(held.local_cpu(&slots, 4).unwrap().index, 3);
     }
 
     #[test]
