@@ -24,7 +24,7 @@ const C: &str = r#"#include <stdio.h>
 #endif
 struct s { int a; const char *b; };
 static struct s tab[2] = {{1, "a"}, {BAR, __FILE__}};
-int counter(void) { return __COUNTER__ + __LINE__; }
+int line(void) { return __LINE__; }
 int f(int n, char **p) {
   int i, unused;
   switch (n) { case 1: n++; /* fall through */ case 2: n += 2; }
