@@ -4,6 +4,8 @@
 use crate::client::{distribute, program};
 use crate::daemon::serve;
 use crate::model::error::{Error, Result, Status};
+use crate::model::settings::ClientSettings;
+use crate::os::{cleanup, logging};
 use crate::tools::try_build;
 use std::ffi::{OsStr, OsString};
 use std::path::Path;
@@ -51,13 +53,27 @@ fn dispatch(mut argv: Vec<OsString>) -> (String, Result<Status>) {
     }
     let name = name.to_string_lossy().into_owned();
     if !name.contains("distcc") {
-        return (name, distribute::masquerade(argv));
+        return (
+            name,
+            start_client().and_then(|settings| distribute::masquerade(argv, settings)),
+        );
     }
     if let Some(role) = argv.get(1).and_then(|word| role(word)) {
         argv.remove(0);
         return (format!("{name} {}", role.name), (role.run)(argv));
     }
-    (name, program::distcc(argv))
+    (
+        name,
+        start_client().and_then(|settings| program::distcc(argv, settings)),
+    )
+}
+
+/// What every call of the client begins with. Nothing here may take long: it is done once per source file.
+fn start_client() -> Result<ClientSettings> {
+    let settings = ClientSettings::read(|name| std::env::var_os(name))?;
+    logging::client(&settings);
+    cleanup::install().map_err(|err| Error::io("prepare for signals", &err))?;
+    Ok(settings)
 }
 
 fn role(name: &OsStr) -> Option<&'static Role> {

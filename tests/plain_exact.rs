@@ -24,7 +24,7 @@ const C: &str = r#"#include <stdio.h>
 #endif
 struct s { int a; const char *b; };
 static struct s tab[2] = {{1, "a"}, {BAR, __FILE__}};
-int line(void) { return __LINE__; }
+int counter(void) { return __COUNTER__ + __LINE__; }
 int f(int n, char **p) {
   int i, unused;
   switch (n) { case 1: n++; /* fall through */ case 2: n += 2; }
@@ -236,7 +236,7 @@ fn fate(bench: &Bench, command: &str) -> Fate {
                 "{words:?}: {}",
                 String::from_utf8_lossy(&ran.stderr)
             );
-            recipe.edit.apply(ran.stdout)
+            edited(&recipe, &ran.stdout)
         }
         None => fs::read(project.join(&invocation.input)).unwrap(),
     };
@@ -265,6 +265,12 @@ fn check(bench: &Bench, compiler: &str, source: &str, expected: Fate, flags: &[&
         let command = format!("{compiler} {flag} -Iinc -w -c {source} -o out/o.o");
         assert_eq!(fate(bench, &command), expected, "{command}");
     }
+}
+
+/// The text as it travels.
+fn edited(recipe: &Recipe, text: &[u8]) -> Vec<u8> {
+    let (head, rest) = recipe.edit.apply(text);
+    [&head, rest].concat()
 }
 
 #[test]
@@ -419,9 +425,7 @@ fn clang_says_the_same_words() {
     let family = plain::family(Path::new("clang"));
     let recipe = plain::recipe(&invocation, family, &PathBuf::new, false).unwrap();
     let words = recipe.preprocessor_argv.clone().unwrap();
-    let text = recipe
-        .edit
-        .apply(bench.run(&words, &bench.project()).stdout);
+    let text = edited(&recipe, &bench.run(&words, &bench.project()).stdout);
     let (_, stderr) = bench.stock(&invocation, &recipe, &text);
     let local = bench.run(&invocation.argv, &bench.project());
     assert!(!local.stderr.is_empty());

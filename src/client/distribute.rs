@@ -1,9 +1,472 @@
-//! The program distcc as a compiler: the one path from a command line to an exit status (being written).
+//! The program distcc as a compiler: the one path from a command line to an exit status. What to try next is decided
+//! by `model::plan`; here it is done.
 
+use super::output::{base_name, say, without_daemons_words, write_object};
+use super::remote::{attempt, Attempt, Job, Means};
+use super::{cross, local, masquerade};
+use crate::farm::slots::{Slot, Slots};
+use crate::farm::state::{Phase, StateFile};
+use crate::farm::topdir::TopDir;
 use crate::model::error::{Code, Error, Result, Status};
+use crate::model::hosts::{HostList, HostSpec, Place};
+use crate::model::invocation::{scan, Invocation, LocalOnly, Scan};
+use crate::model::plain::{self, Family};
+use crate::model::plan::{self, Outcome, Policy, Step};
+use crate::model::settings::ClientSettings;
+use crate::model::wait_status::WaitStatus;
+use crate::model::wire::Reply;
+use std::env;
 use std::ffi::OsString;
+use std::fs;
+use std::io::IsTerminal;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
 
-/// Called through a link that bears a compiler's name.
-pub fn masquerade(_argv: Vec<OsString>) -> Result<Status> {
-    Err(Error::new(Code::Failed, "the client is being written"))
+/// A call of distcc: what it was called as, with which settings.
+#[derive(Debug)]
+pub struct Call {
+    /// All settings from the environment.
+    pub settings: ClientSettings,
+    /// argv[0].
+    pub called_as: OsString,
+    /// PATH for the compiler, if it is not the one that was given.
+    pub path: Option<OsString>,
+}
+
+/// Called through a link that bears a compiler's name: all words, the first is that name.
+pub fn masquerade(mut argv: Vec<OsString>, settings: ClientSettings) -> Result<Status> {
+    let called_as = argv.first().cloned().unwrap_or_default();
+    let path = settings
+        .path
+        .as_ref()
+        .and_then(|path| masquerade::path_without_links(&called_as, path));
+    if let (Some(word), Some(name)) = (argv.first_mut(), Path::new(&called_as).file_name()) {
+        *word = name.to_owned();
+    }
+    let call = Call {
+        settings,
+        called_as,
+        path,
+    };
+    call.compile(&argv)
+}
+
+impl Call {
+    /// Runs the compiler command `argv`, here or elsewhere.
+    pub fn compile(&self, argv: &[OsString]) -> Result<Status> {
+        let level = self.settings.safeguard;
+        masquerade::guard_against_recursion(level, self.path.is_some(), &self.called_as)?;
+        masquerade::mark_environment(level, &self.called_as, self.path.as_deref());
+        if level > 0 {
+            return Err(local::become_command(argv));
+        }
+        let begun = Instant::now();
+        let status = match scan(argv, &|path| fs::read(path).ok()) {
+            Scan::Distributable(invocation) => Distribution::new(self, argv, &invocation).run(),
+            Scan::Local(why) => self.stay(argv, &why),
+        };
+        log::info!(
+            "elapsed compilation time {:.6}s",
+            begun.elapsed().as_secs_f64()
+        );
+        status
+    }
+
+    /// Runs what is not for other machines, in a slot of this one.
+    fn stay(&self, argv: &[OsString], why: &LocalOnly) -> Result<Status> {
+        let mut farm = Farm::open(&self.settings);
+        let slots_max = match why.preprocess_only {
+            true => farm.preprocess_slots(),
+            false => farm.compile_slots(),
+        };
+        let slot = farm.local_slot(slots_max);
+        let ended = farm.run_here(argv, None, &why.reason.to_string(), slot.as_ref())?;
+        Ok(ended.status())
+    }
+
+    fn path(&self) -> OsString {
+        let path = self.path.as_ref().or(self.settings.path.as_ref());
+        path.cloned().unwrap_or_default()
+    }
+}
+
+/// What this machine knows of the farm. A missing folder or list is no reason not to compile: the trouble is kept
+/// until it matters.
+struct Farm {
+    hosts: Result<HostList>,
+    slots: Result<Slots>,
+    state: StateFile,
+}
+
+impl Farm {
+    fn open(settings: &ClientSettings) -> Farm {
+        let top = TopDir::find(settings);
+        Farm {
+            hosts: TopDir::host_list(top.as_ref().ok(), settings),
+            slots: top.clone().and_then(|top| Slots::open(&top, settings)),
+            state: StateFile::create(top.as_ref().ok()),
+        }
+    }
+
+    fn preprocess_slots(&self) -> usize {
+        let list = self.hosts.as_ref();
+        list.map_or(HostList::default().localslots_cpp, |list| {
+            list.localslots_cpp
+        })
+    }
+
+    fn compile_slots(&self) -> usize {
+        let list = self.hosts.as_ref();
+        list.map_or(HostList::default().localslots, |list| list.localslots)
+    }
+
+    /// A slot on this machine; without one the job runs all the same.
+    fn local_slot(&self, slots_max: usize) -> Option<Slot> {
+        match self.slots.as_ref().map(|slots| slots.local(slots_max)) {
+            Ok(Ok(slot)) => Some(slot),
+            Ok(Err(err)) => {
+                log::warn!("{err}; going on without a slot");
+                None
+            }
+            Err(err) => {
+                log::warn!("{err}; going on without a slot");
+                None
+            }
+        }
+    }
+
+    /// A slot on one of the hosts that have not `failed` this job.
+    fn place(&self, failed: &[HostSpec]) -> Result<Slot> {
+        let hosts = self.hosts.as_ref().map_err(Error::clone)?;
+        let slots = self.slots.as_ref().map_err(Error::clone)?;
+        if failed.is_empty() {
+            return slots.acquire(&hosts.hosts);
+        }
+        let mut rest = hosts.hosts.clone();
+        rest.retain(|host| !failed.contains(host));
+        slots.acquire(&rest)
+    }
+
+    /// Compiles on this machine, with the user's own words.
+    fn run_here(
+        &mut self,
+        argv: &[OsString],
+        input: Option<&Path>,
+        why: &str,
+        slot: Option<&Slot>,
+    ) -> Result<WaitStatus> {
+        let file = input.map(base_name);
+        let name = file.map_or("(null)".into(), |name| name.to_string_lossy());
+        match file {
+            Some(_) => log::info!("{name} compiled locally: {why}"),
+            None => log::info!("run locally: {why}"),
+        }
+        log::info!("exec on localhost: {}", words(argv));
+        self.state.note(
+            Phase::Compile,
+            file,
+            Some("localhost"),
+            slot.map(|slot| slot.index),
+        );
+        let ended = local::run(argv)?;
+        log_end(&name, "localhost", ended);
+        Ok(ended)
+    }
+
+    fn mark_trouble(&self, host: &HostSpec) {
+        if let Ok(slots) = &self.slots {
+            slots.mark_trouble(host);
+        }
+    }
+
+    fn clear_trouble(&self, host: &HostSpec) {
+        if let Ok(slots) = &self.slots {
+            slots.clear_trouble(host);
+        }
+    }
+}
+
+/// One distributable compile on its way.
+struct Distribution<'d> {
+    call: &'d Call,
+    argv: &'d [OsString],
+    invocation: &'d Invocation,
+    farm: Farm,
+    /// The hosts that failed this job.
+    failed: Vec<HostSpec>,
+    /// Why the first of them did.
+    cause: Option<Code>,
+    /// The answer that the last attempt brought, with the host that gave it.
+    answer: Option<(HostSpec, Reply)>,
+    /// Why the job ends up here, if it does.
+    why_here: String,
+}
+
+/// What [`Distribution::try_once`] came to.
+enum Tried {
+    /// The slot was one of this machine: compile here, and hold it meanwhile.
+    PlacedHere(Slot),
+    /// It was another machine's.
+    There(Outcome),
+}
+
+impl<'d> Distribution<'d> {
+    fn new(call: &'d Call, argv: &'d [OsString], invocation: &'d Invocation) -> Self {
+        Distribution {
+            call,
+            argv,
+            invocation,
+            farm: Farm::open(&call.settings),
+            failed: Vec::new(),
+            cause: None,
+            answer: None,
+            why_here: String::new(),
+        }
+    }
+
+    fn run(mut self) -> Result<Status> {
+        let mut job = match self.job() {
+            Ok(job) => job,
+            Err(why) => {
+                self.why_here = why;
+                return self.compile_here(None);
+            }
+        };
+        let policy = Policy {
+            fallback: self.call.settings.fallback,
+            skip_local_retry: self.call.settings.skip_local_retry,
+        };
+        let mut attempts = 0;
+        loop {
+            attempts += 1;
+            let outcome = match self.try_once(&mut job) {
+                Tried::There(outcome) => outcome,
+                Tried::PlacedHere(slot) => {
+                    let input = Some(self.invocation.input.as_path());
+                    let why = "it was placed on localhost";
+                    let ended = self.farm.run_here(self.argv, input, why, Some(&slot))?;
+                    return Ok(ended.status());
+                }
+            };
+            match plan::next(policy, attempts, outcome) {
+                Step::TryAnother => {}
+                Step::Finish => return Ok(self.finish(&job)),
+                Step::GiveUp(status) => {
+                    log::error!("failed to distribute and fallbacks are disabled");
+                    return Ok(status);
+                }
+                Step::CompileHere(remote) => {
+                    self.warn_of_fallback(remote, outcome);
+                    return self.compile_here(remote);
+                }
+            }
+        }
+    }
+
+    /// What is to be sent, or why it can't be.
+    fn job(&self) -> std::result::Result<Job<'d>, String> {
+        let program = self.argv.first().cloned().unwrap_or_default();
+        let path = self.call.path();
+        let family = plain::family(Path::new(&program)).or_else(|| {
+            let behind = cross::resolve(&program, &path)?;
+            plain::family(&behind)
+        });
+        let want_color = std::io::stderr().is_terminal() && !self.call.settings.dumb_terminal;
+        let mut recipe = plain::recipe(self.invocation, family, &working_directory, want_color)
+            .map_err(|why| why.to_string())?;
+        let compiler = match self.call.settings.rewrite_cross {
+            true => cross::server_compiler(self.argv, &path),
+            false => cross::ServerCompiler::as_given(&program),
+        };
+        if let Some(first) = recipe.server_argv.first_mut() {
+            *first = compiler.name;
+        }
+        recipe.server_argv.extend(compiler.more);
+        Ok(Job {
+            invocation: self.invocation,
+            family,
+            recipe,
+            prepared: None,
+        })
+    }
+
+    /// Takes a slot and tries the job there.
+    fn try_once(&mut self, job: &mut Job) -> Tried {
+        let slot = match self.farm.place(&self.failed) {
+            Ok(slot) if slot.host.place == Place::Local => return Tried::PlacedHere(slot),
+            Ok(slot) => slot,
+            Err(err) => return Tried::There(self.no_host(&err)),
+        };
+        log::info!(
+            "exec on {}: {}",
+            slot.host.token,
+            words(&job.recipe.server_argv)
+        );
+        let preprocess_slots = self.farm.preprocess_slots();
+        let Ok(slots) = &self.farm.slots else {
+            return Tried::There(Outcome::Inexact);
+        };
+        let mut means = Means {
+            settings: &self.call.settings,
+            slots,
+            preprocess_slots,
+            state: &mut self.farm.state,
+        };
+        let outcome = match attempt(job, &slot, &mut means) {
+            Attempt::Answered(reply) => self.weigh(&slot.host, reply, job),
+            Attempt::StaysHere(why) => {
+                self.why_here = why;
+                Outcome::Inexact
+            }
+            Attempt::HostTrouble(err) => {
+                log::error!("{err}");
+                self.farm.mark_trouble(&slot.host);
+                self.cause.get_or_insert(err.code);
+                self.why_here = err.message;
+                self.failed.push(slot.host.clone());
+                Outcome::HostTrouble(err.code)
+            }
+        };
+        Tried::There(outcome)
+    }
+
+    fn no_host(&mut self, err: &Error) -> Outcome {
+        if self.failed.is_empty() {
+            log::warn!("{err}");
+            self.why_here = err.message.clone();
+        }
+        match self.cause {
+            Some(code) => Outcome::NoOther(code),
+            None => Outcome::NoOther(match err.code {
+                Code::BadHostSpec => Code::BadHostSpec,
+                _ => Code::NoHosts,
+            }),
+        }
+    }
+
+    /// Looks at an answer: is it what a local compile would give? If so and if it went well, the output is written.
+    fn weigh(&mut self, host: &HostSpec, mut reply: Reply, job: &Job) -> Outcome {
+        let file = base_name(&self.invocation.input).to_string_lossy();
+        log_end(&file, &host.token, reply.status);
+        match plan::blames_host(reply.status) {
+            true => self.farm.mark_trouble(host),
+            false => self.farm.clear_trouble(host),
+        }
+        reply.stderr = without_daemons_words(std::mem::take(&mut reply.stderr), &host.token);
+        let outcome = match reply.status.success() {
+            true => self.take(&reply, job),
+            false => Outcome::Compiled(reply.status),
+        };
+        self.answer = Some((host.clone(), reply));
+        outcome
+    }
+
+    /// Takes the result of a compile that went well, or says why it is not what a local run would give.
+    fn take(&mut self, reply: &Reply, job: &Job) -> Outcome {
+        let said = job
+            .prepared
+            .as_ref()
+            .is_some_and(|prepared| !prepared.said.is_empty());
+        let object = reply.object.as_deref().unwrap_or_default();
+        // Without the source at hand gcc shows no lines of it, and some columns differ.
+        let words_differ = job.family != Some(Family::Clang) || said;
+        let trusting = self.call.settings.skip_local_retry;
+        self.why_here = if !reply.stderr.is_empty() && words_differ && !trusting {
+            "the compiler has something to say, and only a local compile says it exactly".to_owned()
+        } else if plain::betrays_server(object, &reply.stderr, self.invocation, job.family) {
+            "the host put names of its own into the result".to_owned()
+        } else if let Err(err) = write_object(self.invocation, reply) {
+            err.message
+        } else {
+            return Outcome::Compiled(reply.status);
+        };
+        Outcome::Inexact
+    }
+
+    /// Gives the user what the host answered.
+    fn finish(self, job: &Job) -> Status {
+        let Some((host, reply)) = self.answer else {
+            return Code::Failed.into();
+        };
+        if !reply.status.success() && !self.call.settings.fallback {
+            log::error!("failed to distribute and fallbacks are disabled");
+        }
+        if let Some(prepared) = &job.prepared {
+            say(&[], &prepared.said);
+        }
+        say(&reply.stdout, &reply.stderr);
+        log::debug!(
+            "finished on {} with status {}",
+            host.token,
+            reply.status.status().0
+        );
+        reply.status.status()
+    }
+
+    fn warn_of_fallback(&self, remote: Option<WaitStatus>, outcome: Outcome) {
+        let input = self.invocation.input.display();
+        match (remote, outcome, self.failed.last()) {
+            (Some(_), _, _) => {
+                log::warn!("remote compilation of '{input}' failed, retrying locally")
+            }
+            (None, Outcome::Inexact, _) => {}
+            (None, _, Some(host)) => {
+                let host = &host.token;
+                log::warn!("failed to distribute {input} to {host}, running locally instead");
+            }
+            (None, _, None) => log::warn!("failed to distribute, running locally instead"),
+        }
+    }
+
+    /// Compiles on this machine; compares with `remote`, the status that a host gave, if one did.
+    fn compile_here(mut self, remote: Option<WaitStatus>) -> Result<Status> {
+        let slot = self.farm.local_slot(self.farm.compile_slots());
+        let input = self.invocation.input.as_path();
+        let why = match remote {
+            Some(status) => format!("the remote compile {}", status.describe()),
+            None => std::mem::take(&mut self.why_here),
+        };
+        let ended = self
+            .farm
+            .run_here(self.argv, Some(input), &why, slot.as_ref())?;
+        if remote.is_some_and(|remote| remote.status() != ended.status()) {
+            let input = input.display();
+            log::warn!(
+                "remote compilation of '{input}' failed, retried locally and got a different result."
+            );
+        }
+        Ok(ended.status())
+    }
+}
+
+/// The working directory as compilers write it down: `$PWD` if that is where we are, else what the system says.
+fn working_directory() -> PathBuf {
+    let here = fs::metadata(".").ok();
+    let pwd = env::var_os("PWD").map(PathBuf::from);
+    pwd.filter(|pwd| {
+        pwd.is_absolute() && masquerade::is_same(fs::metadata(pwd).ok().as_ref(), here.as_ref())
+    })
+    .or_else(|| env::current_dir().ok())
+    .unwrap_or_default()
+}
+
+fn log_end(file: &str, host: &str, ended: WaitStatus) {
+    let text = format!("compile {file} on {host} {}", ended.describe());
+    match ended.success() || host == "localhost" {
+        true => log::info!("{text}"),
+        false => log::error!("{text}"),
+    }
+}
+
+/// A command for a log line: joined by blanks, odd words in quotes.
+fn words(argv: &[OsString]) -> String {
+    let odd = |byte: u8| byte.is_ascii_whitespace() || matches!(byte, b'"' | b'\'' | b';');
+    let quoted = argv.iter().map(|word| {
+        let text = word.to_string_lossy();
+        match text.is_empty() || text.bytes().any(odd) {
+            true => format!("\"{text}\""),
+            false => text.into_owned(),
+        }
+    });
+    quoted.collect::<Vec<String>>().join(" ")
 }

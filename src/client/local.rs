@@ -1,1 +1,116 @@
-//! (being written)
+//! What runs on this machine: the compiler itself, and the preprocessor whose text is sent away.
+
+use crate::model::error::{Code, Error, Result};
+use crate::model::wait_status::WaitStatus;
+use crate::os::files::Contents;
+use crate::os::{cleanup, files};
+use std::ffi::{OsStr, OsString};
+use std::fs::File;
+use std::io;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::process::{Child, Command, ExitStatus, Stdio};
+
+/// Runs a command to its end with our own stdin, stdout and stderr.
+pub fn run(argv: &[OsString]) -> Result<WaitStatus> {
+    let mut child = spawn(argv, |command| command)?;
+    let _signals = cleanup::pass_signals_to(child.id(), false);
+    let status = child
+        .wait()
+        .map_err(|err| Error::io("wait for the compiler", &err))?;
+    Ok(wait_status(status))
+}
+
+/// Becomes the command; returns only if that fails.
+pub fn become_command(argv: &[OsString]) -> Error {
+    match argv.split_first() {
+        Some((program, words)) => exec_failed(program, &Command::new(program).args(words).exec()),
+        None => Error::new(Code::BadArguments, "there is no command to run"),
+    }
+}
+
+/// A preprocessor at work. Text and messages go to files in memory: nobody is woken for each piece, and the text is
+/// sent from where it was written.
+#[derive(Debug)]
+pub struct Preprocessor {
+    child: Child,
+    signals: cleanup::ChildGuard,
+    text: File,
+    said: File,
+}
+
+/// What the preprocessor gave.
+#[derive(Debug)]
+pub struct Preprocessed {
+    /// How it ended.
+    pub status: WaitStatus,
+    /// The text of the translation unit.
+    pub text: Contents,
+    /// What it wrote to stderr.
+    pub said: Contents,
+}
+
+/// Starts a preprocessor, in a group of its own so that a signal reaches all of it.
+pub fn start_preprocessor(argv: &[OsString]) -> Result<Preprocessor> {
+    let memory = || -> io::Result<(File, File)> {
+        let file = files::memory_file()?;
+        let childs = file.try_clone()?;
+        Ok((file, childs))
+    };
+    let trouble = |err| Error::io("prepare to run the preprocessor", &err);
+    let (text, stdout) = memory().map_err(trouble)?;
+    let (said, stderr) = memory().map_err(trouble)?;
+    let child = spawn(argv, |command| {
+        command
+            .stdin(Stdio::null())
+            .stdout(stdout)
+            .stderr(stderr)
+            .process_group(0)
+    })?;
+    let signals = cleanup::pass_signals_to(child.id(), true);
+    Ok(Preprocessor {
+        child,
+        signals,
+        text,
+        said,
+    })
+}
+
+impl Preprocessor {
+    /// Waits for the end and takes the text.
+    pub fn finish(mut self) -> Result<Preprocessed> {
+        let trouble = |err| Error::io("read what the preprocessor wrote", &err);
+        let status = self.child.wait().map_err(trouble)?;
+        drop(self.signals);
+        Ok(Preprocessed {
+            status: wait_status(status),
+            text: files::memory_contents(&self.text).map_err(trouble)?,
+            said: files::memory_contents(&self.said).map_err(trouble)?,
+        })
+    }
+}
+
+fn spawn(argv: &[OsString], setup: impl FnOnce(&mut Command) -> &mut Command) -> Result<Child> {
+    let Some((program, words)) = argv.split_first() else {
+        return Err(Error::new(Code::BadArguments, "there is no command to run"));
+    };
+    let mut command = Command::new(program);
+    setup(command.args(words))
+        .spawn()
+        .map_err(|err| exec_failed(program, &err))
+}
+
+fn exec_failed(program: &OsStr, err: &io::Error) -> Error {
+    let code = match err.kind() {
+        io::ErrorKind::OutOfMemory | io::ErrorKind::WouldBlock => Code::OutOfMemory,
+        _ => Code::CompilerMissing,
+    };
+    let message = format!(
+        "failed to exec {}: {err}; is the compiler installed, and on PATH?",
+        program.to_string_lossy()
+    );
+    Error::new(code, message)
+}
+
+fn wait_status(status: ExitStatus) -> WaitStatus {
+    WaitStatus(status.into_raw() as u32)
+}

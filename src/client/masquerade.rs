@@ -1,1 +1,208 @@
-//! (being written)
+//! Which compiler is really meant: PATH without our own links, and the guard against being called by ourselves.
+//! Names and folders are looked at here; nothing is run.
+
+use crate::model::error::{Code, Error, Result};
+use std::env;
+use std::ffi::{OsStr, OsString};
+use std::fs::{self, Metadata};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+/// Counts how deep distcc has been called by itself; a number, set for every child that may be a compiler.
+const SAFEGUARD: &str = "_DISTCC_SAFEGUARD";
+
+/// What the outermost distcc was called as, for the message about recursion only.
+const CALLED_AS: &str = "_DISTCC_CALLED_AS";
+
+/// PATH as the compiler is to see it, if it has to change.
+///
+/// Everything up to and including the masquerade folder goes: the folder that `called_as` names, however it is
+/// spelled, or, if it was found through PATH, the first one whose entry of that name is this very program, or else
+/// the first one that has an executable of that name. Later spellings of the same folder go too.
+pub fn path_without_links(called_as: &OsStr, path: &OsStr) -> Option<OsString> {
+    let elements: Vec<PathBuf> = env::split_paths(path).collect();
+    let position = match called_as.as_encoded_bytes().contains(&b'/') {
+        true => position_of_folder(called_as, &elements)?,
+        false => position_of_name(called_as, &elements)?,
+    };
+    let links = fs::metadata(elements.get(position)?).ok();
+    let rest: Vec<&PathBuf> = elements
+        .iter()
+        .skip(position + 1)
+        .filter(|element| !is_same(links.as_ref(), fs::metadata(element).ok().as_ref()))
+        .collect();
+    if rest.is_empty() {
+        return None;
+    }
+    env::join_paths(rest).ok()
+}
+
+fn position_of_folder(called_as: &OsStr, elements: &[PathBuf]) -> Option<usize> {
+    let folder = match Path::new(called_as).parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        _ => Path::new("/"),
+    };
+    let wanted = fs::metadata(folder).ok();
+    elements.iter().position(|element| {
+        !element.as_os_str().is_empty()
+            && (element == folder || is_same(wanted.as_ref(), fs::metadata(element).ok().as_ref()))
+    })
+}
+
+fn position_of_name(name: &OsStr, elements: &[PathBuf]) -> Option<usize> {
+    let me = fs::metadata("/proc/self/exe").ok();
+    let found = |element: &PathBuf| {
+        (!element.as_os_str().is_empty())
+            .then(|| executable(&element.join(name)))
+            .flatten()
+    };
+    elements
+        .iter()
+        .position(|element| is_same(me.as_ref(), found(element).as_ref()))
+        .or_else(|| elements.iter().position(|element| found(element).is_some()))
+}
+
+/// The file behind `path` if it is one that can be run.
+pub fn executable(path: &Path) -> Option<Metadata> {
+    fs::metadata(path)
+        .ok()
+        .filter(|meta| meta.is_file() && meta.mode() & 0o111 != 0)
+}
+
+/// Whether both are the same file.
+pub fn is_same(one: Option<&Metadata>, other: Option<&Metadata>) -> bool {
+    matches!((one, other), (Some(one), Some(other)) if one.dev() == other.dev() && one.ino() == other.ino())
+}
+
+/// Refuses a call that came from ourselves and would go on for ever: `level` calls lie above this one, and a call
+/// through a link may have one if it could take its folder off PATH.
+pub fn guard_against_recursion(level: u32, path_changed: bool, called_as: &OsStr) -> Result<()> {
+    if level <= u32::from(path_changed) {
+        return Ok(());
+    }
+    let this = whereabouts(called_as);
+    let first = env::var_os(CALLED_AS).map_or("another distcc".into(), |first| {
+        first.to_string_lossy().into_owned()
+    });
+    Err(Error::new(
+        Code::Recursion,
+        format!(
+            "distcc seems to have invoked itself recursively: it was called first as {first}, and that call \
+             led to {this}; take one of the two folders off PATH, or name the compiler by its absolute path"
+        ),
+    ))
+}
+
+/// What a word that a program was called by stands for on this machine, as far as it can be found.
+fn whereabouts(called_as: &OsStr) -> String {
+    let path = Path::new(called_as);
+    let found = match called_as.as_encoded_bytes().contains(&b'/') {
+        true => std::path::absolute(path).ok(),
+        false => env::var_os("PATH").and_then(|all| {
+            env::split_paths(&all)
+                .map(|element| element.join(path))
+                .find(|candidate| executable(candidate).is_some())
+        }),
+    };
+    found
+        .unwrap_or_else(|| path.to_owned())
+        .to_string_lossy()
+        .into_owned()
+}
+
+/// Tells all children from here on that they are called by distcc, and with which PATH.
+pub fn mark_environment(level: u32, called_as: &OsStr, path: Option<&OsStr>) {
+    if level == 0 {
+        env::set_var(CALLED_AS, whereabouts(called_as));
+    }
+    env::set_var(SAFEGUARD, (level + 1).min(9).to_string());
+    if let Some(path) = path {
+        env::set_var("PATH", path);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use std::os::unix::fs::{symlink, PermissionsExt};
+
+    /// A folder `links` with an executable `gcc`, another name `alias` for it, and `real` with a `gcc` too.
+    fn folders() -> tempfile::TempDir {
+        let dir = tempfile::tempdir().unwrap();
+        for folder in ["links", "real"] {
+            let gcc = dir.path().join(folder).join("gcc");
+            fs::create_dir(gcc.parent().unwrap()).unwrap();
+            fs::write(&gcc, "").unwrap();
+            fs::set_permissions(&gcc, fs::Permissions::from_mode(0o755)).unwrap();
+        }
+        symlink(dir.path().join("links"), dir.path().join("alias")).unwrap();
+        dir
+    }
+
+    fn trimmed(dir: &Path, called_as: &str, path: &[&str]) -> Option<Vec<String>> {
+        let full = |name: &str| dir.join(name).to_string_lossy().into_owned();
+        let path = env::join_paths(path.iter().map(|name| full(name))).unwrap();
+        let called_as = called_as.replace("DIR", &dir.to_string_lossy());
+        let rest = path_without_links(OsStr::new(&called_as), &path)?;
+        let strip = format!("{}/", dir.display());
+        Some(
+            env::split_paths(&rest)
+                .map(|element| element.to_string_lossy().replace(&strip, ""))
+                .collect(),
+        )
+    }
+
+    #[test]
+    fn the_folder_is_found_however_it_is_spelled() {
+        let dir = folders();
+        let expected = Some(vec!["real".to_owned()]);
+        for (called_as, path) in [
+            ("DIR/links/gcc", ["links", "real"]),
+            ("DIR/alias/gcc", ["links", "real"]),
+            ("DIR/links/gcc", ["alias", "real"]),
+            ("DIR/real/../links/./gcc", ["links", "real"]),
+            ("gcc", ["links", "real"]),
+        ] {
+            assert_eq!(
+                trimmed(dir.path(), called_as, &path),
+                expected,
+                "{called_as}"
+            );
+        }
+    }
+
+    #[test]
+    fn all_spellings_of_the_folder_go_and_earlier_folders_too() {
+        let dir = folders();
+        let path = ["other", "links", "real", "alias"];
+        assert_eq!(
+            trimmed(dir.path(), "DIR/links/gcc", &path),
+            Some(vec!["real".to_owned()])
+        );
+    }
+
+    #[test]
+    fn path_stays_when_nothing_matches_or_nothing_would_remain() {
+        let dir = folders();
+        assert_eq!(
+            trimmed(dir.path(), "DIR/elsewhere/gcc", &["links", "real"]),
+            None
+        );
+        assert_eq!(
+            trimmed(dir.path(), "DIR/links/gcc", &["real", "links"]),
+            None
+        );
+    }
+
+    #[test]
+    fn one_level_is_fine_for_a_link_that_could_leave_path() {
+        let name = OsStr::new("gcc");
+        assert!(guard_against_recursion(0, false, name).is_ok());
+        assert!(guard_against_recursion(1, true, name).is_ok());
+        for (level, changed) in [(1, false), (2, true)] {
+            let err = guard_against_recursion(level, changed, name).unwrap_err();
+            assert_eq!(err.code, Code::Recursion);
+        }
+    }
+}

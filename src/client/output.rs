@@ -1,1 +1,80 @@
-//! (being written)
+//! What a host's answer becomes here: the output file, and words on stdout and stderr. Nothing is shown before it is
+//! sure that the answer is taken.
+
+use crate::model::error::{Error, Result};
+use crate::model::invocation::Invocation;
+use crate::model::wire::Reply;
+use crate::os::files::{write_output, Existing};
+use std::ffi::OsStr;
+use std::io::{self, Write};
+
+/// Writes the output of a compile that went well. The file is there whole when this returns, or untouched.
+pub fn write_object(invocation: &Invocation, reply: &Reply) -> Result<()> {
+    let contents = reply.object.as_deref().unwrap_or_default();
+    let existing = match invocation.assembly {
+        true => Existing::Overwrite,
+        false => Existing::Replace,
+    };
+    write_output(&invocation.output, contents, existing)
+        .map_err(|err| Error::io(format_args!("write {}", invocation.output.display()), &err))
+}
+
+/// Says on stdout and stderr what compilers said. Like a compiler's, our end does not depend on whether anybody reads it.
+pub fn say(stdout: &[u8], stderr: &[u8]) {
+    for (bytes, result) in [
+        (stdout, io::stdout().write_all(stdout)),
+        (stderr, io::stderr().write_all(stderr)),
+    ] {
+        if let Err(err) = result {
+            log::debug!("cannot pass on {} bytes of messages: {err}", bytes.len());
+        }
+    }
+    let _ = io::stdout().flush();
+}
+
+/// Takes the lines out of a server's stderr that its daemon wrote, not its compiler, and logs them.
+pub fn without_daemons_words(stderr: Vec<u8>, host: &str) -> Vec<u8> {
+    if !stderr
+        .split_inclusive(|byte| *byte == b'\n')
+        .any(is_daemons)
+    {
+        return stderr;
+    }
+    let mut compilers = Vec::with_capacity(stderr.len());
+    for line in stderr.split_inclusive(|byte| *byte == b'\n') {
+        match is_daemons(line) {
+            true => log::info!("{host} says: {}", String::from_utf8_lossy(line).trim_end()),
+            false => compilers.extend_from_slice(line),
+        }
+    }
+    compilers
+}
+
+/// `distccd[123] …`, the beginning of a daemon's log line.
+fn is_daemons(line: &[u8]) -> bool {
+    line.strip_prefix(b"distccd[").is_some_and(|rest| {
+        let digits = rest.iter().take_while(|byte| byte.is_ascii_digit()).count();
+        digits > 0 && rest.get(digits..).is_some_and(|end| end.starts_with(b"] "))
+    })
+}
+
+/// A file's name without its folder, for messages.
+pub fn base_name(path: &std::path::Path) -> &OsStr {
+    path.file_name().unwrap_or(path.as_os_str())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_daemons_lines_are_taken_out() {
+        let stderr =
+            b"x.c:1: warning: odd\ndistccd[12] (f) Warning: no\ndistccd[] is kept\ndistccd[1]"
+                .to_vec();
+        assert_eq!(
+            without_daemons_words(stderr, "host"),
+            b"x.c:1: warning: odd\ndistccd[] is kept\ndistccd[1]"
+        );
+    }
+}

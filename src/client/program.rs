@@ -1,9 +1,141 @@
-//! The program distcc called by its own name (being written).
+//! The program distcc called by its own name: its few own words, which never run a compiler, and otherwise the
+//! compiler command that follows, with or without a compiler's name.
 
+use super::distribute::Call;
+use crate::farm::topdir::TopDir;
 use crate::model::error::{Code, Error, Result, Status};
-use std::ffi::OsString;
+use crate::model::hosts::HostList;
+use crate::model::settings::ClientSettings;
+use crate::model::sources;
+use std::ffi::{OsStr, OsString};
+use std::fmt::Write as _;
+use std::path::Path;
 
-/// `distcc COMPILER …`, `distcc OPTIONS…`, and its own few words.
-pub fn distcc(_argv: Vec<OsString>) -> Result<Status> {
-    Err(Error::new(Code::Failed, "the client is being written"))
+/// The compiler that is meant when none is named.
+const IMPLICIT_COMPILER: &str = "cc";
+
+/// Called by a name that contains `distcc`: all words, the first is that name.
+pub fn distcc(argv: Vec<OsString>, settings: ClientSettings) -> Result<Status> {
+    let mut words = argv.into_iter();
+    let called_as = words.next().unwrap_or_default();
+    let Some(first) = words.next() else {
+        let name = called_as.to_string_lossy();
+        eprintln!("{name}: missing option/operand\nTry '{name} --help' for more information.");
+        return Ok(Code::BadArguments.into());
+    };
+    match first.to_str() {
+        Some("--help") => return print(&help()),
+        Some("--version") => return print(&version("distcc")),
+        Some("--show-hosts") => return show(&settings, show_hosts),
+        Some("-j") => return show(&settings, |list| format!("{}\n", concurrency(list))),
+        Some("--scan-includes") => return scan_includes(words.next()),
+        _ => {}
+    }
+    let mut command = Vec::with_capacity(words.len() + 2);
+    if is_implicit(&first) {
+        command.push(IMPLICIT_COMPILER.into());
+    }
+    command.push(first);
+    command.extend(words);
+    let call = Call {
+        settings,
+        called_as,
+        path: None,
+    };
+    call.compile(&command)
+}
+
+/// Whether the first word is a compiler's argument rather than a compiler.
+fn is_implicit(word: &OsStr) -> bool {
+    word.as_encoded_bytes().starts_with(b"-")
+        || sources::language_of(Path::new(word)).is_some()
+        || Path::new(word).extension() == Some(OsStr::new("o"))
+}
+
+fn print(text: &str) -> Result<Status> {
+    use std::io::Write as _;
+    std::io::stdout()
+        .write_all(text.as_bytes())
+        .map_err(|err| Error::io("write to stdout", &err))?;
+    Ok(Status::OK)
+}
+
+/// The text of `--version` for one of our programs. Depends on nothing.
+pub fn version(program: &str) -> String {
+    let (arch, os) = (std::env::consts::ARCH, std::env::consts::OS);
+    format!(
+        "{program} {} {arch}-{os}\n  (protocols 1 and 2) (default port 3632)\n\
+         A new implementation in Rust, compatible with distcc 3.x.\n\
+         Source: GPL-2.0-or-later. This executable contains minilzo-rs: GPL-3.0-or-later. There is no warranty.\n",
+        env!("CARGO_PKG_VERSION")
+    )
+}
+
+fn help() -> String {
+    let mut text = version("distcc");
+    text.push_str(
+        "
+Usage: distcc COMPILER [COMPILER OPTIONS]   compile, on another machine if possible
+       distcc [COMPILER OPTIONS]            the same with the compiler cc
+       COMPILER [COMPILER OPTIONS]          the same, through a link to distcc called COMPILER
+       distcc try [COMMAND]                 build with a private daemon on this machine, and say how it went
+       distcc distccd [OPTIONS]             the daemon; distcc distccd --help explains
+
+Options:
+  --help           this text
+  --version        version and licence
+  --show-hosts     the host list, one host per line, in the order of use
+  -j               how many jobs the hosts take at once: make -j$(distcc -j)
+  --scan-includes  what pump mode would send for a compile
+
+The host list comes from the first of these that exists:
+  $DISTCC_HOSTS, $DISTCC_DIR/hosts, ~/.distcc/hosts, /etc/distcc/hosts
+It is separated by blanks. A host is one of
+  localhost[/LIMIT]                     this machine
+  HOST[:PORT][/LIMIT][,lzo]             a daemon, by default on port 3632
+  [USER]@HOST[/LIMIT][:COMMAND][,lzo]   a daemon started through ssh
+and there are --randomize, --localslots=N and --localslots_cpp=N.
+
+The manual page distcc(1) explains all settings and exit codes.
+",
+    );
+    text
+}
+
+fn show(settings: &ClientSettings, text: impl FnOnce(&HostList) -> String) -> Result<Status> {
+    let top = TopDir::find(settings).ok();
+    match TopDir::host_list(top.as_ref(), settings) {
+        Ok(list) => print(&text(&list)),
+        Err(err) => {
+            // Scripts that call this expect status 0 whatever happens, as with stock.
+            log::error!("CRITICAL! Failed to get host list: {err}");
+            Ok(Status::OK)
+        }
+    }
+}
+
+fn show_hosts(list: &HostList) -> String {
+    let mut text = String::new();
+    for host in &list.hosts {
+        let _ = writeln!(text, "{}", host.token);
+    }
+    text
+}
+
+fn concurrency(list: &HostList) -> usize {
+    list.hosts.iter().map(|host| host.slots).sum()
+}
+
+fn scan_includes(operand: Option<OsString>) -> Result<Status> {
+    match operand {
+        None => Err(Error::new(
+            Code::BadArguments,
+            "missing operand: --scan-includes wants a compiler command",
+        )),
+        Some(_) => Err(Error::new(
+            Code::Failed,
+            "'--scan_includes' specified, but distcc wouldn't have used include server: \
+             this version has no pump mode",
+        )),
+    }
 }

@@ -1,1 +1,198 @@
-//! (being written)
+//! One attempt on one host: preprocess here while the connection is made, send, wait, receive. Knows nothing of other
+//! hosts and of what happens next.
+
+use super::local::{start_preprocessor, Preprocessor};
+use super::output::base_name;
+use crate::farm::slots::{CpuSlot, Slot, Slots};
+use crate::farm::state::{Phase, StateFile};
+use crate::farm::transport::{connect, Link};
+use crate::model::decode::ReplyDecoder;
+use crate::model::error::{Error, Result};
+use crate::model::hosts::HostSpec;
+use crate::model::invocation::Invocation;
+use crate::model::plain::{self, Family, Recipe};
+use crate::model::settings::ClientSettings;
+use crate::model::wire::{self, Limits, Reply, Version};
+use crate::os::files::Contents;
+use std::fs;
+use std::time::Instant;
+
+/// A compile that may be tried on several hosts.
+#[derive(Debug)]
+pub struct Job<'j> {
+    /// What is compiled.
+    pub invocation: &'j Invocation,
+    /// The compiler's kin, if it is known.
+    pub family: Option<Family>,
+    /// How the text is made and what the server is asked to run.
+    pub recipe: Recipe,
+    /// The text and what the preprocessor said, once it has run.
+    pub prepared: Option<Prepared>,
+}
+
+/// The text of a translation unit, ready to be sent.
+#[derive(Debug)]
+pub struct Prepared {
+    /// What travels.
+    pub text: Contents,
+    /// What the preprocessor wrote to stderr; a local compile would have said it too.
+    pub said: Contents,
+}
+
+/// How an attempt ended.
+#[derive(Debug)]
+pub enum Attempt {
+    /// The host answered.
+    Answered(Reply),
+    /// The host is at fault.
+    HostTrouble(Error),
+    /// This job must be compiled here, whatever host is asked; no host is to blame.
+    StaysHere(String),
+}
+
+/// What an attempt needs beside the job.
+pub struct Means<'m> {
+    /// The settings of this run.
+    pub settings: &'m ClientSettings,
+    /// Where the slot for preprocessing comes from.
+    pub slots: &'m Slots,
+    /// How many jobs may preprocess at once.
+    pub preprocess_slots: usize,
+    /// Tells monitors what is going on.
+    pub state: &'m mut StateFile,
+}
+
+/// Tries `job` on the host of `slot`.
+pub fn attempt(job: &mut Job, slot: &Slot, means: &mut Means) -> Attempt {
+    let under_way = match begin_text(job, slot, means) {
+        Ok(under_way) => under_way,
+        Err(err) => return Attempt::StaysHere(err.to_string()),
+    };
+    let host = &slot.host;
+    let file = base_name(&job.invocation.input);
+    means.state.note(
+        Phase::Connect,
+        Some(file),
+        Some(host.name()),
+        Some(slot.index),
+    );
+    let link = connect(host, means.settings);
+    if let Err(why) = finish_text(job, under_way) {
+        return Attempt::StaysHere(why);
+    }
+    let Some(prepared) = &job.prepared else {
+        return Attempt::StaysHere("there is no text to send".to_owned());
+    };
+    match link.and_then(|link| exchange(link, host, &job.recipe, &prepared.text, means.state)) {
+        Ok(reply) => Attempt::Answered(reply),
+        Err(err) => Attempt::HostTrouble(err),
+    }
+}
+
+/// A preprocessor at work, with the slot that it holds on this machine.
+type UnderWay<'s> = Option<(Preprocessor, Option<CpuSlot<'s>>)>;
+
+fn begin_text<'s>(job: &Job, slot: &'s Slot, means: &mut Means) -> Result<UnderWay<'s>> {
+    let Some(argv) = job
+        .recipe
+        .preprocessor_argv
+        .as_ref()
+        .filter(|_| job.prepared.is_none())
+    else {
+        return Ok(None);
+    };
+    let file = base_name(&job.invocation.input);
+    let cpu = match slot.local_cpu(means.slots, means.preprocess_slots) {
+        Ok(cpu) => Some(cpu),
+        Err(err) => {
+            log::error!("{err}");
+            None
+        }
+    };
+    means.state.note(Phase::Preprocess, Some(file), None, None);
+    Ok(Some((start_preprocessor(argv)?, cpu)))
+}
+
+fn finish_text(job: &mut Job, under_way: UnderWay) -> std::result::Result<(), String> {
+    let input = &job.invocation.input;
+    let prepared = match under_way {
+        _ if job.prepared.is_some() => return Ok(()),
+        Some((preprocessor, cpu)) => {
+            let done = preprocessor.finish().map_err(|err| err.to_string())?;
+            drop(cpu);
+            if !done.status.success() {
+                return Err(format!("preprocessing it {}", done.status.describe()));
+            }
+            log::info!(
+                "cpp {} on localhost completed ok",
+                base_name(input).to_string_lossy()
+            );
+            Prepared {
+                text: done.text,
+                said: done.said,
+            }
+        }
+        None => Prepared {
+            text: Contents::Read(fs::read(input).map_err(|err| err.to_string())?),
+            said: Contents::Read(Vec::new()),
+        },
+    };
+    for text in [&prepared.text[..], &job.recipe.edit.macros] {
+        match plain::text_keeps_local(text, job.invocation, job.family) {
+            Some(why) if !text.is_empty() => return Err(why.to_string()),
+            _ => {}
+        }
+    }
+    for source in plain::sources_to_check(&prepared.text, &job.recipe) {
+        // One that can't be read here was not what the preprocessor read: that is no reason to go on.
+        let content = fs::read(&source).map_err(|err| format!("{}: {err}", source.display()))?;
+        if plain::dropped_pragma(&content) {
+            return Err(format!(
+                "{} has a pragma that the preprocessor drops",
+                source.display()
+            ));
+        }
+    }
+    job.prepared = Some(prepared);
+    Ok(())
+}
+
+/// Sends the request and receives the answer.
+fn exchange(
+    mut link: Link,
+    host: &HostSpec,
+    recipe: &Recipe,
+    text: &[u8],
+    state: &mut StateFile,
+) -> Result<Reply> {
+    let version = match host.lzo {
+        true => Version::V2,
+        false => Version::V1,
+    };
+    let begun = Instant::now();
+    state.note(Phase::Send, None, Some(host.name()), None);
+    let words: Vec<&[u8]> = recipe
+        .server_argv
+        .iter()
+        .map(|word| word.as_encoded_bytes())
+        .collect();
+    let too_much = |err: wire::WireError| Error::new(err.code(), format!("{}: {err}", host.token));
+    let head = wire::encode_request_head(version, &words).map_err(too_much)?;
+    let (edited, rest) = recipe.edit.apply(text);
+    let (header, body) = wire::encode_text(version, [&edited, rest]).map_err(too_much)?;
+    let parts = [&head[..], &header, &body[0], &body[1]];
+    link.send(&parts)?;
+    state.note(Phase::Compile, None, Some(host.name()), None);
+    let decoder = ReplyDecoder::for_reply(version, Limits::default());
+    let reply = link.receive(decoder, || {
+        state.note(Phase::Receive, None, Some(host.name()), None);
+    })?;
+    let sent: usize = parts.iter().map(|part| part.len()).sum();
+    let seconds = begun.elapsed().as_secs_f64();
+    log::info!(
+        "{sent} bytes sent, compiled on {} in {seconds:.4}s",
+        host.token
+    );
+    log::info!("{} bytes received in {seconds:.6}s", reply.size());
+    Ok(reply)
+}

@@ -381,9 +381,9 @@ mod tests {
 
     fn request_bytes(version: Version, argv: &[&[u8]], text: &[u8]) -> Vec<u8> {
         let mut bytes = encode_request_head(version, argv).unwrap();
-        let (head, body) = encode_text(version, text).unwrap();
+        let (head, body) = encode_text(version, text.split_at(text.len() / 2).into()).unwrap();
         bytes.extend(head);
-        bytes.extend_from_slice(&body);
+        bytes.extend(body.concat());
         bytes
     }
 

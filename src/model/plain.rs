@@ -115,10 +115,6 @@ pub fn text_keeps_local(
         Way::DirectivesOnly if !plain_text::directives_only_is_known(text) => Some(Reason::new(
             "how this version of gcc keeps columns in preprocessed text has not been tried",
         )),
-        // A condition is evaluated here only, so it would count here only.
-        Way::RewriteIncludes if memmem::find(text, b"__COUNTER__").is_some() => Some(Reason::new(
-            "__COUNTER__ in a condition would not count on the server",
-        )),
         Way::DirectivesOnly | Way::RewriteIncludes => plain_text::unexpanded(text)
             .map(|name| Reason::new(format!("{name} would get the server's value"))),
     }
@@ -523,8 +519,6 @@ mod tests {
     fn text_and_object_are_judged_by_the_way_they_were_made() {
         let (plain, debug) = (invocation("gcc -c x.c"), invocation("gcc -g -c x.c"));
         assert!(text_keeps_local(b"__DATE__", &plain, Some(Family::Gcc)).is_none());
-        let clang = invocation("clang -c x.c");
-        assert!(text_keeps_local(b"int a = __COUNTER__;", &clang, Some(Family::Clang)).is_some());
         let known = b"#define __GNUC__ 12\n";
         assert!(text_keeps_local(known, &debug, Some(Family::Gcc)).is_none());
         let dated = b"#define __GNUC__ 12\n__DATE__";

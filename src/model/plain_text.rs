@@ -18,26 +18,25 @@ pub struct TextEdit {
 }
 
 impl TextEdit {
-    /// The text as it is to be sent. The head is rewritten in place; the rest is moved at most once.
-    pub fn apply(&self, mut text: Vec<u8>) -> Vec<u8> {
-        let start = match self.drop_built_in && text.starts_with(b"# 1 \"<built-in>\"\n") {
-            true => b"# 1 \"<built-in>\"\n".len(),
-            false => 0,
+    /// The text as it is to be sent, in two parts: a new head, and what follows it of `text`.
+    pub fn apply<'t>(&self, text: &'t [u8]) -> (Vec<u8>, &'t [u8]) {
+        const BUILT_IN: &[u8] = b"# 1 \"<built-in>\"\n";
+        let rest = match self.drop_built_in {
+            true => text.strip_prefix(BUILT_IN).unwrap_or(text),
+            false => text,
         };
-        let mut head = Vec::new();
-        if !self.macros.is_empty() {
-            let rest = text.get(start..).unwrap_or_default();
-            let first = rest
-                .split_inclusive(|&byte| byte == b'\n')
-                .next()
-                .unwrap_or_default();
-            head.extend_from_slice(first);
-            head.extend_from_slice(b"# 1 \"<command line>\" 1\n");
-            head.extend_from_slice(&self.macros);
-            head.extend_from_slice(b"# 1 \"<built-in>\" 2\n");
+        if self.macros.is_empty() {
+            return (Vec::new(), rest);
         }
-        text.splice(..start, head);
-        text
+        let first = memchr::memchr(b'\n', rest).map_or(rest.len(), |end| end + 1);
+        let (first, rest) = rest.split_at(first);
+        let head = [
+            first,
+            b"# 1 \"<command line>\" 1\n",
+            &self.macros,
+            b"# 1 \"<built-in>\" 2\n",
+        ];
+        (head.concat(), rest)
     }
 }
 
@@ -234,11 +233,12 @@ mod tests {
             drop_built_in: true,
             macros: b"#define A 1\n".to_vec(),
         };
-        let text = edit.apply(b"# 1 \"<built-in>\"\n# 1 \"x.c\"\nint a;\n".to_vec());
+        let (head, rest) = edit.apply(b"# 1 \"<built-in>\"\n# 1 \"x.c\"\nint a;\n");
+        let text = [&head, rest].concat();
         let expected = "# 1 \"x.c\"\n# 1 \"<command line>\" 1\n#define A 1\n# 1 \"<built-in>\" 2\n# 1 \"x.c\"\nint a;\n";
         assert_eq!(String::from_utf8(text).unwrap(), expected);
-        let text = b"# 0 \"x.c\"\n".to_vec();
-        assert_eq!(TextEdit::default().apply(text.clone()), text);
+        let text = &b"# 0 \"x.c\"\n"[..];
+        assert_eq!(TextEdit::default().apply(text), (Vec::new(), text));
     }
 
     #[test]

@@ -152,11 +152,23 @@ pub fn encode_request_head(version: Version, argv: &[&[u8]]) -> Result<Vec<u8>, 
     Ok(out)
 }
 
-/// The end of a plain request: the text's head and its body.
-pub fn encode_text(version: Version, text: &[u8]) -> Result<(Vec<u8>, Cow<'_, [u8]>), WireError> {
-    let body = encode_body(version, text)?;
+/// The head of a packet, and its body in two parts.
+pub type Packet<'t> = (Vec<u8>, [Cow<'t, [u8]>; 2]);
+
+/// The end of a plain request: the text's packet head, and the parts of its body. The text is given in parts, too, so
+/// that nothing is copied to join them unless it is compressed.
+pub fn encode_text<'t>(version: Version, parts: [&'t [u8]; 2]) -> Result<Packet<'t>, WireError> {
+    let body = match (version.compresses(), parts) {
+        (true, [[], rest]) => [Cow::default(), encode_body(version, rest)?],
+        (true, parts) => {
+            let text = parts.concat();
+            let body = encode_body(version, &text)?.into_owned();
+            [Cow::default(), Cow::Owned(body)]
+        }
+        (false, parts) => parts.map(Cow::Borrowed),
+    };
     let mut head = Vec::with_capacity(16);
-    put_head(&mut head, b"DOTI", body.len())?;
+    put_head(&mut head, b"DOTI", body[0].len() + body[1].len())?;
     Ok((head, body))
 }
 

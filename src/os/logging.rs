@@ -2,13 +2,16 @@
 //! Goes to stderr, to a file, to a descriptor that ccache left open for us, or to syslog. Adds stock's level between
 //! warning and info, *notice*, as a target of its own.
 
-#![allow(unsafe_code)] // syslog(3) is only to be had from libc.
+#![allow(unsafe_code)] // syslog(3) and the taking over of descriptors are only to be had from libc.
 
+use super::sys::check;
+use crate::model::settings::ClientSettings;
 use env_logger::{Builder, Target};
 use log::{Level, LevelFilter, Record};
 use std::ffi::CString;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
+use std::os::fd::FromRawFd;
 use std::path::Path;
 
 /// What a message may begin with to be more than an error; stock has more levels than `log`.
@@ -19,6 +22,45 @@ pub const NOTICE: &str = "notice";
 
 /// Longest line in bytes, its end included.
 const LINE_BYTES_MAX: usize = 4096;
+
+/// Sets up the client's log as its settings say. That a log can't be opened is itself a log line, on stderr.
+pub fn client(settings: &ClientSettings) {
+    let (target, mut level, trouble) = client_target(settings);
+    if settings.verbose {
+        level = LevelFilter::Debug;
+    }
+    init("distcc", level, target);
+    if let Some(trouble) = trouble {
+        log::error!("{trouble}");
+    }
+}
+
+fn client_target(settings: &ClientSettings) -> (Target, LevelFilter, Option<String>) {
+    let to_stderr = |trouble| (Target::Stderr, LevelFilter::Warn, trouble);
+    let to_file = |file| Target::Pipe(Box::new(OrStderr(file)));
+    if let Some(path) = &settings.log_file {
+        return match open_log(path) {
+            Ok(file) => (to_file(file), LevelFilter::Info, None),
+            Err(err) => to_stderr(Some(format!(
+                "failed to open logfile {}: {err}",
+                path.display()
+            ))),
+        };
+    }
+    match settings.uncached_err_fd.map(duplicate) {
+        Some(Ok(file)) => (to_file(file), LevelFilter::Warn, None),
+        _ => to_stderr(None),
+    }
+}
+
+/// A descriptor of our own for an open file that somebody left us.
+fn duplicate(fd: i32) -> io::Result<File> {
+    // SAFETY: F_DUPFD_CLOEXEC fails for a number that is not open; the new descriptor is ours alone.
+    unsafe {
+        let fd = check(libc::fcntl(fd, libc::F_DUPFD_CLOEXEC, 3))?;
+        Ok(File::from_raw_fd(fd))
+    }
+}
 
 /// Opens a log for appending, so that many processes may share it.
 pub fn open_log(path: &Path) -> io::Result<File> {
