@@ -66,6 +66,8 @@ pub mod daemon {
     pub mod access;
     pub mod compilers;
     pub mod workspace;
+    pub mod arrange;
+    pub mod ending;
     pub mod job;
     pub mod front;
     pub mod serve;

@@ -1,7 +1,8 @@
 //! The front of the standalone daemon: one thread that accepts connections and reads their requests, however slowly they
 //! come, so that only whole requests take a job slot. Also ends answers that a client is slow to take.
 
-use super::job::{self, Client, Ending, Shop, TRANSFER};
+use super::ending::{self, Client, Ending};
+use super::job::{self, Shop, TRANSFER};
 use crate::model::decode::RequestDecoder;
 use crate::os::net::{peer, Peer};
 use async_net::TcpListener;
@@ -184,7 +185,7 @@ impl<'f> Front<'f> {
             Err(Lost::Wire(err)) => job::broken_request(&client, &err),
             Err(Lost::Io(err)) => job::lost_request(&client, &err),
         };
-        job::finish(client, &ending);
+        ending::finish(client, &ending);
     }
 
     /// Reads until the request is whole, can't become one, or the peer is silent for too long.
@@ -304,5 +305,5 @@ async fn send_slowly(shop: &Shop, late: Unsent) {
         log::warn!("{}: the answer was not taken: {err}", client.name);
         ending = ending.not_sent();
     }
-    job::finish(client, &ending);
+    ending::finish(client, &ending);
 }

@@ -1,7 +1,9 @@
 //! One job, from a request that has arrived to the answer: is the command harmless, may the compiler run, run it and
 //! watch it, collect what it made. Every job ends in an `Ending`, whose summary is one line of the log.
 
+use super::arrange::arrange;
 use super::compilers::Refusal;
+use super::ending::{Answer, Class, Client, Ending};
 use super::options::Config;
 use super::workspace::Workspace;
 use crate::model::decode::RequestDecoder;
@@ -11,13 +13,13 @@ use crate::model::wait_status::WaitStatus;
 use crate::model::wire::{Reply, Request, Source, Version, WireError};
 use crate::os::daemonize::FinalSignals;
 use crate::os::files::{memory_contents, memory_file};
-use crate::os::net::{drain, wait_any, Event};
+use crate::os::net::{wait_any, Event};
 use crate::os::process::Group;
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, File};
-use std::io::{self, IoSlice, Read, Write};
+use std::io::{self, Read};
 use std::os::fd::{AsFd, BorrowedFd};
-use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::atomic::AtomicBool;
@@ -31,9 +33,6 @@ const MESSAGES_BYTES_MAX: u64 = 64 << 20;
 
 /// How long a compiler that was asked to end may take.
 const GRACE: Duration = Duration::from_secs(1);
-
-/// Bytes after the request that are taken off the socket before it is closed.
-const SURPLUS_BYTES_MAX: usize = 1 << 20;
 
 /// Variables of our environment that compilers get, beside those that are set for each job. Whatever else could
 /// change the object or lead out of the job is left out.
@@ -51,154 +50,6 @@ pub struct Shop {
     pub environment: Vec<(OsString, OsString)>,
     /// Whether we are ending, so that no new job is begun.
     pub stopping: AtomicBool,
-}
-
-/// A connection.
-#[derive(Debug)]
-pub struct Client {
-    /// Where the request comes from.
-    pub input: File,
-    /// Where the answer goes if that is not the same.
-    pub output: Option<File>,
-    /// For the log, as stock writes it: `127.0.0.1:40000`, `NOTSOCKET`.
-    pub name: String,
-    /// When it came.
-    pub since: Instant,
-}
-
-impl Client {
-    fn output(&self) -> &File {
-        self.output.as_ref().unwrap_or(&self.input)
-    }
-}
-
-/// How a job ended, in stock's classes.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Class {
-    /// The compiler made what was wanted.
-    CompileOk,
-    /// The compiler failed.
-    CompileError,
-    /// The compiler took too long.
-    CompileTimeout,
-    /// The client went away.
-    Disconnected,
-    /// That was no request.
-    BadRequest,
-    /// Refused, or trouble here.
-    Other,
-}
-
-impl Class {
-    fn name(self) -> &'static str {
-        match self {
-            Class::CompileOk => "COMPILE_OK",
-            Class::CompileError => "COMPILE_ERROR",
-            Class::CompileTimeout => "COMPILE_TIMEOUT",
-            Class::Disconnected => "CLI_DISCONN",
-            Class::BadRequest => "REJ_BAD_REQ",
-            Class::Other => "OTHER",
-        }
-    }
-}
-
-/// How a job ended, and what is to be sent.
-#[derive(Debug)]
-pub struct Ending {
-    /// Stock's class.
-    pub class: Class,
-    /// How the compiler ended.
-    pub status: WaitStatus,
-    /// Stock's internal code; the exit status in inetd mode.
-    pub code: u8,
-    /// Compiler and source, as the client named them.
-    pub what: Option<String>,
-    /// The answer; `None`: the connection is closed without a word.
-    pub answer: Option<Answer>,
-}
-
-/// Bytes to be sent, and how many of them have been.
-#[derive(Debug)]
-pub struct Answer {
-    head: Vec<u8>,
-    body: Vec<u8>,
-    sent: usize,
-}
-
-impl Answer {
-    fn new(reply: Reply) -> Result<Answer, WireError> {
-        let (head, body) = reply.encode()?;
-        let (head, body) = match body {
-            // An uncompressed object need not be copied.
-            std::borrow::Cow::Borrowed(body) if !body.is_empty() => {
-                let head = head.to_vec();
-                (head, reply.object.unwrap_or_default())
-            }
-            body => (head, body.into_owned()),
-        };
-        Ok(Answer {
-            head,
-            body,
-            sent: 0,
-        })
-    }
-
-    fn is_sent(&self) -> bool {
-        self.sent >= self.head.len() + self.body.len()
-    }
-
-    /// Sends what goes without waiting; whether that was all.
-    pub fn send_some(&mut self, mut to: &File) -> io::Result<bool> {
-        while !self.is_sent() {
-            let head = self.head.get(self.sent..).unwrap_or_default();
-            let body_at = self.sent.saturating_sub(self.head.len());
-            let body = self.body.get(body_at..).unwrap_or_default();
-            match to.write_vectored(&[IoSlice::new(head), IoSlice::new(body)]) {
-                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
-                Ok(count) => self.sent += count,
-                Err(err) if err.kind() == io::ErrorKind::Interrupted => (),
-                Err(err) if err.kind() == io::ErrorKind::WouldBlock => return Ok(false),
-                Err(err) => return Err(err),
-            }
-        }
-        Ok(true)
-    }
-}
-
-impl Ending {
-    fn silent(class: Class, code: u8) -> Ending {
-        Ending {
-            class,
-            status: WaitStatus::SUCCESS,
-            code,
-            what: None,
-            answer: None,
-        }
-    }
-
-    /// The client could not be told.
-    pub fn not_sent(mut self) -> Ending {
-        self.class = Class::Disconnected;
-        self.code = Code::Io as u8;
-        self.answer = None;
-        self
-    }
-
-    /// Stock's line about a job.
-    pub fn summary(&self, client: &Client) -> String {
-        let compiled = matches!(self.class, Class::CompileOk | Class::CompileError);
-        format!(
-            "client: {} {} exit:{} sig:{} core:{} ret:{} time:{}ms {}",
-            client.name,
-            self.class.name(),
-            self.status.exit_code().unwrap_or(0),
-            self.status.signal().unwrap_or(0),
-            self.status.0 & 0x80,
-            self.code,
-            client.since.elapsed().as_millis(),
-            self.what.as_deref().filter(|_| compiled).unwrap_or(""),
-        )
-    }
 }
 
 /// The part of our environment that compilers get.
@@ -375,30 +226,20 @@ type Failure = (&'static str, io::Error);
 
 impl Job<'_> {
     fn run(&self, text: &[u8]) -> Result<Ending, Failure> {
-        let input = self
-            .argv
-            .get(self.received.input)
-            .map(Vec::as_slice)
-            .unwrap_or_default();
-        // A sender that says the language keeps its own suffix: the suffix would decide nothing.
-        let suffix = self
-            .received
-            .languages
-            .is_empty()
-            .then_some(self.received.suffix);
         let output = if self.received.assembly {
             "out.s"
         } else {
             "out.o"
         };
         let config = &self.shop.config;
-        let workspace =
-            Workspace::create(&config.temp_dir, input, suffix, output, config.keep_temps)
-                .map_err(|err| ("make a folder for the job", err))?;
-        fs::write(workspace.source(), text).map_err(|err| ("write the source", err))?;
+        let mut workspace = Workspace::create(&config.temp_dir, output, config.keep_temps)
+            .map_err(|err| ("make a folder for the job", err))?;
+        let arranged = arrange(&mut workspace, self.program, self.argv, self.received, text)
+            .map_err(|err| ("make room for the source", err))?;
+        fs::write(workspace.source(), &arranged.text).map_err(|err| ("write the source", err))?;
         let stdout = memory_file().map_err(|err| ("make a file for messages", err))?;
         let stderr = memory_file().map_err(|err| ("make a file for messages", err))?;
-        let mut command = self.command(&workspace);
+        let mut command = self.command(&workspace, arranged.words);
         log::info!("{}: {}", self.client.name, show_command(&command));
         let shared = |file: &File| file.try_clone().map(Stdio::from);
         command.stdout(shared(&stdout).map_err(|err| ("share a file", err))?);
@@ -414,29 +255,8 @@ impl Job<'_> {
         self.answer(watched, &workspace, [&stdout, &stderr], begun)
     }
 
-    /// The compiler's command, with our names in place of the client's.
-    fn command(&self, workspace: &Workspace) -> Command {
-        let mut words: Vec<OsString> = self
-            .argv
-            .iter()
-            .skip(1)
-            .map(|word| OsString::from_vec(word.clone()))
-            .collect();
-        let mut replace = |index: usize, word: OsString| {
-            if let Some(place) = index.checked_sub(1).and_then(|index| words.get_mut(index)) {
-                *place = word;
-            }
-        };
-        replace(self.received.input, workspace.input.clone().into());
-        match self.received.output {
-            Some(at) if at.joined => {
-                let mut word = OsString::from("-o");
-                word.push(&workspace.output);
-                replace(at.index, word);
-            }
-            Some(at) => replace(at.index, workspace.output.clone().into()),
-            None => words.extend(["-o".into(), workspace.output.clone().into()]),
-        }
+    /// The compiler's command.
+    fn command(&self, workspace: &Workspace, words: Vec<OsString>) -> Command {
         let mut command = Command::new(self.program);
         command
             .args(words)
@@ -570,41 +390,6 @@ fn not_run(version: Version, argv: &[Vec<u8>], received: &Received, why: &str, c
         what: Some(describe(argv, received)),
         answer: Answer::new(reply).ok(),
     }
-}
-
-/// Sends the answer as long as that needs no more than `patience` between two pieces. `Ok(false)`: not all of it went.
-pub fn send(
-    shop: &Shop,
-    client: &Client,
-    ending: &mut Ending,
-    patience: Duration,
-) -> io::Result<bool> {
-    let Some(answer) = &mut ending.answer else {
-        return Ok(true);
-    };
-    while !answer.send_some(client.output())? {
-        let waited = wait_any(
-            [
-                (client.output().as_fd(), Event::Write),
-                (shop.signals.0.as_fd(), Event::Read),
-            ],
-            Some(Instant::now() + patience),
-        )?;
-        match waited {
-            Some([_, false]) => (),
-            Some(_) => return Err(io::ErrorKind::Interrupted.into()),
-            None => return Ok(false),
-        }
-    }
-    Ok(true)
-}
-
-/// Says the job's line, and leaves nothing unread: a socket closed so would be reset, and our answer lost.
-pub fn finish(client: Client, ending: &Ending) {
-    if ending.answer.is_some() {
-        drain(client.input.as_fd(), SURPLUS_BYTES_MAX);
-    }
-    log::info!(target: crate::os::logging::NOTICE, "{}", ending.summary(&client));
 }
 
 fn messages(file: &File) -> io::Result<Vec<u8>> {

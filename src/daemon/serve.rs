@@ -1,8 +1,9 @@
 //! The program distccd: start-up in the order that its users rely on, job slots as threads, and an end that leaves
 //! nothing behind.
 
+use super::ending::{self, Client};
 use super::front::{self, Arrived, Unsent};
-use super::job::{self, Client, Shop};
+use super::job::{self, Shop};
 use super::options::{self, Asked, Config, LogTo, Mode, Surroundings};
 use crate::model::error::{Code, Error, Result, Status};
 use crate::os::daemonize::{self, FinalSignals, PidFile};
@@ -53,8 +54,8 @@ pub fn distccd(argv: Vec<OsString>) -> Result<Status> {
             said.map_err(|err| Error::io("write to standard output", &err))?;
             Ok(Status::OK)
         }
-        Asked::Serve(config) => {
-            settle(&config)?;
+        Asked::Serve(mut config) => {
+            settle(&mut config)?;
             match config.mode {
                 Mode::Inetd => serve_one(*config),
                 Mode::Foreground | Mode::Background => serve_all(*config),
@@ -64,7 +65,7 @@ pub fn distccd(argv: Vec<OsString>) -> Result<Status> {
 }
 
 /// Gives up what is not needed, and opens the log.
-fn settle(config: &Config) -> Result<()> {
+fn settle(config: &mut Config) -> Result<()> {
     let mut warnings = config.warnings.clone();
     if config.lifetime > 0 {
         daemonize::end_after(config.lifetime);
@@ -102,13 +103,16 @@ fn settle(config: &Config) -> Result<()> {
             let _ = writeln!(io::stderr(), "distccd: {warning}");
         }
     }
-    env::set_current_dir(&config.temp_dir).map_err(|err| {
-        let folder = config.temp_dir.display();
+    // Compilers tell the folder that they are in as the system sees it: so must we.
+    let folder = config.temp_dir.display().to_string();
+    let entered = env::set_current_dir(&config.temp_dir).and_then(|()| env::current_dir());
+    config.temp_dir = entered.map_err(|err| {
         Error::new(
             Code::Io,
             format!("enter {folder}: {err}; set TMPDIR to a folder for jobs"),
         )
-    })
+    })?;
+    Ok(())
 }
 
 fn drop_root(config: &Config) -> Result<()> {
@@ -181,12 +185,12 @@ fn serve_one(config: Config) -> Result<Status> {
         Ok(decoder) => job::perform(&shop, &client, decoder),
         Err(ending) => ending,
     };
-    let sent = job::send(&shop, &client, &mut ending, shop.config.silence);
+    let sent = ending::send(&shop.signals, &client, &mut ending, shop.config.silence);
     if !matches!(sent, Ok(true)) {
         ending = ending.not_sent();
     }
     let code = ending.code;
-    job::finish(client, &ending);
+    ending::finish(client, &ending);
     if let Some((signal, _)) = shop.signals.take() {
         daemonize::end_by(signal);
     }
@@ -307,14 +311,14 @@ fn work(shop: &Shop, to_do: &Receiver<Arrived>, late: &Sender<Unsent>) {
         }
         let mut ending = job::perform(shop, &client, decoder);
         drop(held);
-        match job::send(shop, &client, &mut ending, PATIENCE) {
-            Ok(true) => job::finish(client, &ending),
+        match ending::send(&shop.signals, &client, &mut ending, PATIENCE) {
+            Ok(true) => ending::finish(client, &ending),
             Ok(false) => {
                 let _ = late.try_send(Unsent { client, ending });
             }
             Err(err) => {
                 log::warn!("{}: the answer was not taken: {err}", client.name);
-                job::finish(client, &ending.not_sent());
+                ending::finish(client, &ending.not_sent());
             }
         }
     }

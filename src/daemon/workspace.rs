@@ -17,6 +17,9 @@ const NAME_BYTES_MAX: usize = 1024;
 /// Longest last part that a file system takes, with some room for a suffix.
 const LAST_PART_BYTES_MAX: usize = 240;
 
+/// Name of the folder that holds the source and stands for the client's `/`.
+const MIRROR: &str = "in";
+
 /// A folder that exists as long as this value.
 #[derive(Debug)]
 pub struct Workspace {
@@ -31,25 +34,16 @@ pub struct Workspace {
 }
 
 impl Workspace {
-    /// Makes a folder below `temp_dir` for a source that the client calls `name`, with `suffix` (such as `.i`) in place
-    /// of its own if one is given. The source itself is still to be written.
-    pub fn create(
-        temp_dir: &Path,
-        name: &[u8],
-        suffix: Option<&str>,
-        output: &str,
-        keep: bool,
-    ) -> io::Result<Workspace> {
+    /// Makes a folder below `temp_dir`, in which the compiler is to write `output`. With `keep` it is not removed.
+    pub fn create(temp_dir: &Path, output: &str, keep: bool) -> io::Result<Workspace> {
         let root = private_folder(temp_dir)?;
-        let mut workspace = Workspace {
+        Ok(Workspace {
             output: root.join(output),
-            cwd: root.clone(),
+            cwd: root.join(MIRROR),
             input: PathBuf::new(),
             root,
             keep,
-        };
-        workspace.place_input(name, suffix)?;
-        Ok(workspace)
+        })
     }
 
     /// The job's folder, also the compiler's folder for temporary files.
@@ -57,13 +51,19 @@ impl Workspace {
         &self.root
     }
 
+    /// The folder that stands for the client's `/`. The output lies outside, so that no name of the client can be its.
+    pub fn mirror(&self) -> PathBuf {
+        self.root.join(MIRROR)
+    }
+
     /// Where the source is to be written.
     pub fn source(&self) -> PathBuf {
         self.cwd.join(&self.input)
     }
 
-    /// Makes the folders that the name needs, `..` included: as many levels down as the name climbs.
-    fn place_input(&mut self, name: &[u8], suffix: Option<&str>) -> io::Result<()> {
+    /// Makes room for a source that the client calls `name`, with `suffix` (such as `.i`) in place of its own if one is
+    /// given. The working directory is as many levels down as the name climbs.
+    pub fn place(&mut self, name: &[u8], suffix: Option<&str>) -> io::Result<()> {
         let name = Path::new(OsStr::from_bytes(name));
         self.input = relative(name).unwrap_or_else(|| PathBuf::from(last_part(name)));
         if let Some(suffix) = suffix {
@@ -71,23 +71,39 @@ impl Workspace {
             last.push(suffix);
             self.input.set_file_name(last);
         }
-        let (mut depth, mut climbs) = (0_usize, 0_usize);
-        for part in self.input.components() {
-            match part {
-                Component::ParentDir if depth == 0 => climbs += 1,
-                Component::ParentDir => depth -= 1,
-                Component::Normal(_) => depth += 1,
-                _ => (),
-            }
+        for _ in 0..climbs(&self.input) {
+            self.cwd.push(MIRROR);
         }
-        // "in" is the input's own floor, so that no name of the client can be that of the output.
-        self.cwd.push("in");
-        for _ in 0..climbs {
-            self.cwd.push("in");
-        }
+        self.make_folders()
+    }
+
+    /// Makes room for a source at the client's own path, below the mirror: `name` as seen from `cwd`. Says no if that can't
+    /// be.
+    pub fn place_in_mirror(&mut self, cwd: &Path, name: &Path) -> io::Result<bool> {
+        let (Some(cwd), depth) = (below_root(cwd), cwd.components().count()) else {
+            return Ok(false);
+        };
+        self.input = match below_root(name) {
+            Some(name) => self.mirror().join(name),
+            None => match relative(name).filter(|name| climbs(name) < depth) {
+                Some(name) => name,
+                None => return Ok(false),
+            },
+        };
+        self.cwd = self.mirror().join(cwd);
+        self.make_folders()?;
+        Ok(true)
+    }
+
+    /// Makes the working directory, and all that the source's name passes through.
+    fn make_folders(&self) -> io::Result<()> {
         fs::create_dir_all(&self.cwd)?;
+        let parent = self.input.parent().unwrap_or(Path::new(""));
+        if parent.is_absolute() {
+            return fs::create_dir_all(parent);
+        }
         let mut folder = self.cwd.clone();
-        for part in self.input.parent().unwrap_or(Path::new("")).components() {
+        for part in parent.components() {
             folder.push(part);
             if matches!(part, Component::Normal(_)) {
                 fs::create_dir_all(&folder)?;
@@ -141,6 +157,29 @@ fn private_folder(parent: &Path) -> io::Result<PathBuf> {
     }
 }
 
+/// An absolute path without its first slash, if it has no `..`.
+fn below_root(path: &Path) -> Option<&Path> {
+    let rest = path.strip_prefix("/").ok()?;
+    let plain = rest
+        .components()
+        .all(|part| matches!(part, Component::Normal(_)));
+    (plain && path.as_os_str().len() <= NAME_BYTES_MAX).then_some(rest)
+}
+
+/// How many levels a relative name goes above where it starts.
+fn climbs(name: &Path) -> usize {
+    let (mut depth, mut climbs) = (0_usize, 0_usize);
+    for part in name.components() {
+        match part {
+            Component::ParentDir if depth == 0 => climbs += 1,
+            Component::ParentDir => depth -= 1,
+            Component::Normal(_) => depth += 1,
+            _ => {}
+        }
+    }
+    climbs
+}
+
 /// The name itself if it is relative and of a reasonable size.
 fn relative(name: &Path) -> Option<PathBuf> {
     let fits = name.as_os_str().len() <= NAME_BYTES_MAX
@@ -179,7 +218,8 @@ mod tests {
             ("..", Some(".i"), "source.i"),
             ("", Some(".i"), "source.i"),
         ] {
-            let job = Workspace::create(dir.path(), name.as_bytes(), suffix, "o.o", false).unwrap();
+            let mut job = Workspace::create(dir.path(), "o.o", false).unwrap();
+            job.place(name.as_bytes(), suffix).unwrap();
             assert_eq!(job.input, Path::new(input), "{name}");
             fs::write(job.source(), "text").unwrap();
             let real = job.source().canonicalize().unwrap();
@@ -195,20 +235,49 @@ mod tests {
     }
 
     #[test]
+    fn the_mirror_has_the_clients_paths() {
+        let dir = tempfile::tempdir().unwrap();
+        for (cwd, name, word) in [
+            ("/home/me", "src/x.c", Some("src/x.c")),
+            ("/home/me", "../../x.c", Some("../../x.c")),
+            ("/", "x.c", Some("x.c")),
+            ("/home/me", "/abs/x.c", Some("MIRROR/abs/x.c")),
+            ("/home/me", "../../../x.c", None),
+            ("/home/../me", "x.c", None),
+            ("home", "x.c", None),
+            ("/home", "/a/../x.c", None),
+            ("/home", "..", None),
+        ] {
+            let mut job = Workspace::create(dir.path(), "o.o", false).unwrap();
+            let placed = job
+                .place_in_mirror(Path::new(cwd), Path::new(name))
+                .unwrap();
+            assert_eq!(placed, word.is_some(), "{cwd} {name}");
+            let Some(word) = word else { continue };
+            let mirror = job.mirror().display().to_string();
+            assert_eq!(job.input, Path::new(&word.replace("MIRROR", &mirror)));
+            fs::write(job.source(), "text").unwrap();
+            assert!(job.source().canonicalize().unwrap().starts_with(&mirror));
+        }
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
+    }
+
+    #[test]
     fn long_names_are_cut() {
         let dir = tempfile::tempdir().unwrap();
         let long = format!("{}.c", "x".repeat(300));
         let deep = format!("{}x.c", "d/".repeat(400));
         for name in [long, deep] {
-            let job = Workspace::create(dir.path(), name.as_bytes(), Some(".i"), "o.o", false);
-            fs::write(job.unwrap().source(), "text").unwrap();
+            let mut job = Workspace::create(dir.path(), "o.o", false).unwrap();
+            job.place(name.as_bytes(), Some(".i")).unwrap();
+            fs::write(job.source(), "text").unwrap();
         }
     }
 
     #[test]
     fn only_plain_files_of_bounded_size_are_outputs() {
         let dir = tempfile::tempdir().unwrap();
-        let job = Workspace::create(dir.path(), b"x.c", None, "x.o", false).unwrap();
+        let job = Workspace::create(dir.path(), "x.o", false).unwrap();
         assert_eq!(job.read_output(10).unwrap(), None);
         std::os::unix::fs::symlink("/etc/passwd", &job.output).unwrap();
         assert_eq!(job.read_output(10).unwrap(), None);

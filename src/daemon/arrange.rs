@@ -1,0 +1,187 @@
+//! How a job's text and words become files and words here. As a rule as stock does it, but under the client's own name;
+//! for gcc with debug information the text becomes ordinary source again, at the client's own path in a mirror.
+
+use super::workspace::Workspace;
+use crate::model::family::{family, Family};
+use crate::model::plain_text::as_source;
+use crate::model::received::Received;
+use std::borrow::Cow;
+use std::ffi::{OsStr, OsString};
+use std::io;
+use std::os::unix::ffi::OsStringExt;
+use std::path::Path;
+
+/// The mark of a client of ours: the text is what this option of gcc's preprocessor wrote.
+const DIRECTIVES_ONLY: &[u8] = b"-fdirectives-only";
+
+/// What is to be done for a job.
+#[derive(Debug)]
+pub struct Arranged<'t> {
+    /// The words after the compiler.
+    pub words: Vec<OsString>,
+    /// What is to be written as the source.
+    pub text: Cow<'t, [u8]>,
+}
+
+/// Makes room for the source and finds the words. `program` is the compiler's file.
+pub fn arrange<'t>(
+    workspace: &mut Workspace,
+    program: &Path,
+    argv: &[Vec<u8>],
+    received: &Received,
+    text: &'t [u8],
+) -> io::Result<Arranged<'t>> {
+    if undoes_directives_only(program, argv) {
+        if let Some(own) = as_source(text) {
+            // An absolute name shows where the mirror is in what the sanitizers write into the object.
+            let shown = own.name.is_absolute() && has(argv, |word| word.starts_with(b"-fsanitize"));
+            if !shown && workspace.place_in_mirror(&own.cwd, &own.name)? {
+                return Ok(Arranged {
+                    words: own_words(workspace, argv, received),
+                    text: Cow::Owned(own.text),
+                });
+            }
+        }
+    }
+    // A sender that says the language keeps its own suffix: the suffix would decide nothing.
+    let suffix = received.languages.is_empty().then_some(received.suffix);
+    let name = argv.get(received.input).map(Vec::as_slice);
+    workspace.place(name.unwrap_or_default(), suffix)?;
+    Ok(Arranged {
+        words: words(workspace, argv, received),
+        text: Cow::Borrowed(text),
+    })
+}
+
+/// gcc records `-fdirectives-only` in the debug information; so the compiler must not see it. Who maps paths already, would
+/// see our own mapping's effect.
+fn undoes_directives_only(program: &Path, argv: &[Vec<u8>]) -> bool {
+    let kin = || family(program).or_else(|| family(&program.canonicalize().ok()?));
+    has(argv, |word| word == DIRECTIVES_ONLY)
+        && has(argv, |word| word.starts_with(b"-g"))
+        && !has(argv, |word| {
+            word.starts_with(b"-f") && word.windows(12).any(|part| part == b"-prefix-map=")
+        })
+        && kin() == Some(Family::Gcc)
+}
+
+fn has(argv: &[Vec<u8>], matches: impl Fn(&[u8]) -> bool) -> bool {
+    argv.iter().skip(1).any(|word| matches(word))
+}
+
+/// The client's words, with our names in place of its names.
+fn words(workspace: &Workspace, argv: &[Vec<u8>], received: &Received) -> Vec<OsString> {
+    let mut words: Vec<OsString> = argv.iter().cloned().map(OsString::from_vec).collect();
+    let mut replace = |index: usize, before: &str, word: &OsStr| {
+        if let Some(place) = words.get_mut(index) {
+            *place = before.into();
+            place.push(word);
+        }
+    };
+    replace(received.input, "", workspace.input.as_os_str());
+    let output = workspace.output.as_os_str();
+    match received.output {
+        Some(at) => replace(at.index, if at.joined { "-o" } else { "" }, output),
+        None => words.extend(["-o".into(), output.to_owned()]),
+    }
+    words.drain(..1.min(words.len()));
+    words
+}
+
+/// The words for ordinary source in the mirror, whose own path must not be seen in the object. Carets would show lines of
+/// the flattened text, and headers that the text does not hold are not the client's.
+fn own_words(workspace: &Workspace, argv: &[Vec<u8>], received: &Received) -> Vec<OsString> {
+    let mut argv = argv.to_vec();
+    for at in &received.languages {
+        if let Some(word) = argv.get_mut(at.index) {
+            let value = received.kind.language.option_value();
+            *word = format!("{}{value}", if at.joined { "-x" } else { "" }).into_bytes();
+        }
+    }
+    let mut words = words(workspace, &argv, received);
+    words.retain(|word| word.as_encoded_bytes() != DIRECTIVES_ONLY);
+    let mut hidden = OsString::from("-fdebug-prefix-map=");
+    hidden.push(workspace.mirror());
+    hidden.push("=");
+    words.extend([
+        hidden,
+        "-fno-diagnostics-show-caret".into(),
+        "-nostdinc".into(),
+    ]);
+    words
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::model::received::scan_received;
+
+    fn arranged(line: &str, text: &str) -> (String, String) {
+        let dir = tempfile::tempdir().unwrap();
+        let argv: Vec<Vec<u8>> = line
+            .split(' ')
+            .map(|word| word.as_bytes().to_vec())
+            .collect();
+        let received = scan_received(&argv).unwrap();
+        let mut workspace = Workspace::create(dir.path(), "out.o", false).unwrap();
+        let program = Path::new(line.split(' ').next().unwrap());
+        let arranged = arrange(&mut workspace, program, &argv, &received, text.as_bytes()).unwrap();
+        let root = workspace.root().display().to_string();
+        let words: Vec<_> = arranged
+            .words
+            .iter()
+            .map(|word| word.to_string_lossy())
+            .collect();
+        let text = String::from_utf8(arranged.text.into_owned()).unwrap();
+        (words.join(" ").replace(&root, "ROOT"), text)
+    }
+
+    #[test]
+    fn names_are_replaced_where_they_stand() {
+        for (line, words) in [
+            ("gcc -c d/x.c -o d/x.o", "-c d/x.i -o ROOT/out.o"),
+            (
+                "gcc -frandom-seed=a.c -c a.c -oa.o",
+                "-frandom-seed=a.c -c a.i -oROOT/out.o",
+            ),
+            ("g++ -c x.c", "-c x.ii -o ROOT/out.o"),
+            (
+                "gcc -x cpp-output -c x.c -o x.o",
+                "-x cpp-output -c x.c -o ROOT/out.o",
+            ),
+            (
+                "clang -fdirectives-only -g -c x.c -o x.o",
+                "-fdirectives-only -g -c x.i -o ROOT/out.o",
+            ),
+            (
+                "gcc -fdirectives-only -c x.c -o x.o",
+                "-fdirectives-only -c x.i -o ROOT/out.o",
+            ),
+        ] {
+            assert_eq!(
+                arranged(line, "# 1 \"x.c\"\n"),
+                (words.to_owned(), "# 1 \"x.c\"\n".to_owned())
+            );
+        }
+    }
+
+    #[test]
+    fn directives_only_text_becomes_source_again() {
+        let text = "# 0 \"x.c\"\n# 0 \"/home/me//\"\n# 0 \"<built-in>\"\n#define A 1\n# 0 \"<command-line>\"\n# 1 \"x.c\"\nint a;\n";
+        let (words, source) = arranged(
+            "g++ -fdirectives-only -x c++-cpp-output -g -c x.c -o x.o",
+            text,
+        );
+        assert_eq!(
+            words,
+            "-x c++ -g -c x.c -o ROOT/out.o -fdebug-prefix-map=ROOT/in= -fno-diagnostics-show-caret -nostdinc"
+        );
+        assert_eq!(source, "# 0 \"<command-line>\"\n# 1 \"x.c\"\nint a;\n");
+        let (words, _) = arranged(
+            "gcc -fdirectives-only -g -ffile-prefix-map=/a=/b -c x.c -o x.o",
+            text,
+        );
+        assert!(words.starts_with("-fdirectives-only -g "), "{words}");
+    }
+}

@@ -1,0 +1,201 @@
+//! How a job ends for the one who asked: the answer and its sending, stock's classes, and the line in the log.
+
+use crate::model::error::Code;
+use crate::model::wait_status::WaitStatus;
+use crate::model::wire::{Reply, WireError};
+use crate::os::daemonize::FinalSignals;
+use crate::os::logging::NOTICE;
+use crate::os::net::{drain, wait_any, Event};
+use std::borrow::Cow;
+use std::fs::File;
+use std::io::{self, IoSlice, Write};
+use std::os::fd::AsFd;
+use std::time::{Duration, Instant};
+
+/// Bytes after the request that are taken off the socket before it is closed.
+const SURPLUS_BYTES_MAX: usize = 1 << 20;
+
+/// A connection.
+#[derive(Debug)]
+pub struct Client {
+    /// Where the request comes from.
+    pub input: File,
+    /// Where the answer goes if that is not the same.
+    pub output: Option<File>,
+    /// For the log, as stock writes it: `127.0.0.1:40000`, `NOTSOCKET`.
+    pub name: String,
+    /// When it came.
+    pub since: Instant,
+}
+
+impl Client {
+    fn output(&self) -> &File {
+        self.output.as_ref().unwrap_or(&self.input)
+    }
+}
+
+/// How a job ended, in stock's classes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Class {
+    /// The compiler made what was wanted.
+    CompileOk,
+    /// The compiler failed.
+    CompileError,
+    /// The compiler took too long.
+    CompileTimeout,
+    /// The client went away.
+    Disconnected,
+    /// That was no request.
+    BadRequest,
+    /// Refused, or trouble here.
+    Other,
+}
+
+impl Class {
+    fn name(self) -> &'static str {
+        match self {
+            Class::CompileOk => "COMPILE_OK",
+            Class::CompileError => "COMPILE_ERROR",
+            Class::CompileTimeout => "COMPILE_TIMEOUT",
+            Class::Disconnected => "CLI_DISCONN",
+            Class::BadRequest => "REJ_BAD_REQ",
+            Class::Other => "OTHER",
+        }
+    }
+}
+
+/// How a job ended, and what is to be sent.
+#[derive(Debug)]
+pub struct Ending {
+    /// Stock's class.
+    pub class: Class,
+    /// How the compiler ended.
+    pub status: WaitStatus,
+    /// Stock's internal code; the exit status in inetd mode.
+    pub code: u8,
+    /// Compiler and source, as the client named them.
+    pub what: Option<String>,
+    /// The answer; `None`: the connection is closed without a word.
+    pub answer: Option<Answer>,
+}
+
+/// Bytes to be sent, and how many of them have been.
+#[derive(Debug)]
+pub struct Answer {
+    head: Vec<u8>,
+    body: Vec<u8>,
+    sent: usize,
+}
+
+impl Answer {
+    /// The answer's bytes.
+    pub fn new(reply: Reply) -> Result<Answer, WireError> {
+        let (head, body) = reply.encode()?;
+        let (head, body) = match body {
+            // An uncompressed object need not be copied.
+            Cow::Borrowed(body) if !body.is_empty() => {
+                let head = head.to_vec();
+                (head, reply.object.unwrap_or_default())
+            }
+            body => (head, body.into_owned()),
+        };
+        Ok(Answer {
+            head,
+            body,
+            sent: 0,
+        })
+    }
+
+    fn is_sent(&self) -> bool {
+        self.sent >= self.head.len() + self.body.len()
+    }
+
+    /// Sends what goes without waiting; whether that was all.
+    pub fn send_some(&mut self, mut to: &File) -> io::Result<bool> {
+        while !self.is_sent() {
+            let head = self.head.get(self.sent..).unwrap_or_default();
+            let body_at = self.sent.saturating_sub(self.head.len());
+            let body = self.body.get(body_at..).unwrap_or_default();
+            match to.write_vectored(&[IoSlice::new(head), IoSlice::new(body)]) {
+                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Ok(count) => self.sent += count,
+                Err(err) if err.kind() == io::ErrorKind::Interrupted => (),
+                Err(err) if err.kind() == io::ErrorKind::WouldBlock => return Ok(false),
+                Err(err) => return Err(err),
+            }
+        }
+        Ok(true)
+    }
+}
+
+impl Ending {
+    /// The connection is closed without a word.
+    pub fn silent(class: Class, code: u8) -> Ending {
+        Ending {
+            class,
+            status: WaitStatus::SUCCESS,
+            code,
+            what: None,
+            answer: None,
+        }
+    }
+
+    /// The client could not be told.
+    pub fn not_sent(mut self) -> Ending {
+        self.class = Class::Disconnected;
+        self.code = Code::Io as u8;
+        self.answer = None;
+        self
+    }
+
+    /// Stock's line about a job.
+    pub fn summary(&self, client: &Client) -> String {
+        let compiled = matches!(self.class, Class::CompileOk | Class::CompileError);
+        format!(
+            "client: {} {} exit:{} sig:{} core:{} ret:{} time:{}ms {}",
+            client.name,
+            self.class.name(),
+            self.status.exit_code().unwrap_or(0),
+            self.status.signal().unwrap_or(0),
+            self.status.0 & 0x80,
+            self.code,
+            client.since.elapsed().as_millis(),
+            self.what.as_deref().filter(|_| compiled).unwrap_or(""),
+        )
+    }
+}
+
+/// Sends the answer as long as that needs no more than `patience` between two pieces. `Ok(false)`: not all of it went.
+pub fn send(
+    signals: &FinalSignals,
+    client: &Client,
+    ending: &mut Ending,
+    patience: Duration,
+) -> io::Result<bool> {
+    let Some(answer) = &mut ending.answer else {
+        return Ok(true);
+    };
+    while !answer.send_some(client.output())? {
+        let waited = wait_any(
+            [
+                (client.output().as_fd(), Event::Write),
+                (signals.0.as_fd(), Event::Read),
+            ],
+            Some(Instant::now() + patience),
+        )?;
+        match waited {
+            Some([_, false]) => (),
+            Some(_) => return Err(io::ErrorKind::Interrupted.into()),
+            None => return Ok(false),
+        }
+    }
+    Ok(true)
+}
+
+/// Says the job's line, and leaves nothing unread: a socket closed so would be reset, and our answer lost.
+pub fn finish(client: Client, ending: &Ending) {
+    if ending.answer.is_some() {
+        drain(client.input.as_fd(), SURPLUS_BYTES_MAX);
+    }
+    log::info!(target: NOTICE, "{}", ending.summary(&client));
+}
