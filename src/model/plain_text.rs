@@ -18,7 +18,8 @@ pub struct TextEdit {
 }
 
 impl TextEdit {
-    /// The text as it is to be sent, in two parts: a new head, and what follows it of `text`.
+    /// The text as it is to be sent, in two parts: a new head, and what follows it of `text`. The head repeats the first
+    /// marker, so that what follows is counted from it.
     pub fn apply<'t>(&self, text: &'t [u8]) -> (Vec<u8>, &'t [u8]) {
         const BUILT_IN: &[u8] = b"# 1 \"<built-in>\"\n";
         let rest = match self.drop_built_in {
@@ -29,9 +30,8 @@ impl TextEdit {
             return (Vec::new(), rest);
         }
         let first = memchr::memchr(b'\n', rest).map_or(rest.len(), |end| end + 1);
-        let (first, rest) = rest.split_at(first);
         let head = [
-            first,
+            rest.get(..first).unwrap_or_default(),
             b"# 1 \"<command line>\" 1\n",
             &self.macros,
             b"# 1 \"<built-in>\" 2\n",
