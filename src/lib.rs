@@ -21,6 +21,7 @@ pub mod model {
     pub mod lzo;
     pub mod packets;
     pub mod wire;
+    pub mod bodies;
     pub mod decode;
     pub mod plan;
     pub mod option_words;

@@ -1,50 +1,10 @@
 //! Bytes → requests and replies: the order in which packets may come, and what they mean. Pure; whoever has the
 //! bytes asks the decoder where to put them.
 
-use super::lzo;
+use super::bodies::Bodies;
 use super::packets::{check, Grammar, Limits, Packets, Tag, WireError};
 use super::wait_status::WaitStatus;
 use super::wire::{Entry, EntryKind, Reply, Request, Source, Version};
-
-/// Expands bodies, and keeps account of how much they may still come to.
-#[derive(Clone, Copy, Debug)]
-struct Allowance {
-    limits: Limits,
-    expanded_bytes: usize,
-}
-
-impl Allowance {
-    fn new(limits: Limits) -> Self {
-        Allowance {
-            limits,
-            expanded_bytes: limits.expanded_bytes_max,
-        }
-    }
-
-    fn body(&self, length: u32) -> Result<Option<usize>, Option<WireError>> {
-        let length = length as usize;
-        check("bytes in one body", length, self.limits.body_bytes_max)?;
-        Ok(Some(length))
-    }
-
-    fn open(&mut self, version: Version, body: Vec<u8>) -> Result<Vec<u8>, WireError> {
-        let max = self.limits.expanded_bytes_max;
-        let bytes = match version.compresses() {
-            true => lzo::expand(&body, self.expanded_bytes).map_err(|err| match err {
-                lzo::LzoError::TooLarge => WireError::TooMuch {
-                    what: "expanded bytes (at least)",
-                    got: max as u64 + 1,
-                    max: max as u64,
-                },
-                other => WireError::Lzo(other),
-            })?,
-            false => body,
-        };
-        check("bytes in all bodies", bytes.len(), self.expanded_bytes)?;
-        self.expanded_bytes -= bytes.len();
-        Ok(bytes)
-    }
-}
 
 /// What the request grammar waits for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -63,7 +23,7 @@ enum RequestDue {
 /// The order of a request's packets.
 #[derive(Debug)]
 pub struct RequestGrammar {
-    allowance: Allowance,
+    bodies: Bodies,
     due: RequestDue,
     tag: Tag,
     version: Version,
@@ -84,7 +44,7 @@ impl RequestDecoder {
     /// A decoder that has read nothing yet.
     pub fn for_requests(limits: Limits) -> Self {
         Packets::new(RequestGrammar {
-            allowance: Allowance::new(limits),
+            bodies: Bodies::new(limits),
             due: RequestDue::Version,
             tag: Tag(*b"    "),
             version: Version::V1,
@@ -112,13 +72,16 @@ impl RequestDecoder {
 
     /// The request, or why the bytes were none; for when no more will come.
     pub fn request(self) -> Result<Request, WireError> {
-        let grammar = self.finish()?;
+        let mut grammar = self.finish()?;
         let source = match grammar.version {
             Version::V3 => Source::Files {
-                cwd: grammar.cwd,
-                entries: grammar.entries,
+                cwd: std::mem::take(&mut grammar.cwd),
+                entries: grammar.open_entries()?,
             },
-            _ => Source::Text(grammar.text),
+            Version::V1 | Version::V2 => {
+                let text = std::mem::take(&mut grammar.text);
+                Source::Text(grammar.bodies.open(grammar.version, text)?)
+            }
         };
         Ok(Request {
             version: grammar.version,
@@ -131,12 +94,18 @@ impl RequestDecoder {
 impl RequestGrammar {
     fn path(&self, length: u32) -> Result<Option<usize>, Option<WireError>> {
         let length = length as usize;
-        check(
-            "bytes in a path",
-            length,
-            self.allowance.limits.path_bytes_max,
-        )?;
+        check("bytes in a path", length, self.bodies.limits.path_bytes_max)?;
         Ok(Some(length))
+    }
+
+    fn open_entries(&mut self) -> Result<Vec<Entry>, WireError> {
+        let mut entries = std::mem::take(&mut self.entries);
+        for entry in &mut entries {
+            if let EntryKind::File(body) = &mut entry.kind {
+                *body = self.bodies.open(self.version, std::mem::take(body))?;
+            }
+        }
+        Ok(entries)
     }
 
     fn after_entry(&mut self) {
@@ -165,7 +134,7 @@ impl Grammar for RequestGrammar {
 
     fn head(&mut self, tag: Tag, number: u32) -> Result<Option<usize>, Option<WireError>> {
         self.tag = tag;
-        let limits = self.allowance.limits;
+        let limits = self.bodies.limits;
         match (self.due, &tag.0) {
             (RequestDue::Version, b"DIST") => {
                 self.version = Version::from_number(number)?;
@@ -197,7 +166,7 @@ impl Grammar for RequestGrammar {
                 Ok(Some(number as usize))
             }
             (RequestDue::Text, b"DOTI") | (RequestDue::EntryKind, b"FILE") => {
-                self.allowance.body(number)
+                Ok(Some(self.bodies.announce(number)?))
             }
             (RequestDue::EntryCount, b"NFIL") => {
                 let max = limits.entry_count_max as usize;
@@ -234,7 +203,7 @@ impl Grammar for RequestGrammar {
                 }
             }
             RequestDue::Text => {
-                self.text = self.allowance.open(self.version, body)?;
+                self.text = body;
                 self.due = RequestDue::Nothing;
             }
             RequestDue::EntryName => {
@@ -243,7 +212,7 @@ impl Grammar for RequestGrammar {
             }
             RequestDue::EntryKind => {
                 let kind = match is_text {
-                    true => EntryKind::File(self.allowance.open(self.version, body)?),
+                    true => EntryKind::File(body),
                     false => EntryKind::Link(body),
                 };
                 let name = std::mem::take(&mut self.name);
@@ -256,6 +225,20 @@ impl Grammar for RequestGrammar {
             | RequestDue::Nothing => {}
         }
         Ok(())
+    }
+
+    fn memory(&self) -> usize {
+        let words = self.argv.iter().map(Vec::capacity).sum::<usize>();
+        let entry = |entry: &Entry| match &entry.kind {
+            EntryKind::File(body) | EntryKind::Link(body) => {
+                entry.name.capacity() + body.capacity()
+            }
+        };
+        let entries = self.entries.iter().map(entry).sum::<usize>();
+        let vectors = self.argv.capacity() * size_of::<Vec<u8>>()
+            + self.entries.capacity() * size_of::<Entry>();
+        let single = self.cwd.capacity() + self.name.capacity() + self.text.capacity();
+        words + entries + vectors + single
     }
 }
 
@@ -274,7 +257,7 @@ enum ReplyDue {
 /// The order of a reply's packets.
 #[derive(Debug)]
 pub struct ReplyGrammar {
-    allowance: Allowance,
+    bodies: Bodies,
     due: ReplyDue,
     reply: Reply,
 }
@@ -286,7 +269,7 @@ impl ReplyDecoder {
     /// A decoder for the answer to a request of this version.
     pub fn for_reply(version: Version, limits: Limits) -> Self {
         Packets::new(ReplyGrammar {
-            allowance: Allowance::new(limits),
+            bodies: Bodies::new(limits),
             due: ReplyDue::Version,
             reply: Reply {
                 version,
@@ -299,9 +282,22 @@ impl ReplyDecoder {
         })
     }
 
-    /// The reply, or why the bytes were none; for when no more will come.
+    /// The reply, or why the bytes were none; for when no more will come. A server that could not make the
+    /// dependencies of a pump job hangs up after the object: then it was a success, and has no dependencies.
     pub fn reply(self) -> Result<Reply, WireError> {
-        Ok(self.finish()?.reply)
+        let ReplyGrammar {
+            mut bodies,
+            mut reply,
+            ..
+        } = self.finish()?;
+        let optional = [&mut reply.object, &mut reply.deps].into_iter().flatten();
+        for body in [&mut reply.stderr, &mut reply.stdout]
+            .into_iter()
+            .chain(optional)
+        {
+            *body = bodies.open(reply.version, std::mem::take(body))?;
+        }
+        Ok(reply)
     }
 }
 
@@ -338,36 +334,49 @@ impl Grammar for ReplyGrammar {
             (ReplyDue::Stderr, b"SERR")
             | (ReplyDue::Stdout, b"SOUT")
             | (ReplyDue::Object, b"DOTO")
-            | (ReplyDue::Deps, b"DOTD") => self.allowance.body(number),
+            | (ReplyDue::Deps, b"DOTD") => Ok(Some(self.bodies.announce(number)?)),
             _ => Err(None),
         }
     }
 
     fn body(&mut self, body: Vec<u8>) -> Result<(), WireError> {
-        let bytes = self.allowance.open(self.reply.version, body)?;
         self.due = match self.due {
             ReplyDue::Stderr => {
-                self.reply.stderr = bytes;
+                self.reply.stderr = body;
                 ReplyDue::Stdout
             }
             ReplyDue::Stdout => {
-                self.reply.stdout = bytes;
+                self.reply.stdout = body;
                 ReplyDue::Object
             }
             ReplyDue::Object => {
-                self.reply.object = Some(bytes);
+                self.reply.object = Some(body);
                 match self.reply.version {
                     Version::V3 => ReplyDue::Deps,
                     _ => ReplyDue::Nothing,
                 }
             }
             ReplyDue::Deps => {
-                self.reply.deps = Some(bytes);
+                self.reply.deps = Some(body);
                 ReplyDue::Nothing
             }
             other => other,
         };
         Ok(())
+    }
+
+    fn may_end(&self) -> bool {
+        self.due == ReplyDue::Deps
+    }
+
+    fn memory(&self) -> usize {
+        let reply = &self.reply;
+        let optional = [&reply.object, &reply.deps].into_iter().flatten();
+        [&reply.stderr, &reply.stdout]
+            .into_iter()
+            .chain(optional)
+            .map(Vec::capacity)
+            .sum()
     }
 }
 
@@ -422,7 +431,7 @@ mod tests {
             ),
             (
                 b"DIST00000001ARGC00000001ARGV00000001xDOTIffffffff",
-                "bytes in one body",
+                "bytes in bodies",
             ),
             (b"DIST00000003CDIRffffffff", "bytes in a path"),
         ] {
@@ -447,12 +456,7 @@ mod tests {
     fn what_is_no_request_is_refused_by_name() {
         for (bytes, code) in [
             (&b""[..], Code::Truncated),
-            (
-                b"GET / HTTP/1.0
-
-",
-                Code::Protocol,
-            ),
+            (b"GET / HTTP/1.0\r\n\r\n", Code::Protocol),
             (b"DIST00000000", Code::Protocol),
             (b"DIST00000004", Code::Protocol),
             (b"DIST0x000001", Code::Protocol),

@@ -106,29 +106,27 @@ impl Walk<'_> {
         let mut length = base;
         loop {
             match self.byte()? {
-                0 => length += 255,
-                last => return Ok(length + last),
-            }
-            if length > self.bytes_max {
-                return Err(LzoError::TooLarge);
+                0 if length > self.bytes_max => return Err(LzoError::TooLarge),
+                0 => length = length.checked_add(255).ok_or(LzoError::TooLarge)?,
+                last => return length.checked_add(last).ok_or(LzoError::TooLarge),
             }
         }
     }
 
     fn grow(&mut self, by: usize) -> Result<(), LzoError> {
-        self.length += by;
-        match self.length > self.bytes_max {
-            true => Err(LzoError::TooLarge),
-            false => Ok(()),
-        }
+        self.length = match self.length.checked_add(by) {
+            Some(length) if length <= self.bytes_max => length,
+            _ => return Err(LzoError::TooLarge),
+        };
+        Ok(())
     }
 
     fn literals(&mut self, count: usize) -> Result<(), LzoError> {
-        self.at += count;
-        match self.at > self.stream.len() {
-            true => Err(LzoError::CutOff),
-            false => self.grow(count),
+        if count > self.stream.len() - self.at {
+            return Err(LzoError::CutOff);
         }
+        self.at += count;
+        self.grow(count)
     }
 
     fn copy(
@@ -166,7 +164,7 @@ impl Walk<'_> {
                     0 => self.extended(15)?,
                     short => short,
                 };
-                self.literals(count + 3)?;
+                self.literals(count.saturating_add(3))?;
                 Ok(Some(AFTER_RUN))
             }
             (0..=15, AFTER_RUN) => {
@@ -201,7 +199,7 @@ impl Walk<'_> {
 
     fn match_length(&mut self, short: usize, base: usize) -> Result<usize, LzoError> {
         match short {
-            0 => Ok(self.extended(base)? + 2),
+            0 => Ok(self.extended(base)?.saturating_add(2)),
             short => Ok(short + 2),
         }
     }

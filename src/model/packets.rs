@@ -37,9 +37,9 @@ pub struct Limits {
     pub argument_count_max: u32,
     /// All words of a command together; Linux takes 2 MiB by default.
     pub argument_bytes_max: usize,
-    /// One body as it travels.
+    /// All bodies of one message together, as they travel.
     pub body_bytes_max: usize,
-    /// All bodies of one message together, expanded.
+    /// All bodies of one message together, expanded: LZO makes up to 255 bytes of one.
     pub expanded_bytes_max: usize,
     /// Files and links of a pump request.
     pub entry_count_max: u32,
@@ -172,6 +172,14 @@ pub trait Grammar {
 
     /// The body that the last head announced.
     fn body(&mut self, body: Vec<u8>) -> Result<(), WireError>;
+
+    /// Whether a peer may hang up here although more is due.
+    fn may_end(&self) -> bool {
+        false
+    }
+
+    /// How much memory its bodies take, in bytes.
+    fn memory(&self) -> usize;
 }
 
 /// Bytes in, packets out.
@@ -219,7 +227,8 @@ impl<G: Grammar> Packets<G> {
 
     /// How much memory the message takes at present, in bytes.
     pub fn memory(&self) -> usize {
-        self.buffer.capacity() + self.body.as_ref().map_or(0, |body| body.bytes.capacity())
+        let body = self.body.as_ref().map_or(0, |body| body.bytes.capacity());
+        self.grammar.memory() + self.buffer.capacity() + body
     }
 
     /// What has come of it so far.
@@ -265,8 +274,10 @@ impl<G: Grammar> Packets<G> {
 
     /// The message, or why it is none; for when no more bytes will come.
     pub fn finish(self) -> Result<G, WireError> {
+        let between_packets = self.body.is_none() && !self.has_trailing_bytes();
         match self.grammar.due() {
             None => Ok(self.grammar),
+            Some(_) if self.grammar.may_end() && between_packets => Ok(self.grammar),
             Some(_) if !self.begun => Err(WireError::NoAnswer),
             Some(due) => Err(WireError::Truncated(due)),
         }

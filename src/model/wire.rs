@@ -108,8 +108,9 @@ impl Reply {
         self.stderr.len() + self.stdout.len() + optional(&self.object) + optional(&self.deps)
     }
 
-    /// The answer as bytes: first all but the object, then the object, for one gathered write. Without an object in
-    /// spite of success the answer ends early, which is how a server says that the output has vanished.
+    /// The answer as bytes: first all but the object, then the object and what follows it, for one gathered write.
+    /// Without an object in spite of success the answer ends early, which is how a server says that the output has
+    /// vanished; so it does without the dependencies of version 3.
     pub fn encode(&self) -> Result<(Vec<u8>, Cow<'_, [u8]>), WireError> {
         let mut head = Vec::with_capacity(64 + self.stderr.len() + self.stdout.len());
         put_head(&mut head, b"DONE", self.version.number())?;
@@ -121,8 +122,13 @@ impl Reply {
         }
         match &self.object {
             Some(object) if self.status.success() => {
-                let body = encode_body(self.version, object)?;
+                let mut body = encode_body(self.version, object)?;
                 put_head(&mut head, b"DOTO", body.len())?;
+                if let (Version::V3, Some(deps)) = (self.version, &self.deps) {
+                    let deps = encode_body(self.version, deps)?;
+                    put_head(body.to_mut(), b"DOTD", deps.len())?;
+                    body.to_mut().extend_from_slice(&deps);
+                }
                 Ok((head, body))
             }
             None if self.status.success() => Ok((head, Cow::Borrowed(&[]))),
@@ -134,8 +140,11 @@ impl Reply {
     }
 }
 
-/// The beginning of a plain request: version and command. The text follows, see [`encode_text`].
+/// The beginning of a plain request: version (1 or 2) and command. The text follows, see [`encode_text`].
 pub fn encode_request_head(version: Version, argv: &[&[u8]]) -> Result<Vec<u8>, WireError> {
+    if version == Version::V3 {
+        return Err(WireError::Version(3));
+    }
     if argv.is_empty() {
         return Err(WireError::NoArguments);
     }
