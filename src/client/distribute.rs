@@ -10,7 +10,7 @@ use crate::farm::topdir::TopDir;
 use crate::model::error::{Code, Error, Result, Status};
 use crate::model::hosts::{HostList, HostSpec, Place};
 use crate::model::invocation::{scan, Invocation, LocalOnly, Scan};
-use crate::model::plain::{self, Family};
+use crate::model::plain::{self, Family, Way};
 use crate::model::plan::{self, Outcome, Policy, Step};
 use crate::model::settings::ClientSettings;
 use crate::model::wait_status::WaitStatus;
@@ -135,16 +135,19 @@ impl Farm {
         }
     }
 
-    /// A slot on one of the hosts that have not `failed` this job.
-    fn place(&self, failed: &[HostSpec]) -> Result<Slot> {
+    /// A slot on one of the hosts that `suit`; nothing if there are hosts, but none of them does.
+    fn place(&self, suits: impl Fn(&Slots, &HostSpec) -> bool) -> Result<Option<Slot>> {
         let hosts = self.hosts.as_ref().map_err(Error::clone)?;
         let slots = self.slots.as_ref().map_err(Error::clone)?;
-        if failed.is_empty() {
-            return slots.acquire(&hosts.hosts);
+        if hosts.hosts.iter().all(|host| suits(slots, host)) {
+            return slots.acquire(&hosts.hosts).map(Some);
         }
         let mut rest = hosts.hosts.clone();
-        rest.retain(|host| !failed.contains(host));
-        slots.acquire(&rest)
+        rest.retain(|host| suits(slots, host));
+        match rest.is_empty() {
+            true => Ok(None),
+            false => slots.acquire(&rest).map(Some),
+        }
     }
 
     /// Compiles on this machine, with the user's own words.
@@ -292,9 +295,14 @@ impl<'d> Distribution<'d> {
 
     /// Takes a slot and tries the job there.
     fn try_once(&mut self, job: &mut Job) -> Tried {
-        let slot = match self.farm.place(&self.failed) {
-            Ok(slot) if slot.host.place == Place::Local => return Tried::PlacedHere(slot),
-            Ok(slot) => slot,
+        let demanding = job.recipe.way == Way::DirectivesOnly && self.invocation.debug_info;
+        let placed = self.farm.place(|slots, host| {
+            !self.failed.contains(host) && (!demanding || !slots.is_inexact(host))
+        });
+        let slot = match placed {
+            Ok(Some(slot)) if slot.host.place == Place::Local => return Tried::PlacedHere(slot),
+            Ok(Some(slot)) => slot,
+            Ok(None) => return Tried::There(self.none_suits()),
             Err(err) => return Tried::There(self.no_host(&err)),
         };
         log::info!(
@@ -330,6 +338,19 @@ impl<'d> Distribution<'d> {
         Tried::There(outcome)
     }
 
+    /// What it means that there are hosts, but none for this job.
+    fn none_suits(&mut self) -> Outcome {
+        match self.cause {
+            Some(code) => Outcome::NoOther(code),
+            None => {
+                self.why_here =
+                    "no host is known to give exact debug information (a distccd of this version does)"
+                        .to_owned();
+                Outcome::Inexact
+            }
+        }
+    }
+
     fn no_host(&mut self, err: &Error) -> Outcome {
         if self.failed.is_empty() {
             log::warn!("{err}");
@@ -354,7 +375,7 @@ impl<'d> Distribution<'d> {
         }
         reply.stderr = without_daemons_words(std::mem::take(&mut reply.stderr), &host.token);
         let outcome = match reply.status.success() {
-            true => self.take(&reply, job),
+            true => self.take(host, &reply, job),
             false => Outcome::Compiled(reply.status),
         };
         self.answer = Some((host.clone(), reply));
@@ -362,7 +383,7 @@ impl<'d> Distribution<'d> {
     }
 
     /// Takes the result of a compile that went well, or says why it is not what a local run would give.
-    fn take(&mut self, reply: &Reply, job: &Job) -> Outcome {
+    fn take(&mut self, host: &HostSpec, reply: &Reply, job: &Job) -> Outcome {
         let said = job
             .prepared
             .as_ref()
@@ -374,7 +395,10 @@ impl<'d> Distribution<'d> {
         self.why_here = if !reply.stderr.is_empty() && words_differ && !trusting {
             "the compiler has something to say, and only a local compile says it exactly".to_owned()
         } else if plain::betrays_server(object, &reply.stderr, self.invocation, job.family) {
-            "the host put names of its own into the result".to_owned()
+            if let (Way::DirectivesOnly, Ok(slots)) = (job.recipe.way, &self.farm.slots) {
+                slots.mark_inexact(host);
+            }
+            "the host put words of its own into the result".to_owned()
         } else if let Err(err) = write_object(self.invocation, reply) {
             err.message
         } else {

@@ -10,7 +10,7 @@ use crate::model::decode::ReplyDecoder;
 use crate::model::error::{Error, Result};
 use crate::model::hosts::HostSpec;
 use crate::model::invocation::Invocation;
-use crate::model::plain::{self, Family, Recipe};
+use crate::model::plain::{self, Family, Recipe, Way};
 use crate::model::settings::ClientSettings;
 use crate::model::wire::{self, Limits, Reply, Version};
 use crate::os::files::Contents;
@@ -137,6 +137,11 @@ fn finish_text(job: &mut Job, under_way: UnderWay) -> std::result::Result<(), St
             said: Contents::Read(Vec::new()),
         },
     };
+    if !prepared.said.is_empty() && job.recipe.way != Way::Expanded {
+        return Err(
+            "the preprocessor has something to say, and the compiler would say it again".to_owned(),
+        );
+    }
     for text in [&prepared.text[..], &job.recipe.edit.macros] {
         match plain::text_keeps_local(text, job.invocation, job.family) {
             Some(why) if !text.is_empty() => return Err(why.to_string()),

@@ -15,6 +15,9 @@ use std::marker::PhantomData;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
+/// How long a host counts as inexact.
+const INEXACT_FOR: Duration = Duration::from_secs(3600);
+
 /// The slots of all hosts, and the marks of those in trouble.
 #[derive(Debug)]
 pub struct Slots {
@@ -114,6 +117,26 @@ impl Slots {
             }
             _ => {}
         }
+    }
+
+    /// Notes that what a host makes of sources with debug information is not what a compile here would give, as is so
+    /// with stock's daemon and gcc. Such jobs keep away from it for an hour; by then it may have another daemon.
+    pub fn mark_inexact(&self, host: &HostSpec) {
+        let mark = self.inexact_mark(host);
+        if let Err(err) = fs::write(&mark, "x") {
+            log::warn!("can't write {}: {err}", mark.display());
+        }
+    }
+
+    /// Whether a host was marked so of late.
+    pub fn is_inexact(&self, host: &HostSpec) -> bool {
+        let marked = fs::metadata(self.inexact_mark(host)).and_then(|mark| mark.modified());
+        let age = marked.map(|at| SystemTime::now().duration_since(at).unwrap_or_default());
+        age.is_ok_and(|age| age < INEXACT_FOR)
+    }
+
+    fn inexact_mark(&self, host: &HostSpec) -> PathBuf {
+        self.folder.join(format!("inexact_{}", host.key()))
     }
 
     fn mark(&self, key: &str) -> PathBuf {
