@@ -2,7 +2,7 @@
 //! file of stock's name in the shared folder, so that stock's clients and ours keep each other's limits. Hosts in
 //! trouble are marked in the same folder and left alone for a while.
 
-use super::topdir::TopDir;
+use super::topdir::{made, TopDir};
 use super::waiting;
 use crate::model::error::{Code, Error, Result};
 use crate::model::hosts::{HostSpec, Place};
@@ -52,15 +52,18 @@ struct Candidate<'h> {
     key: String,
     /// Whether it may be left alone because of trouble, or is what must always work: this machine.
     shunnable: bool,
-    /// Whether it is being left alone, as far as was looked.
+    /// Whether it is being left alone: what the last look found.
     shunned: bool,
+    /// Whether this look has found that out already.
+    is_known: bool,
 }
 
 impl Slots {
     /// The slots in the shared folder.
+    /// The folder is only touched when there is something to lock.
     pub fn open(top: &TopDir, settings: &ClientSettings) -> Result<Slots> {
         Ok(Slots {
-            folder: top.lock_dir()?,
+            folder: top.lock_dir(),
             backoff: settings.backoff,
             pause: settings.pause,
         })
@@ -100,8 +103,10 @@ impl Slots {
         }
         let mark = self.mark(&host.key());
         log::debug!("marking {} as in trouble", host.token);
-        if let Err(err) = fs::write(&mark, "x") {
-            log::warn!("can't write {}: {err}", mark.display());
+        let written = made(&self.folder)
+            .and_then(|()| fs::write(&mark, "x").map_err(|err| Error::io(mark.display(), &err)));
+        if let Err(err) = written {
+            log::warn!("can't mark {}: {err}", host.token);
         }
     }
 
@@ -166,13 +171,13 @@ impl Slots {
         mut manner: Manner,
     ) -> Result<Option<Slot>> {
         let slots_max = candidates.iter().map(|c| c.host.slots).max().unwrap_or(0);
+        for candidate in candidates.iter_mut() {
+            candidate.is_known = false;
+        }
         for index in 0..slots_max {
             for candidate in candidates.iter_mut().filter(|c| index < c.host.slots) {
-                if index == 0 && *released == Closed::Many {
-                    candidate.shunned = candidate.shunnable && self.is_shunned(candidate);
-                }
                 let name = candidate.slot_name(index);
-                if candidate.shunned || !released.includes(&name) {
+                if !released.includes(&name) || self.is_shunned(candidate) {
                     continue;
                 }
                 if let Some(lock) = self.try_slot(&name, manner)? {
@@ -189,22 +194,30 @@ impl Slots {
         }
     }
 
-    fn is_shunned(&self, candidate: &Candidate<'_>) -> bool {
+    /// Whether a host is left alone, asked of the disk once a look, and only if it is about to be used.
+    fn is_shunned(&self, candidate: &mut Candidate<'_>) -> bool {
+        if !candidate.is_known {
+            candidate.is_known = true;
+            candidate.shunned = candidate.shunnable && self.is_marked(&candidate.key);
+            if candidate.shunned {
+                let token = &candidate.host.token;
+                log::debug!("still in backoff period for {token}");
+            }
+        }
+        candidate.shunned
+    }
+
+    fn is_marked(&self, key: &str) -> bool {
         if self.backoff.is_zero() {
             return false;
         }
-        let marked = fs::metadata(self.mark(&candidate.key)).and_then(|mark| mark.modified());
-        let shunned = match marked.map(|at| SystemTime::now().duration_since(at)) {
+        let marked = fs::metadata(self.mark(key)).and_then(|mark| mark.modified());
+        match marked.map(|at| SystemTime::now().duration_since(at)) {
             Ok(Ok(age)) => age < self.backoff,
             // A mark from the future counts, as with stock; so does one that can't be read.
             Ok(Err(_)) => true,
             Err(err) => err.kind() != io::ErrorKind::NotFound,
-        };
-        if shunned {
-            let token = &candidate.host.token;
-            log::debug!("still in backoff period for {token}");
         }
-        shunned
     }
 
     fn try_slot(&self, name: &str, manner: Manner) -> Result<Option<FileLock>> {
@@ -213,7 +226,12 @@ impl Slots {
             log::debug!("{} is busy", path.display());
             return Ok(None);
         }
-        match lock::try_lock(&path) {
+        let mut attempt = lock::try_lock(&path);
+        if matches!(&attempt, Err(err) if err.kind() == io::ErrorKind::NotFound) {
+            made(&self.folder)?;
+            attempt = lock::try_lock(&path);
+        }
+        match attempt {
             Ok(Attempt::Held(lock)) => Ok(Some(lock)),
             Ok(Attempt::Busy) => {
                 log::debug!("{} is busy", path.display());
@@ -240,6 +258,7 @@ impl<'h> Candidate<'h> {
             host,
             shunnable,
             shunned: false,
+            is_known: false,
         }
     }
 
@@ -412,6 +431,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let slots = slots_in(dir.path(), &[]);
         // Root may open anything, so a link that goes in circles stands for a file of another user.
+        made(&dir.path().join("lock")).unwrap();
         let path = dir.path().join("lock/cpu_tcp_a_3632_0");
         symlink(&path, &path).unwrap();
         let err = slots.acquire(&list("a b")).unwrap_err();

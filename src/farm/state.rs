@@ -1,10 +1,10 @@
 //! What a client is doing, for the monitors: one small file per process, in stock's format, so that stock's monitors
 //! show ours. It must never harm a job: where it can't be written there is none.
 
-use super::topdir::TopDir;
+use super::topdir::{made, TopDir};
 use crate::os::cleanup::{remove_at_end, FileGuard};
 use std::ffi::OsStr;
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileExt, MetadataExt};
@@ -142,13 +142,16 @@ impl StateFile {
 
 impl Open {
     fn create(place: &TopDir) -> io::Result<Open> {
-        let folder = place.state_dir().map_err(io::Error::other)?;
+        let folder = place.state_dir();
         let path = folder.join(format!("binstate_{}", std::process::id()));
-        let file = OpenOptions::new()
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .open(&path)?;
+        let open = || File::create(&path);
+        let file = match open() {
+            Err(err) if err.kind() == io::ErrorKind::NotFound => {
+                made(&folder).map_err(io::Error::other)?;
+                open()?
+            }
+            other => other?,
+        };
         let guard = remove_at_end(&path)?;
         Ok(Open {
             file,

@@ -31,24 +31,18 @@ impl TopDir {
             ));
         };
         let path = home.join(".distcc");
-        make(&path)?;
+        made(&path)?;
         Ok(TopDir(path))
     }
 
-    /// Where slots are locked and hosts in trouble are marked; made if need be.
-    pub fn lock_dir(&self) -> Result<PathBuf> {
-        self.sub("lock")
+    /// Where slots are locked and hosts in trouble are marked. Whoever finds it missing makes it, with [`made`].
+    pub fn lock_dir(&self) -> PathBuf {
+        self.0.join("lock")
     }
 
-    /// Where each client says what it is doing; made if need be.
-    pub fn state_dir(&self) -> Result<PathBuf> {
-        self.sub("state")
-    }
-
-    fn sub(&self, name: &str) -> Result<PathBuf> {
-        let path = self.0.join(name);
-        make(&path)?;
-        Ok(path)
+    /// Where each client says what it is doing. Whoever finds it missing makes it, with [`made`].
+    pub fn state_dir(&self) -> PathBuf {
+        self.0.join("state")
     }
 
     /// The host list: `DISTCC_HOSTS` if it exists, else the user's file, else the machine's.
@@ -113,7 +107,8 @@ fn read_list(path: &Path) -> Result<Option<String>> {
     }
 }
 
-fn make(path: &Path) -> Result<()> {
+/// Makes one of the folders, as the umask has it, unless it is there.
+pub fn made(path: &Path) -> Result<()> {
     match fs::create_dir(path) {
         Err(err) if err.kind() != io::ErrorKind::AlreadyExists => Err(Error::io(
             format_args!(
@@ -145,10 +140,12 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let top = TopDir::find(&settings(&[("HOME", dir.path())])).unwrap();
         assert!(dir.path().join(".distcc").is_dir());
-        assert!(top.lock_dir().unwrap().is_dir());
+        made(&top.lock_dir()).unwrap();
+        assert!(dir.path().join(".distcc/lock").is_dir());
         let missing = dir.path().join("missing");
         let top = TopDir::find(&settings(&[("DISTCC_DIR", &missing)])).unwrap();
-        assert!(top.lock_dir().unwrap_err().message.contains("missing/lock"));
+        let err = made(&top.state_dir()).unwrap_err();
+        assert!(err.message.contains("missing/state"), "{err}");
         assert_eq!(
             TopDir::find(&settings(&[])).unwrap_err().code,
             Code::BadArguments

@@ -2,8 +2,8 @@
 //! folder (inotify) and tries again when a lock was released; the others sleep until it is their turn to watch.
 //!
 //! So a released slot wakes one process, within a millisecond, whoever held it: a client of ours, one of stock's, or
-//! one that was killed. All look by themselves after each pause too: the watcher may have been stopped (`^Z`), and a
-//! folder on a network does not tell what other machines do in it.
+//! one that was killed. All look by themselves now and then too: the watcher may have been stopped (`^Z`), and a folder
+//! on a network does not tell what other machines do in it.
 
 use crate::model::error::Result;
 use crate::os::lock::lock_byte;
@@ -17,6 +17,10 @@ const LINES: &str = "waiting";
 
 /// A pause shorter than this would be spinning; stock spins when told to pause for 0 ms.
 const PAUSE_MIN: Duration = Duration::from_millis(10);
+
+/// Those who sleep in line look by themselves once in so many pauses: if nothing is wrong it is for nothing, and there
+/// may be many of them.
+const SLEEPING_PAUSES: u32 = 10;
 
 /// How often is looked where the folder can't be watched.
 const POLL: Duration = Duration::from_millis(5);
@@ -37,7 +41,8 @@ pub fn wait<T>(
     // Dropped after the turn: the next in line can begin while the watch is still being closed.
     let mut watch;
     let everything = || attempt(&Closed::Many).transpose();
-    let _turn = match lock_byte(&folder.join(LINES), line, pause, everything) {
+    let asleep = pause.saturating_mul(SLEEPING_PAUSES);
+    let _turn = match lock_byte(&folder.join(LINES), line, asleep, everything) {
         Ok(Ok(turn)) => Some(turn),
         Ok(Err(found)) => return found,
         Err(err) => {
