@@ -252,6 +252,136 @@ mod tests {
         assert_eq!(expand(&endless, CAP), Err(LzoError::TooLarge));
     }
 
+    /// Writes streams instruction by instruction, after the format's description, with what they must expand to.
+    #[derive(Default)]
+    struct Writer {
+        stream: Vec<u8>,
+        plain: Vec<u8>,
+        state: usize,
+    }
+
+    impl Writer {
+        fn literals(&mut self, count: usize) {
+            for _ in 0..count {
+                let byte = (self.plain.len() as u32)
+                    .wrapping_mul(2_654_435_761)
+                    .to_be_bytes()[0];
+                self.stream.push(byte);
+                self.plain.push(byte);
+            }
+        }
+
+        /// The part of a length that is not in the instruction, which must be at least 1.
+        fn extension(&mut self, mut rest: usize) {
+            while rest > 255 {
+                self.stream.push(0);
+                rest -= 255;
+            }
+            self.stream.push(rest as u8);
+        }
+
+        /// At the beginning, or after a match that no literals followed; at least 4.
+        fn run(&mut self, count: usize) {
+            if self.stream.is_empty() && count <= 238 {
+                self.stream.push(17 + count as u8);
+            } else if count <= 18 {
+                self.stream.push(count as u8 - 3);
+            } else {
+                self.stream.push(0);
+                self.extension(count - 18);
+            }
+            self.literals(count);
+            self.state = AFTER_RUN;
+        }
+
+        /// An instruction with a length field of so many values.
+        fn long(&mut self, base: usize, values: usize, length: usize, word: usize) {
+            match length - 2 {
+                short if short < values => self.stream.push((base + short) as u8),
+                long => {
+                    self.stream.push(base as u8);
+                    self.extension(long + 1 - values);
+                }
+            }
+            self.stream.extend([word as u8, (word >> 8) as u8]);
+        }
+
+        /// A match in the tightest form there is in this state, or in the widest.
+        fn copy(&mut self, distance: usize, length: usize, after: usize, tight: bool) {
+            let near = distance - 1;
+            let mut short = |head: usize, tail: usize| {
+                self.stream.extend([(head | after) as u8, tail as u8]);
+            };
+            match (self.state, length, distance) {
+                (1..=3, 2, ..=1024) => short((near & 3) << 2, near >> 2),
+                (AFTER_RUN, 3, 2049..=3072) if tight => {
+                    short(((near - 2048) & 3) << 2, (near - 2048) >> 2);
+                }
+                (_, 3..=8, ..=2048) if tight => {
+                    short((length - 1) << 5 | (near & 7) << 2, near >> 3);
+                }
+                (_, _, ..=16384) => self.long(32, 32, length, near << 2 | after),
+                _ => {
+                    let far = distance - 16384;
+                    let base = 16 | far >> 11 & 8;
+                    self.long(base, 8, length, (far & 0x3fff) << 2 | after);
+                }
+            }
+            for _ in 0..length {
+                self.plain.push(self.plain[self.plain.len() - distance]);
+            }
+            self.literals(after);
+            self.state = after;
+        }
+    }
+
+    /// Number of literals if they may come now; distance and length of a match, literals after it, and its form.
+    type Instruction = (usize, usize, usize, usize, bool);
+
+    fn written(instructions: &[Instruction]) -> Writer {
+        let mut writer = Writer::default();
+        for (literals, distance, length, after, tight) in instructions {
+            if writer.state == 0 {
+                writer.run(*literals);
+            }
+            let distance = (*distance).min(writer.plain.len());
+            let least = if (1..=3).contains(&writer.state) && distance <= 1024 {
+                2
+            } else {
+                3
+            };
+            writer.copy(distance, (*length).max(least), *after, *tight);
+        }
+        writer.stream.extend([0x11, 0, 0]);
+        writer
+    }
+
+    fn instruction() -> impl Strategy<Value = Instruction> {
+        let literals = prop_oneof![4usize..20, 4usize..300, 1000usize..20_000];
+        let distance = prop_oneof![
+            1usize..9,
+            1000usize..1040,
+            2040usize..3100,
+            16_380usize..16_390,
+            1usize..49_152
+        ];
+        let length = prop_oneof![2usize..10, 2usize..45, 250usize..600];
+        (literals, distance, length, 0usize..4, any::<bool>())
+    }
+
+    #[test]
+    fn the_writer_uses_every_instruction() {
+        let writer = written(&[
+            (20_000, 17_000, 300, 2, true),
+            (4, 1024, 2, 0, true),
+            (4, 2049, 3, 0, true),
+            (4, 2048, 8, 3, true),
+            (4, 16_384, 34, 1, false),
+            (4, 49_151, 9, 0, true),
+        ]);
+        assert!(expand(&writer.stream, CAP).unwrap() == writer.plain);
+    }
+
     proptest! {
         #[test]
         fn what_is_compressed_expands(bytes in proptest::collection::vec(0u8..4, 0..5000), noise in proptest::collection::vec(any::<u8>(), 0..500)) {
@@ -273,10 +403,32 @@ mod tests {
         }
 
         #[test]
-        fn the_walk_and_the_library_agree(stream in proptest::collection::vec(any::<u8>(), 0..200)) {
-            // Whatever the walk accepts, the library must expand to exactly that length.
+        fn every_sound_stream_expands_to_what_was_meant(instructions in proptest::collection::vec(instruction(), 1..30)) {
+            let writer = written(&instructions);
+            let length = writer.plain.len();
+            prop_assert!(expand(&writer.stream, length).unwrap() == writer.plain);
+            prop_assert_eq!(expand(&writer.stream, length - 1), Err(LzoError::TooLarge));
+            for cut in [writer.stream.len() - 1, writer.stream.len() / 2] {
+                prop_assert_eq!(expand(&writer.stream[..cut], length), Err(LzoError::CutOff));
+            }
+        }
+
+        #[test]
+        fn the_walk_and_the_library_agree(
+            instructions in proptest::collection::vec(instruction(), 1..6),
+            damage in proptest::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..4),
+        ) {
+            // Whatever the walk accepts, the library must expand to exactly that length: it says nothing if there is
+            // less to expand, and an error if there is more.
+            let mut stream = written(&instructions).stream;
+            for (at, byte) in damage {
+                let at = at.index(stream.len());
+                stream[at] = byte;
+            }
             if let Ok(length) = expanded_length(&stream, CAP) {
                 prop_assert_eq!(expand(&stream, CAP).unwrap().len(), length);
+                let less = length.saturating_sub(1);
+                prop_assert!(length == 0 || LZO::init().unwrap().decompress_safe(&stream, less).is_err());
             }
         }
     }
