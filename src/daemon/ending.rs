@@ -1,5 +1,6 @@
 //! How a job ends for the one who asked: the answer and its sending, stock's classes, and the line in the log.
 
+use super::workspace::Workspace;
 use crate::model::error::Code;
 use crate::model::wait_status::WaitStatus;
 use crate::model::wire::{Reply, WireError};
@@ -77,6 +78,8 @@ pub struct Ending {
     pub what: Option<String>,
     /// The answer; `None`: the connection is closed without a word.
     pub answer: Option<Answer>,
+    /// What is still to be tidied up, after the answer is sent.
+    pub workspace: Option<Box<Workspace>>,
 }
 
 /// Bytes to be sent, and how many of them have been.
@@ -137,6 +140,7 @@ impl Ending {
             code,
             what: None,
             answer: None,
+            workspace: None,
         }
     }
 

@@ -4,7 +4,6 @@
 use super::ending::{self, Client, Ending};
 use super::job::{self, Shop, TRANSFER};
 use crate::model::decode::RequestDecoder;
-use crate::os::net::{peer, Peer};
 use async_net::TcpListener;
 use smol::channel::{Receiver, Sender};
 use smol::future::or;
@@ -121,10 +120,12 @@ impl<'f> Front<'f> {
             }
             match listener.accept().await {
                 Ok((stream, address)) => {
-                    let stream: Arc<Async<TcpStream>> = stream.into();
-                    if let Some(address) = self.admit(&stream, address) {
+                    // A peer that speaks IPv4 to our IPv6 socket is shown, and judged, as one of IPv4.
+                    let address = SocketAddr::new(address.ip().to_canonical(), address.port());
+                    if self.admits(address) {
                         let open = Open::new(&self.connections);
-                        executor.spawn(self.serve(stream, address, open)).detach();
+                        let serving = self.serve(stream.into(), address, open);
+                        executor.spawn(serving).detach();
                     }
                 }
                 // The peer is gone again, or there are too many open files: neither ends the daemon.
@@ -136,17 +137,15 @@ impl<'f> Front<'f> {
         }
     }
 
-    fn admit(&self, stream: &Async<TcpStream>, address: SocketAddr) -> Option<SocketAddr> {
-        let address = match peer(stream.as_fd()) {
-            Ok(Peer::Internet(address)) => address,
-            _ => address,
-        };
+    fn admits(&self, address: SocketAddr) -> bool {
         log::debug!("connection from {address}");
-        if self.shop.config.access.admits(address.ip()) {
-            return Some(address);
+        let admits = self.shop.config.access.admits(address.ip());
+        if !admits {
+            log::error!(
+                "{address} may not connect: it is not in --allow; the connection is closed"
+            );
         }
-        log::error!("{address} may not connect: it is not in --allow; the connection is closed");
-        None
+        admits
     }
 
     async fn serve(&self, stream: Arc<Async<TcpStream>>, address: SocketAddr, open: Open) {

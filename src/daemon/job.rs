@@ -252,7 +252,7 @@ impl Job<'_> {
         let watched = self
             .watch(group, begun)
             .map_err(|err| ("wait for the compiler", err))?;
-        self.answer(watched, &workspace, [&stdout, &stderr], begun)
+        self.answer(watched, workspace, [&stdout, &stderr], begun)
     }
 
     /// The compiler's command.
@@ -297,7 +297,7 @@ impl Job<'_> {
     fn answer(
         &self,
         watched: Watched,
-        workspace: &Workspace,
+        workspace: Workspace,
         [stdout, stderr]: [&File; 2],
         begun: Instant,
     ) -> Result<Ending, Failure> {
@@ -358,6 +358,7 @@ impl Job<'_> {
             code: if vanished { Code::Io as u8 } else { code },
             what: Some(what),
             answer: Some(answer),
+            workspace: Some(Box::new(workspace)),
         })
     }
 
@@ -389,6 +390,7 @@ fn not_run(version: Version, argv: &[Vec<u8>], received: &Received, why: &str, c
         code: 0,
         what: Some(describe(argv, received)),
         answer: Answer::new(reply).ok(),
+        workspace: None,
     }
 }
 

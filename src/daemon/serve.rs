@@ -142,7 +142,7 @@ fn drop_root(config: &Config) -> Result<()> {
 
 fn open_shop(config: Config) -> Result<Shop> {
     let signals: FinalSignals =
-        daemonize::hold_final_signals().map_err(|err| Error::io("hold back signals", &err))?;
+        daemonize::catch_final_signals().map_err(|err| Error::io("catch signals", &err))?;
     Ok(Shop {
         environment: job::compiler_environment(env::vars_os(), &config.path),
         stopping: AtomicBool::new(false),
@@ -191,7 +191,7 @@ fn serve_one(config: Config) -> Result<Status> {
     }
     let code = ending.code;
     ending::finish(client, &ending);
-    if let Some((signal, _)) = shop.signals.take() {
+    if let Some((signal, _)) = shop.signals.caught() {
         daemonize::end_by(signal);
     }
     Ok(Status(code))
@@ -240,7 +240,7 @@ fn serve_all(config: Config) -> Result<Status> {
     let served = staff(&shop, listener, connections_max);
     drop(pid_file);
     served.map_err(|err| Error::new(Code::ConnectFailed, format!("serve connections: {err}")))?;
-    let (signal, name) = shop.signals.take().unwrap_or((15, "SIGTERM"));
+    let (signal, name) = shop.signals.caught().unwrap_or((15, "SIGTERM"));
     log::info!(target: NOTICE, "ended by {name}");
     daemonize::end_by(signal)
 }
@@ -314,6 +314,7 @@ fn work(shop: &Shop, to_do: &Receiver<Arrived>, late: &Sender<Unsent>) {
         match ending::send(&shop.signals, &client, &mut ending, PATIENCE) {
             Ok(true) => ending::finish(client, &ending),
             Ok(false) => {
+                ending.workspace = None;
                 let _ = late.try_send(Unsent { client, ending });
             }
             Err(err) => {

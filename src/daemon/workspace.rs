@@ -39,7 +39,7 @@ impl Workspace {
         let root = private_folder(temp_dir)?;
         Ok(Workspace {
             output: root.join(output),
-            cwd: root.join(MIRROR),
+            cwd: root.clone(),
             input: PathBuf::new(),
             root,
             keep,
@@ -71,6 +71,11 @@ impl Workspace {
             last.push(suffix);
             self.input.set_file_name(last);
         }
+        // In the root itself, to save a folder, unless the output is in the way.
+        let output = self.output.file_name();
+        if self.input.iter().any(|part| Some(part) == output) {
+            self.cwd.push(MIRROR);
+        }
         for _ in 0..climbs(&self.input) {
             self.cwd.push(MIRROR);
         }
@@ -97,7 +102,9 @@ impl Workspace {
 
     /// Makes the working directory, and all that the source's name passes through.
     fn make_folders(&self) -> io::Result<()> {
-        fs::create_dir_all(&self.cwd)?;
+        if self.cwd != self.root {
+            fs::create_dir_all(&self.cwd)?;
+        }
         let parent = self.input.parent().unwrap_or(Path::new(""));
         if parent.is_absolute() {
             return fs::create_dir_all(parent);
@@ -132,7 +139,15 @@ impl Drop for Workspace {
     fn drop(&mut self) {
         if self.keep {
             log::info!("left for you to see: {}", self.root.display());
-        } else if let Err(err) = fs::remove_dir_all(&self.root) {
+            return;
+        }
+        // As a rule there are these two files; looking for others costs more than they do.
+        let _ = fs::remove_file(self.source());
+        let _ = fs::remove_file(&self.output);
+        if fs::remove_dir(&self.root).is_ok() {
+            return;
+        }
+        if let Err(err) = fs::remove_dir_all(&self.root) {
             log::warn!("remove {}: {err}", self.root.display());
         }
     }
@@ -215,19 +230,16 @@ mod tests {
             ("a/b/x.y.cc", Some(".ii"), "a/b/x.y.ii"),
             ("../../a/../b/./x.c", None, "../../a/../b/./x.c"),
             ("/etc/x.c", None, "x.c"),
+            ("out.o/x.c", None, "out.o/x.c"),
             ("..", Some(".i"), "source.i"),
             ("", Some(".i"), "source.i"),
         ] {
-            let mut job = Workspace::create(dir.path(), "o.o", false).unwrap();
+            let mut job = Workspace::create(dir.path(), "out.o", false).unwrap();
             job.place(name.as_bytes(), suffix).unwrap();
             assert_eq!(job.input, Path::new(input), "{name}");
             fs::write(job.source(), "text").unwrap();
             let real = job.source().canonicalize().unwrap();
-            assert!(
-                real.starts_with(job.root().join("in")),
-                "{}",
-                real.display()
-            );
+            assert!(real.starts_with(job.root()), "{}", real.display());
             let mode = fs::metadata(job.root()).unwrap().permissions().mode();
             assert_eq!(mode & 0o777, 0o700);
         }
