@@ -114,6 +114,7 @@ mod tests {
             ),
             ("gcc -x c -c a.c -o a.o", 4, Some((6, false))),
             ("gcc -c a.c", 2, None),
+            ("gcc -S a.c -o /dev/null", 2, Some((4, false))),
         ] {
             let job = received(line).unwrap_or_else(|reason| panic!("{line}: {reason}"));
             assert_eq!(job.input, input, "{line}");
