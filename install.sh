@@ -101,7 +101,8 @@ remove_old() { # OLD-MANIFEST NEW-MANIFEST
         fi
     done <"$1"
     sed -n "s/^dir$tab-$tab//p" "$1" | sort -r | while IFS= read -r path; do
-        names "$2" "$path" || rmdir "$root/$path" 2>/dev/null || :
+        path=$root/$path
+        names "$2" "${path#"$root/"}" || rmdir "${path%/.}" 2>/dev/null || :
     done
 }
 
