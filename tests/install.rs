@@ -1,0 +1,170 @@
+//! `install.sh`: what it installs works, what is not ours stays, and nothing of ours is left when it is removed.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+const ROOT: &str = env!("CARGO_MANIFEST_DIR");
+
+struct Prefix(tempfile::TempDir);
+
+impl Prefix {
+    fn new() -> Prefix {
+        Prefix(tempfile::tempdir().unwrap())
+    }
+
+    /// The prefix itself: a folder that is not there yet, with a blank in its name.
+    fn path(&self) -> PathBuf {
+        self.0.path().join("the prefix")
+    }
+
+    fn run(&self, options: &[&str]) -> Output {
+        Command::new("sh")
+            .arg(Path::new(ROOT).join("install.sh"))
+            .arg("--prefix")
+            .arg(self.path())
+            .args(options)
+            .env_remove("DESTDIR")
+            .output()
+            .unwrap()
+    }
+
+    fn install(&self, options: &[&str]) -> Output {
+        let binary = format!("--binary={}", env!("CARGO_BIN_EXE_distcc"));
+        self.run(&[&[binary.as_str()], options].concat())
+    }
+}
+
+fn well(out: Output) -> String {
+    let said = String::from_utf8_lossy(&out.stderr).into_owned();
+    assert!(out.status.success(), "{said}");
+    String::from_utf8(out.stdout).unwrap()
+}
+
+fn badly(out: Output) -> String {
+    assert!(!out.status.success());
+    String::from_utf8(out.stderr).unwrap()
+}
+
+#[test]
+fn installs_works_and_leaves_nothing() {
+    let prefix = Prefix::new();
+    let said = well(prefix.install(&[]));
+    assert!(said.contains("lib/distcc"), "{said}");
+    let links = prefix.path().join("lib/distcc");
+    let gcc = ["gcc", "cc", "clang"]
+        .iter()
+        .map(|name| links.join(name))
+        .find(|link| link.exists())
+        .unwrap();
+
+    // Through the masquerade directory, without any host: compiled here.
+    let work = tempfile::tempdir().unwrap();
+    fs::write(work.path().join("x.c"), "int x(void) { return 1; }\n").unwrap();
+    let path = format!("{}:{}", links.display(), std::env::var("PATH").unwrap());
+    let out = Command::new(gcc.file_name().unwrap())
+        .args(["-c", "x.c"])
+        .current_dir(work.path())
+        .env("PATH", path)
+        .env("DISTCC_HOSTS", "localhost")
+        .env("DISTCC_DIR", work.path())
+        .env("DISTCC_LOG", work.path().join("log"))
+        .output()
+        .unwrap();
+    well(out);
+    assert!(work.path().join("x.o").exists());
+    assert!(
+        fs::read_to_string(work.path().join("log"))
+            .unwrap()
+            .contains("distcc["),
+        "distcc was not in the way"
+    );
+
+    well(prefix.install(&[]));
+    well(prefix.run(&["--uninstall"]));
+    assert!(!prefix.path().exists());
+}
+
+#[test]
+fn each_role_has_its_link_and_each_page_its_place() {
+    let prefix = Prefix::new();
+    well(prefix.install(&[]));
+    let table = fs::read_to_string(Path::new(ROOT).join("src/multicall.rs")).unwrap();
+    for role in table
+        .split("Role {\n")
+        .skip(1)
+        .filter(|row| row.contains("by_link: true"))
+    {
+        let name = role.split('"').nth(1).unwrap();
+        assert!(
+            prefix.path().join("bin").join(name).exists(),
+            "{name} has no link"
+        );
+    }
+    for page in fs::read_dir(Path::new(ROOT).join("man")).unwrap() {
+        let page = page.unwrap().file_name().into_string().unwrap();
+        let section = page.rsplit('.').next().unwrap().to_owned();
+        assert!(
+            prefix
+                .path()
+                .join(format!("share/man/man{section}/{page}"))
+                .exists(),
+            "{page}"
+        );
+    }
+}
+
+#[test]
+fn what_is_not_ours_is_left_alone() {
+    let prefix = Prefix::new();
+    let theirs = prefix.path().join("bin/distcc");
+    fs::create_dir_all(theirs.parent().unwrap()).unwrap();
+    fs::write(&theirs, "theirs").unwrap();
+    let said = badly(prefix.install(&[]));
+    assert!(
+        said.contains("bin/distcc") && said.contains("--force"),
+        "{said}"
+    );
+    assert_eq!(fs::read(&theirs).unwrap(), b"theirs");
+    assert!(
+        !prefix.path().join("share").exists(),
+        "nothing is written before all is checked"
+    );
+
+    well(prefix.install(&["--force"]));
+    fs::write(&theirs, "changed since").unwrap();
+    let out = prefix.run(&["--uninstall"]);
+    let said = String::from_utf8_lossy(&out.stderr).into_owned();
+    assert!(said.contains("has been changed"), "{said}");
+    well(out);
+    assert_eq!(fs::read(&theirs).unwrap(), b"changed since");
+    assert_eq!(
+        fs::read_dir(prefix.path()).unwrap().count(),
+        1,
+        "only bin is left"
+    );
+}
+
+#[test]
+fn a_new_version_removes_what_it_no_longer_has() {
+    let prefix = Prefix::new();
+    well(prefix.install(&[]));
+    let stale = prefix.path().join("lib/distcc/gcc-0");
+    std::os::unix::fs::symlink("../../bin/distcc", &stale).unwrap();
+    let manifest = prefix.path().join("share/distcc/manifest");
+    let mut lines = fs::read_to_string(&manifest).unwrap();
+    lines.push_str("link\t../../bin/distcc\tlib/distcc/gcc-0\n");
+    fs::write(&manifest, lines).unwrap();
+    well(prefix.install(&[]));
+    assert!(!stale.is_symlink());
+}
+
+#[test]
+fn bad_options_are_named() {
+    let prefix = Prefix::new();
+    assert!(badly(prefix.run(&["--frobnicate"])).contains("--frobnicate"));
+    assert!(badly(prefix.run(&["--uninstall"])).contains("manifest"));
+    assert!(badly(prefix.run(&["--prefix", "here"])).contains("absolute"));
+    assert!(badly(prefix.run(&["--binary", "/nonexistent/distcc"])).contains("/nonexistent/distcc"));
+}
