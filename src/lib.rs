@@ -63,9 +63,9 @@ pub mod client {
 
 /// Floor 3: the daemon.
 pub mod daemon {
-    pub mod options;
     pub mod access;
     pub mod compilers;
+    pub mod options;
     pub mod workspace;
     pub mod arrange;
     pub mod ending;
