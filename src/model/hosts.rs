@@ -101,11 +101,10 @@ impl HostSpec {
 /// Parses a host list. `source` says where the text came from, for messages.
 pub fn parse(text: &str, source: &str) -> Result<HostList> {
     let mut list = HostList::default();
-    for (number, line) in text.split(['\n', '\r']).enumerate() {
-        let line = line.split('#').next().unwrap_or_default();
-        for (column, token) in tokens(line) {
+    for (number, line) in text.split('\n').enumerate() {
+        for (before, token) in tokens(line) {
             add(&mut list, token).map_err(|why| {
-                let (line, column) = (number + 1, column + 1);
+                let (line, column) = (number + 1, before.chars().count() + 1);
                 Error::new(
                     Code::BadHostSpec,
                     format!("{source}: line {line}, column {column}: '{token}': {why}"),
@@ -122,10 +121,16 @@ pub fn parse(text: &str, source: &str) -> Result<HostList> {
     }
 }
 
-/// The words of a line with the byte at which each begins.
-fn tokens(line: &str) -> impl Iterator<Item = (usize, &str)> {
-    line.split_ascii_whitespace()
-        .map(|token| (token.as_ptr() as usize - line.as_ptr() as usize, token))
+/// The words of a line, each with all that stands before it. A comment ends at a carriage return, too.
+fn tokens(line: &str) -> impl Iterator<Item = (&str, &str)> {
+    let parts = line.split('\r');
+    let parts = parts.map(|part| part.split('#').next().unwrap_or_default());
+    parts
+        .flat_map(str::split_ascii_whitespace)
+        .map(move |token| {
+            let at = token.as_ptr() as usize - line.as_ptr() as usize;
+            (&line[..at], token)
+        })
 }
 
 /// Why a token is no good: what was expected, in words.
@@ -198,14 +203,17 @@ fn host(token: &str) -> std::result::Result<HostSpec, Why> {
         Some((address, options)) => (address, Some(options)),
         None => (token, None),
     };
-    if let (Some(limit), None) = (local_limit(address), options) {
-        spec.slots = limit.map_or(Ok(SLOTS_LOCALHOST), slots)?;
-        return Ok(spec);
+    match local_limit(address) {
+        // As stock has it, `localhost,lzo` is the daemon that listens here.
+        Some(None) if options.is_none() => spec.slots = SLOTS_LOCALHOST,
+        Some(Some(limit)) => spec.slots = slots(limit)?,
+        _ => {
+            (spec.place, spec.slots) = match address.split_once('@') {
+                Some((user, rest)) => ssh(user, rest)?,
+                None => tcp(address)?,
+            }
+        }
     }
-    (spec.place, spec.slots) = match address.split_once('@') {
-        Some((user, rest)) => ssh(user, rest)?,
-        None => tcp(address)?,
-    };
     if let Some(options) = options {
         read_options(&mut spec, options)?;
     }
@@ -290,6 +298,10 @@ fn read_options(spec: &mut HostSpec, options: &str) -> std::result::Result<(), W
             }
         }
     }
+    if spec.place == Place::Local {
+        // Nothing travels, so there is nothing to choose.
+        (spec.lzo, spec.cpp) = (false, false);
+    }
     match spec.cpp && !spec.lzo {
         true => Err("pump mode (,cpp) needs compression: write ,cpp,lzo".to_owned()),
         false => Ok(()),
@@ -346,6 +358,9 @@ mod tests {
             (Place::Local, 2)
         );
         assert_eq!(one("localhost/7").slots, 7);
+        let with_options = one("localhost/2,cpp,down");
+        assert_eq!(with_options.place, Place::Local);
+        assert!(with_options.down && !with_options.cpp);
         for (token, user, host, command) in [
             ("@h", None, "h", "distccd"),
             ("me@h/3", Some("me"), "h", "distccd"),
@@ -426,6 +441,16 @@ mod tests {
             let expected = format!("list: line 2, column 3: '{token}': ");
             assert!(err.message.starts_with(&expected), "{err}");
         }
+        let err = parse("a\r\n b # é\r\n\té: c/x", "list").unwrap_err();
+        assert!(
+            err.message.starts_with("list: line 3, column 2: 'é:'"),
+            "{err}"
+        );
+        let err = parse("a\r\né/1 # é\r b c/x", "list").unwrap_err();
+        assert!(
+            err.message.starts_with("list: line 2, column 12: 'c/x'"),
+            "{err}"
+        );
         for empty in ["", " \n# nothing", "--randomize"] {
             let err = parse(empty, "$DISTCC_HOSTS").unwrap_err();
             assert_eq!(
