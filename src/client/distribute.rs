@@ -268,6 +268,9 @@ impl<'d> Distribution<'d> {
 
     /// What is to be sent, or why it can't be.
     fn job(&self) -> std::result::Result<Job<'d>, String> {
+        if let Some(name) = self.call.settings.compiler_variable {
+            return Err(format!("${name} is set, which a server would not see"));
+        }
         let program = self.argv.first().cloned().unwrap_or_default();
         let path = self.call.path();
         let family = plain::family(Path::new(&program)).or_else(|| {
@@ -305,6 +308,10 @@ impl<'d> Distribution<'d> {
             Ok(None) => return Tried::There(self.none_suits()),
             Err(err) => return Tried::There(self.no_host(&err)),
         };
+        if slot.host.cpp {
+            let host = &slot.host.token;
+            log::warn!("{host}: this version has no pump mode (,cpp); preprocessing here instead");
+        }
         log::info!(
             "exec on {}: {}",
             slot.host.token,

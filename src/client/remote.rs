@@ -14,7 +14,9 @@ use crate::model::plain::{self, Family, Recipe, Way};
 use crate::model::settings::ClientSettings;
 use crate::model::wire::{self, Limits, Reply, Version};
 use crate::os::files::Contents;
-use std::fs;
+use std::fs::{self, OpenOptions};
+use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
 use std::time::Instant;
 
 /// A compile that may be tried on several hosts.
@@ -80,6 +82,7 @@ pub fn attempt(job: &mut Job, slot: &Slot, means: &mut Means) -> Attempt {
     if let Err(why) = finish_text(job, under_way) {
         return Attempt::StaysHere(why);
     }
+    keep_text(job, means.settings);
     let Some(prepared) = &job.prepared else {
         return Attempt::StaysHere("there is no text to send".to_owned());
     };
@@ -160,6 +163,24 @@ fn finish_text(job: &mut Job, under_way: UnderWay) -> std::result::Result<(), St
     }
     job.prepared = Some(prepared);
     Ok(())
+}
+
+/// Keeps what is sent under a name like stock's, for whoever has set `DISTCC_SAVE_TEMPS` to look at.
+fn keep_text(job: &Job, settings: &ClientSettings) {
+    let Some(prepared) = job.prepared.as_ref().filter(|_| settings.save_temps) else {
+        return;
+    };
+    let suffix = job.invocation.language.preprocessed_suffix();
+    let name = format!("distcc_{:08x}{suffix}", std::process::id());
+    let path = settings.tmpdir.join(name);
+    let (head, rest) = job.recipe.edit.apply(&prepared.text);
+    let mut options = OpenOptions::new();
+    // A name that is there already may be a link that somebody else made: it is not followed.
+    let opened = options.write(true).create_new(true).mode(0o600).open(&path);
+    match opened.and_then(|mut file| file.write_all(&[&head, rest].concat())) {
+        Ok(()) => log::info!("kept {}", path.display()),
+        Err(err) => log::warn!("DISTCC_SAVE_TEMPS: write {}: {err}", path.display()),
+    }
 }
 
 /// Sends the request and receives the answer.

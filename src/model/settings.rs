@@ -17,6 +17,17 @@ const BACKOFF_S: u64 = 60;
 /// How long a client that waits for a slot sleeps at most, if `DISTCC_PAUSE_TIME_MSEC` says nothing: stock's default.
 const PAUSE_MS: u64 = 1000;
 
+/// What gcc and clang read besides what only preprocessors do. The two about dependencies make the driver add to a
+/// file, once per run: a preprocessor run beside the compile would add to it twice.
+const COMPILER_VARIABLES: [&str; 6] = [
+    "COMPILER_PATH",
+    "GCC_EXEC_PREFIX",
+    "GCC_COMPARE_DEBUG",
+    "CCC_OVERRIDE_OPTIONS",
+    "DEPENDENCIES_OUTPUT",
+    "SUNPRO_DEPENDENCIES",
+];
+
 /// All that the environment says to the client.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct ClientSettings {
@@ -60,6 +71,8 @@ pub struct ClientSettings {
     pub safeguard: u32,
     /// `TERM` names a terminal that has no colours.
     pub dumb_terminal: bool,
+    /// A variable that changes what a compiler does and that no server would see; the first one that is set.
+    pub compiler_variable: Option<&'static str>,
     /// `INCLUDE_SERVER_PORT`: the socket of the include server.
     pub include_server_port: Option<PathBuf>,
 }
@@ -92,6 +105,9 @@ impl ClientSettings {
             path: lookup("PATH"),
             safeguard: lookup("_DISTCC_SAFEGUARD").map_or(0, |value| level(&value)),
             dumb_terminal: lookup("TERM").is_some_and(|value| value == "dumb"),
+            compiler_variable: COMPILER_VARIABLES
+                .into_iter()
+                .find(|name| lookup(name).is_some_and(|value| !value.is_empty())),
             include_server_port: filled("INCLUDE_SERVER_PORT").map(PathBuf::from),
         })
     }
