@@ -4,7 +4,7 @@ use super::{is_root, ran, wait_for, Which, BOUND, OURS};
 use std::fs;
 use std::net::TcpListener;
 use std::os::unix::fs::{symlink, PermissionsExt};
-use std::os::unix::process::CommandExt;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -195,6 +195,11 @@ impl Daemon {
     /// Whether it still runs.
     pub fn alive(&mut self) -> bool {
         matches!(self.process.try_wait(), Ok(None))
+    }
+
+    /// The signal that ended it, if it has ended.
+    pub fn ended_by(&mut self) -> Option<i32> {
+        self.process.try_wait().unwrap()?.signal()
     }
 
     /// Sends a signal to the whole group.

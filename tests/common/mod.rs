@@ -5,6 +5,7 @@
 
 mod compare;
 mod daemon;
+pub mod fake;
 mod farm;
 mod peer;
 mod ran;

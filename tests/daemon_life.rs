@@ -1,0 +1,265 @@
+//! Our daemon as a process: the ways to start and to end it, what it refuses to start with, and what compilers see of it.
+#![allow(clippy::unwrap_used)]
+
+mod common;
+
+use common::fake::*;
+use common::{wait_for, BOUND};
+use distcc::model::wire::Version;
+use std::fs;
+use std::io::Write;
+use std::net::TcpStream;
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::PermissionsExt;
+use std::process::{Command, Stdio};
+
+#[test]
+fn only_who_is_allowed_may_connect() {
+    let (farm, folder) = fake_farm();
+    let daemon = fake_daemon(&farm, &folder).start();
+    expect_ok(&daemon);
+    drop(daemon);
+    let gcc = folder.join("gcc").display().to_string();
+    // The fixture's own --allow comes first; inetd mode shows the list alone.
+    let (ours, theirs) = connected_pair();
+    let mut command = daemon_command(&[
+        "--inetd",
+        "--allow",
+        "10.0.0.0/8",
+        "--log-stderr",
+        "--compilers",
+        &gcc,
+    ]);
+    let child = command
+        .stdin(OwnedFd::from(theirs.try_clone().unwrap()))
+        .stdout(OwnedFd::from(theirs))
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    drop(command);
+    assert!(rest_of(&ours).is_empty());
+    let ended = child.wait_with_output().unwrap();
+    assert_eq!(ended.status.code(), Some(113));
+    assert!(String::from_utf8_lossy(&ended.stderr).contains("may not connect"));
+}
+
+fn connected_pair() -> (TcpStream, TcpStream) {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let ours = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    ours.set_read_timeout(Some(BOUND)).unwrap();
+    (ours, listener.accept().unwrap().0)
+}
+
+fn daemon_command(options: &[&str]) -> Command {
+    let mut command = Command::new(common::OURS);
+    command
+        .arg("distccd")
+        .args(options)
+        .env_clear()
+        .env("PATH", "/usr/bin:/bin");
+    command
+}
+
+#[test]
+fn inetd_and_ssh_get_one_job() {
+    let (_farm, folder) = fake_farm();
+    let gcc = folder.join("gcc").display().to_string();
+    let whole = request(Version::V2, "gcc -fake=stdout -c x.c -o x.o", "int a;\n");
+    // A socket, recognised without --inetd.
+    let (mut ours, theirs) = connected_pair();
+    let mut command = daemon_command(&["--compilers", &gcc, "--log-file", "/dev/null"]);
+    let mut child = command
+        .stdin(OwnedFd::from(theirs.try_clone().unwrap()))
+        .stdout(OwnedFd::from(theirs))
+        .spawn()
+        .unwrap();
+    drop(command);
+    ours.write_all(&whole).unwrap();
+    let answer = reply(Version::V2, &rest_of(&ours));
+    assert_eq!(
+        (answer.status.0, answer.object.unwrap()),
+        (0, b"OBJ".to_vec())
+    );
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+    // Pipes, as from sshd.
+    let mut child = daemon_command(&["--inetd", "--enable-tcp-insecure", "--log-stderr"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .env(
+            "DISTCCD_PATH",
+            format!("{}:/usr/bin:/bin", folder.display()),
+        )
+        .spawn()
+        .unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    stdin.write_all(&whole).unwrap();
+    let ended = child.wait_with_output().unwrap();
+    drop(stdin);
+    let answer = reply(Version::V2, &ended.stdout);
+    assert_eq!(answer.stderr, b"and stderr\n");
+    assert_eq!(ended.status.code(), Some(0));
+    let log = String::from_utf8_lossy(&ended.stderr).into_owned();
+    assert!(
+        log.contains("client: NOTSOCKET COMPILE_OK exit:0 sig:0 core:0 ret:0 time:"),
+        "{log}"
+    );
+    assert!(log.trim_end().ends_with("ms gcc x.c"), "{log}");
+}
+
+#[test]
+fn a_compiler_sees_nothing_that_is_not_its_job() {
+    let (farm, folder) = fake_farm();
+    let daemon = fake_daemon(&farm, &folder)
+        .env("CPATH", "/nowhere")
+        .env("SECRET", "x")
+        .start();
+    reply(Version::V1, &job(&daemon, "gcc -fake=look -c x.c -o x.o"));
+    let seen = fs::read_to_string(folder.join("seen")).unwrap();
+    let tmp = daemon.tmp.canonicalize().unwrap();
+    let root = format!("{}/distccd_", tmp.display());
+    assert!(seen.starts_with(&root), "{seen}");
+    assert!(seen.contains(&format!("\nTMPDIR={root}")), "{seen}");
+    assert!(seen.contains("\n_DISTCC_SAFEGUARD=1"), "{seen}");
+    assert!(seen.contains("SigBlk:\t0000000000000000"), "{seen}");
+    assert!(
+        !seen.contains("CPATH") && !seen.contains("SECRET"),
+        "{seen}"
+    );
+    assert!(
+        !seen.contains("socket:") && !seen.contains("/log"),
+        "{seen}"
+    );
+    reply(
+        Version::V1,
+        &job(&daemon, "gcc -fake=mess -c d/x.c -o d/x.o"),
+    );
+    assert_eq!(daemon.leftovers(), [""; 0]);
+}
+
+#[test]
+fn a_signal_ends_jobs_and_tidies_up() {
+    let (farm, folder) = fake_farm();
+    for (name, status) in [("TERM", 15), ("INT", 2), ("HUP", 1)] {
+        let _ = fs::remove_file(folder.join("pids"));
+        let mut daemon = fake_daemon(&farm, &folder)
+            .options(&["--pid-file=pid"])
+            .start();
+        let pid_file = daemon.tmp.join("pid");
+        wait_for("the pid file", BOUND, || pid_file.exists());
+        let text = fs::read_to_string(&pid_file).unwrap();
+        assert_eq!(text, format!("{}\n", daemon.pid()));
+        let mut stream = connect(&daemon);
+        stream
+            .write_all(&request(Version::V1, "gcc -fake=sleep -c x.c -o x.o", ""))
+            .unwrap();
+        let pids = noted(&folder);
+        daemon.signal(name);
+        wait_for("the daemon's end", BOUND, || !daemon.alive());
+        assert_eq!(daemon.ended_by(), Some(status), "SIG{name}");
+        expect_gone(&pids);
+        assert_eq!(daemon.leftovers(), [""; 0]);
+        assert!(rest_of(&stream).is_empty());
+    }
+}
+
+#[test]
+fn the_background_begins_when_it_listens() {
+    let (farm, folder) = fake_farm();
+    let gcc = folder.join("gcc").display().to_string();
+    let tmp = farm.path("background");
+    fs::create_dir_all(&tmp).unwrap();
+    fs::set_permissions(&tmp, fs::Permissions::from_mode(0o777)).unwrap();
+    let log = tmp.join("log");
+    let ran = daemon_command(&[
+        "--daemon",
+        "--port=0",
+        "--compilers",
+        &gcc,
+        "--pid-file",
+        "pid",
+    ])
+    .args(["--lifetime", "60", "--log-file"])
+    .arg(&log)
+    .env("TMPDIR", &tmp)
+    .output()
+    .unwrap();
+    let said = String::from_utf8_lossy(&ran.stdout).into_owned();
+    assert!(
+        ran.status.success(),
+        "{}",
+        String::from_utf8_lossy(&ran.stderr)
+    );
+    assert!(String::from_utf8_lossy(&ran.stderr).contains("--allow"));
+    let address = said.strip_prefix("listening on ").unwrap().trim_end();
+    let pid = fs::read_to_string(tmp.join("pid")).unwrap();
+    let mut stream = TcpStream::connect(address).unwrap();
+    stream
+        .write_all(&request(Version::V1, "gcc -c x.c -o x.o", ""))
+        .unwrap();
+    assert_eq!(
+        reply(Version::V1, &rest_of(&stream)).object.unwrap(),
+        b"OBJ"
+    );
+    common::signal("TERM", pid.trim());
+    wait_for("its end", BOUND, || !alive(pid.trim()));
+    assert_eq!(
+        fs::read_dir(&tmp).unwrap().count(),
+        1,
+        "the log alone stays"
+    );
+    assert!(fs::read_to_string(&log)
+        .unwrap()
+        .contains("ended by SIGTERM"));
+}
+
+#[test]
+fn wrong_words_are_named() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = taken.local_addr().unwrap().port().to_string();
+    for (options, status, named) in [
+        (&["--frobnicate"][..], 101, "--frobnicate"),
+        (&["--jobs"], 101, "--jobs"),
+        (&["-j0"], 101, "--jobs 0"),
+        (&["--allow=1.2.3.4/abc"], 101, "1.2.3.4/abc"),
+        (&["--zeroconf"], 101, "--zeroconf"),
+        (&["--compilers", "nosuchcc"], 110, "nosuchcc"),
+        (
+            &[
+                "--no-detach",
+                "--enable-tcp-insecure",
+                "--listen",
+                "127.0.0.1",
+                "-p",
+                &port,
+            ],
+            102,
+            &port,
+        ),
+        (
+            &[
+                "--no-detach",
+                "--enable-tcp-insecure",
+                "--listen",
+                "no.such.host.invalid",
+            ],
+            102,
+            "no.such.host.invalid",
+        ),
+    ] {
+        let ran = daemon_command(options).output().unwrap();
+        assert_eq!(ran.status.code(), Some(status), "{options:?}");
+        let said = String::from_utf8_lossy(&ran.stderr).into_owned();
+        assert!(
+            said.contains("distccd: ") && said.contains(named),
+            "{options:?}: {said}"
+        );
+    }
+    for option in ["--help", "--version"] {
+        let ran = daemon_command(&[option, "--frobnicate"]).output().unwrap();
+        assert!(
+            ran.status.success() && ran.stdout.ends_with(b"\n"),
+            "{option}"
+        );
+    }
+}
