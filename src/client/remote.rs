@@ -112,7 +112,10 @@ fn begin_text<'s>(job: &Job, slot: &'s Slot, means: &mut Means) -> Result<UnderW
             None
         }
     };
-    means.state.note(Phase::Preprocess, Some(file), None, None);
+    let index = cpu.as_ref().map(|cpu| cpu.index);
+    means
+        .state
+        .note(Phase::Preprocess, Some(file), Some("localhost"), index);
     Ok(Some((start_preprocessor(argv)?, cpu)))
 }
 
