@@ -62,10 +62,11 @@ fn dispatch(mut argv: Vec<OsString>) -> (String, Result<Status>) {
         argv.remove(0);
         return (format!("{name} {}", role.name), (role.run)(argv));
     }
-    (
-        name,
-        start_client().and_then(|settings| program::distcc(argv, settings)),
-    )
+    let result = match program::says_itself(&argv) {
+        Some(said) => said,
+        None => start_client().and_then(|settings| program::distcc(argv, settings)),
+    };
+    (name, result)
 }
 
 /// What every call of the client begins with. Nothing here may take long: it is done once per source file.

@@ -16,7 +16,7 @@ use crate::model::settings::ClientSettings;
 use crate::model::wait_status::WaitStatus;
 use crate::model::wire::Reply;
 use std::env;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
@@ -61,7 +61,7 @@ impl Call {
             return Err(local::become_command(argv));
         }
         let begun = Instant::now();
-        let status = match scan(argv, &|path| fs::read(path).ok()) {
+        let status = match scan(argv, &read_plain_file) {
             Scan::Distributable(invocation) => Distribution::new(self, argv, &invocation).run(),
             Scan::Local(why) => self.stay(argv, &why),
         };
@@ -271,6 +271,11 @@ impl<'d> Distribution<'d> {
         if let Some(name) = self.call.settings.compiler_variable {
             return Err(format!("${name} is set, which a server would not see"));
         }
+        if !is_plain_file(&self.invocation.input)
+            || self.argv.iter().any(|word| is_descriptor(word))
+        {
+            return Err("only a plain file can be read here and once more if need be".to_owned());
+        }
         let program = self.argv.first().cloned().unwrap_or_default();
         let path = self.call.path();
         let family = plain::family(Path::new(&program)).or_else(|| {
@@ -468,6 +473,23 @@ impl<'d> Distribution<'d> {
         }
         Ok(ended.status())
     }
+}
+
+/// A response file's text. What can be read only once is left to the compiler.
+fn read_plain_file(path: &Path) -> Option<Vec<u8>> {
+    is_plain_file(path).then(|| fs::read(path).ok()).flatten()
+}
+
+fn is_plain_file(path: &Path) -> bool {
+    fs::metadata(path).is_ok_and(|meta| meta.is_file())
+}
+
+/// Whether a word names something that only this process has open.
+fn is_descriptor(word: &OsStr) -> bool {
+    let word = word.as_encoded_bytes();
+    word.starts_with(b"/dev/stdin")
+        || word.starts_with(b"/dev/fd/")
+        || word.starts_with(b"/proc/self/")
 }
 
 /// The working directory as compilers write it down: `$PWD` if that is where we are, else what the system says.

@@ -14,18 +14,28 @@ use std::path::Path;
 /// The compiler that is meant when none is named.
 const IMPLICIT_COMPILER: &str = "cc";
 
+/// What depends on no setting: the version, the help, and the answer to a call without any word.
+pub fn says_itself(argv: &[OsString]) -> Option<Result<Status>> {
+    let Some(first) = argv.get(1) else {
+        let name = argv
+            .first()
+            .map_or("distcc".into(), |name| name.to_string_lossy());
+        eprintln!("{name}: missing option/operand\nTry '{name} --help' for more information.");
+        return Some(Ok(Code::BadArguments.into()));
+    };
+    match first.to_str() {
+        Some("--help") => Some(print(&help())),
+        Some("--version") => Some(print(&version("distcc"))),
+        _ => None,
+    }
+}
+
 /// Called by a name that contains `distcc`: all words, the first is that name.
 pub fn distcc(argv: Vec<OsString>, settings: ClientSettings) -> Result<Status> {
     let mut words = argv.into_iter();
     let called_as = words.next().unwrap_or_default();
-    let Some(first) = words.next() else {
-        let name = called_as.to_string_lossy();
-        eprintln!("{name}: missing option/operand\nTry '{name} --help' for more information.");
-        return Ok(Code::BadArguments.into());
-    };
+    let first = words.next().unwrap_or_default();
     match first.to_str() {
-        Some("--help") => return print(&help()),
-        Some("--version") => return print(&version("distcc")),
         Some("--show-hosts") => return show(&settings, show_hosts),
         Some("-j") => return show(&settings, |list| format!("{}\n", concurrency(list))),
         Some("--scan-includes") => return scan_includes(words.next()),
