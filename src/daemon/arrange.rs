@@ -8,7 +8,7 @@ use crate::model::received::Received;
 use std::borrow::Cow;
 use std::ffi::{OsStr, OsString};
 use std::io;
-use std::os::unix::ffi::OsStringExt;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::Path;
 
 /// The mark of a client of ours: the text is what this option of gcc's preprocessor wrote.
@@ -53,16 +53,21 @@ pub fn arrange<'t>(
     })
 }
 
-/// gcc records `-fdirectives-only` in the debug information; so the compiler must not see it. Who maps paths already, would
-/// see our own mapping's effect.
+/// gcc records `-fdirectives-only` in the debug information; so the compiler must not see it. Who maps every path already,
+/// would see our own mapping's effect.
 fn undoes_directives_only(program: &Path, argv: &[Vec<u8>]) -> bool {
     let kin = || family(program).or_else(|| family(&program.canonicalize().ok()?));
     has(argv, |word| word == DIRECTIVES_ONLY)
         && has(argv, |word| word.starts_with(b"-g"))
-        && !has(argv, |word| {
-            word.starts_with(b"-f") && word.windows(12).any(|part| part == b"-prefix-map=")
-        })
+        && !has(argv, |word| old_prefix(word).is_some_and(<[u8]>::is_empty))
         && kin() == Some(Family::Gcc)
+}
+
+/// The OLD of `-fdebug-prefix-map=OLD=NEW` and its kin.
+fn old_prefix(word: &[u8]) -> Option<&[u8]> {
+    let (option, map) = word.split_at(memchr::memmem::find(word, b"-prefix-map=")? + 12);
+    let end = memchr::memchr(b'=', map).unwrap_or(map.len());
+    option.starts_with(b"-f").then(|| map.get(..end))?
 }
 
 fn has(argv: &[Vec<u8>], matches: impl Fn(&[u8]) -> bool) -> bool {
@@ -100,15 +105,28 @@ fn own_words(workspace: &Workspace, argv: &[Vec<u8>], received: &Received) -> Ve
     }
     let mut words = words(workspace, &argv, received);
     words.retain(|word| word.as_encoded_bytes() != DIRECTIVES_ONLY);
-    let mut hidden = OsString::from("-fdebug-prefix-map=");
-    hidden.push(workspace.mirror());
-    hidden.push("=");
-    words.extend([
-        hidden,
-        "-fno-diagnostics-show-caret".into(),
-        "-nostdinc".into(),
-    ]);
+    let mirror = workspace.mirror();
+    let mut maps = vec![prefix_map(&mirror, b"=")];
+    for word in &words {
+        let word = word.as_encoded_bytes();
+        let replaces_root = old_prefix(word).is_some_and(|old| old.starts_with(b"/"));
+        if replaces_root && !word.starts_with(b"-fmacro") && !word.starts_with(b"-fprofile") {
+            let map = word.splitn(2, |byte| *byte == b'=').nth(1);
+            maps.push(prefix_map(&mirror, map.unwrap_or_default()));
+        }
+    }
+    words.extend(maps);
+    words.extend(["-fno-diagnostics-show-caret".into(), "-nostdinc".into()]);
     words
+}
+
+/// Does to what lies in the mirror what `map`, an `OLD=NEW`, does to what lies at the client. gcc tries the last map
+/// first: the user's in the mirror, then the bare mirror, and then the user's own, which so see no path of ours.
+fn prefix_map(mirror: &Path, map: &[u8]) -> OsString {
+    let mut word = OsString::from("-fdebug-prefix-map=");
+    word.push(mirror);
+    word.push(OsStr::from_bytes(map));
+    word
 }
 
 #[cfg(test)]
@@ -180,6 +198,12 @@ mod tests {
         assert_eq!(source, "# 0 \"<command-line>\"\n# 1 \"x.c\"\nint a;\n");
         let (words, _) = arranged(
             "gcc -fdirectives-only -g -ffile-prefix-map=/a=/b -c x.c -o x.o",
+            text,
+        );
+        let maps = " -fdebug-prefix-map=ROOT/in= -fdebug-prefix-map=ROOT/in/a=/b ";
+        assert!(words.contains(maps), "{words}");
+        let (words, _) = arranged(
+            "gcc -fdirectives-only -g -ffile-prefix-map==/b -c x.c -o x.o",
             text,
         );
         assert!(words.starts_with("-fdirectives-only -g "), "{words}");

@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 /// How long a host counts as inexact.
-const INEXACT_FOR: Duration = Duration::from_secs(3600);
+const INEXACT_FOR: Duration = Duration::from_secs(600);
 
 /// The slots of all hosts, and the marks of those in trouble.
 #[derive(Debug)]
@@ -125,7 +125,7 @@ impl Slots {
     }
 
     /// Notes that what a host makes of sources with debug information is not what a compile here would give, as is so
-    /// with stock's daemon and gcc. Such jobs keep away from it for an hour; by then it may have another daemon.
+    /// with stock's daemon and gcc. Such jobs keep away from it for ten minutes.
     pub fn mark_inexact(&self, host: &HostSpec) {
         let mark = self.inexact_mark(host);
         if let Err(err) = fs::write(&mark, "x") {
@@ -401,7 +401,7 @@ mod tests {
     fn marks_age_and_can_be_switched_off() {
         let dir = tempfile::tempdir().unwrap();
         let hosts = list("a");
-        let hour_ago = SystemTime::now() - Duration::from_secs(3600);
+        let hour_ago = SystemTime::now() - Duration::from_secs(600);
         let slots = slots_in(dir.path(), &[]);
         slots.mark_trouble(&hosts[0]);
         let never = slots_in(dir.path(), &[("DISTCC_BACKOFF_PERIOD", "0")]);
@@ -410,7 +410,7 @@ mod tests {
         let mark = fs::File::options().write(true).open(path).unwrap();
         mark.set_modified(hour_ago).unwrap();
         slots.acquire(&hosts).unwrap();
-        mark.set_modified(SystemTime::now() + Duration::from_secs(3600))
+        mark.set_modified(SystemTime::now() + Duration::from_secs(600))
             .unwrap();
         assert!(slots.acquire(&hosts).is_err());
         never.clear_trouble(&hosts[0]);

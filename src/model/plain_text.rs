@@ -164,11 +164,12 @@ fn unescape(name: &[u8]) -> Cow<'_, [u8]> {
     Cow::Owned(plain)
 }
 
-/// Does the object or message show the name of a server's temporary file, `distccd_` and eight hexadecimal digits?
+/// Does the object or message show the name of a server's temporary file or folder, `distccd_` and at least six letters
+/// or digits?
 pub fn shows_server_file(bytes: &[u8]) -> bool {
     memmem::find_iter(bytes, b"distccd_").any(|at| {
-        let digits = bytes.get(at + 8..at + 16).unwrap_or_default();
-        digits.len() == 8 && digits.iter().all(u8::is_ascii_hexdigit)
+        let random = bytes.get(at + 8..at + 14).unwrap_or_default();
+        random.len() == 6 && random.iter().all(u8::is_ascii_alphanumeric)
     })
 }
 
