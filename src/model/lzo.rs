@@ -1,6 +1,6 @@
-//! LZO1X as it travels: one complete stream per body, its expanded length unknown. Expanding is safe with any input:
-//! the stream's instructions are walked first, for its exact length, so that no more memory is taken than it fills and
-//! never more than the caller allows.
+//! LZO1X as it travels: one complete stream per body, its expanded length unknown. A library compresses; expanding is
+//! done here, in one pass, as the library must be told the exact length, and does not say what length it found. It is
+//! safe with any input: memory grows with what is expanded, never beyond what the caller allows.
 
 use minilzo_rs::LZO;
 use std::fmt;
@@ -16,7 +16,7 @@ pub enum LzoError {
     Trailing,
     /// It would expand to more than is allowed.
     TooLarge,
-    /// The library refused; not known to happen.
+    /// The library refused to compress; not known to happen.
     Library,
 }
 
@@ -45,63 +45,76 @@ pub fn compress(bytes: &[u8]) -> Result<Vec<u8>, LzoError> {
 
 /// Expands a stream to at most `bytes_max` bytes. No input is no output, and so is a stream that is only an end.
 pub fn expand(stream: &[u8], bytes_max: usize) -> Result<Vec<u8>, LzoError> {
-    let length = expanded_length(stream, bytes_max)?;
-    if length == 0 {
+    let Some(first) = stream.first() else {
         return Ok(Vec::new());
-    }
-    let lzo = LZO::init().map_err(|_| LzoError::Library)?;
-    lzo.decompress_safe(stream, length)
-        .map_err(|_| LzoError::Malformed)
-}
-
-/// The exact length of what a stream holds; checks all that the decoder checks.
-fn expanded_length(stream: &[u8], bytes_max: usize) -> Result<usize, LzoError> {
-    if stream.is_empty() {
-        return Ok(0);
-    }
-    let mut walk = Walk {
+    };
+    let room = stream.len().saturating_mul(RATIO).min(bytes_max);
+    let mut expander = Expander {
         stream,
         at: 0,
+        out: vec![0; room.saturating_add(SLACK)],
         length: 0,
         bytes_max,
     };
-    let mut state = walk.first_literals()?;
-    loop {
-        let instruction = walk.byte()?;
-        let Some(step) = walk.step(instruction, state)? else {
-            break;
-        };
-        state = step;
+    let mut state = 0;
+    if *first > 17 {
+        // The stream's first byte may be a short run of literals.
+        let count = usize::from(first - 17);
+        expander.at = 1;
+        expander.literals(count)?;
+        state = count.min(AFTER_RUN);
     }
-    match walk.at == stream.len() {
-        true => Ok(walk.length),
+    loop {
+        let instruction = expander.byte()?;
+        match expander.step(instruction, state)? {
+            Some(next) => state = next,
+            None => break,
+        }
+    }
+    match expander.at == stream.len() {
+        true => Ok(expander.finish()),
         false => Err(LzoError::Trailing),
     }
-}
-
-/// A position in a stream and the length of what has been expanded up to there.
-struct Walk<'s> {
-    stream: &'s [u8],
-    at: usize,
-    length: usize,
-    bytes_max: usize,
 }
 
 /// The state after a long run of literals; 0 to 3 are the numbers of literals that followed the last match.
 const AFTER_RUN: usize = 4;
 
-impl Walk<'_> {
+/// Room for the output is made for this many times the stream at first; text seldom expands to more. What is not used
+/// of it takes no memory: the kernel gives pages when they are touched.
+const RATIO: usize = 8;
+
+/// Short pieces are copied in blocks of fixed size, so beyond their end; this much room is always left for it.
+const SLACK: usize = 32;
+
+/// A position in a stream, and what has been expanded up to there.
+struct Expander<'s> {
+    stream: &'s [u8],
+    at: usize,
+    /// Never longer than `bytes_max` and [`SLACK`], so what fits is allowed.
+    out: Vec<u8>,
+    length: usize,
+    bytes_max: usize,
+}
+
+impl Expander<'_> {
+    #[inline(always)]
     fn byte(&mut self) -> Result<usize, LzoError> {
         let byte = self.stream.get(self.at).ok_or(LzoError::CutOff)?;
         self.at += 1;
         Ok(usize::from(*byte))
     }
 
+    #[inline(always)]
     fn word(&mut self) -> Result<usize, LzoError> {
-        Ok(self.byte()? | self.byte()? << 8)
+        let rest = self.stream.get(self.at..).unwrap_or_default();
+        let word = rest.first_chunk().ok_or(LzoError::CutOff)?;
+        self.at += 2;
+        Ok(usize::from(u16::from_le_bytes(*word)))
     }
 
     /// A length that did not fit its instruction: zero bytes count 255 each, the first other byte ends it.
+    #[inline(never)]
     fn extended(&mut self, base: usize) -> Result<usize, LzoError> {
         let mut length = base;
         loop {
@@ -113,67 +126,90 @@ impl Walk<'_> {
         }
     }
 
-    fn grow(&mut self, by: usize) -> Result<(), LzoError> {
-        self.length = match self.length.checked_add(by) {
-            Some(length) if length <= self.bytes_max => length,
-            _ => return Err(LzoError::TooLarge),
-        };
+    /// Makes sure that there is room for so many bytes, and [`SLACK`].
+    #[inline(always)]
+    fn reserve(&mut self, count: usize) -> Result<(), LzoError> {
+        match count.saturating_add(SLACK) <= self.out.len() - self.length {
+            true => Ok(()),
+            false => self.grow(count),
+        }
+    }
+
+    #[cold]
+    fn grow(&mut self, count: usize) -> Result<(), LzoError> {
+        let end = self.length.checked_add(count);
+        let end = end.filter(|end| *end <= self.bytes_max);
+        let end = end.ok_or(LzoError::TooLarge)?;
+        let room = self.out.len().saturating_mul(2).clamp(end, self.bytes_max);
+        self.out.resize(room.saturating_add(SLACK), 0);
         Ok(())
     }
 
+    #[inline(always)]
     fn literals(&mut self, count: usize) -> Result<(), LzoError> {
-        if count > self.stream.len() - self.at {
+        let rest = self.stream.get(self.at..).unwrap_or_default();
+        if count > rest.len() {
             return Err(LzoError::CutOff);
         }
+        self.reserve(count)?;
+        let out = &mut self.out[self.length..];
+        match (rest.first_chunk::<16>(), out.first_chunk_mut::<16>()) {
+            (Some(from), Some(to)) if count <= 16 => *to = *from,
+            _ => out[..count].copy_from_slice(&rest[..count]),
+        }
         self.at += count;
-        self.grow(count)
+        self.length += count;
+        Ok(())
     }
 
+    /// A match, and the literals after it; gives the next state.
+    #[inline(always)]
     fn copy(
         &mut self,
         distance: usize,
-        length: usize,
+        count: usize,
         literals: usize,
     ) -> Result<Option<usize>, LzoError> {
         if distance > self.length {
             return Err(LzoError::Malformed);
         }
-        self.grow(length)?;
-        self.literals(literals)?;
+        self.reserve(count)?;
+        let (from, to) = (self.length - distance, self.length);
+        let out = &mut self.out;
+        if distance >= 8 && count <= 8 {
+            out.copy_within(from..from + 8, to);
+        } else if distance >= 16 {
+            for block in (0..count).step_by(16) {
+                out.copy_within(from + block..from + block + 16, to + block);
+            }
+        } else if distance == 1 {
+            let last = out[from];
+            out[to..to + count].fill(last);
+        } else {
+            // What has just been written is read again.
+            for index in 0..count {
+                out[to + index] = out[from + index];
+            }
+        }
+        self.length += count;
+        if literals > 0 {
+            self.literals(literals)?;
+        }
         Ok(Some(literals))
     }
 
-    /// The stream's first byte may be a short run of literals.
-    fn first_literals(&mut self) -> Result<usize, LzoError> {
-        match self.stream.first() {
-            Some(byte @ 18..) => {
-                let count = usize::from(byte - 17);
-                self.at = 1;
-                self.literals(count)?;
-                Ok(count.min(AFTER_RUN))
-            }
-            _ => Ok(0),
-        }
-    }
-
     /// One instruction; gives the next state, or nothing at the stream's end.
+    #[inline(always)]
     fn step(&mut self, instruction: usize, state: usize) -> Result<Option<usize>, LzoError> {
         match (instruction, state) {
-            (0..=15, 0) => {
-                let count = match instruction {
-                    0 => self.extended(15)?,
-                    short => short,
-                };
-                self.literals(count.saturating_add(3))?;
-                Ok(Some(AFTER_RUN))
+            (64.., _) => {
+                let distance = (self.byte()? << 3) + ((instruction >> 2) & 7) + 1;
+                self.copy(distance, (instruction >> 5) + 1, instruction & 3)
             }
-            (0..=15, AFTER_RUN) => {
-                let distance = (self.byte()? << 2) + (instruction >> 2) + 2049;
-                self.copy(distance, 3, instruction & 3)
-            }
-            (0..=15, _) => {
-                let distance = (self.byte()? << 2) + (instruction >> 2) + 1;
-                self.copy(distance, 2, instruction & 3)
+            (32..=63, _) => {
+                let length = self.match_length(instruction & 31, 31)?;
+                let word = self.word()?;
+                self.copy((word >> 2) + 1, length, word & 3)
             }
             (16..=31, _) => {
                 let length = self.match_length(instruction & 7, 7)?;
@@ -185,23 +221,36 @@ impl Walk<'_> {
                     _ => self.copy(distance + 16384, length, word & 3),
                 }
             }
-            (32..=63, _) => {
-                let length = self.match_length(instruction & 31, 31)?;
-                let word = self.word()?;
-                self.copy((word >> 2) + 1, length, word & 3)
+            (_, 0) => {
+                let count = match instruction {
+                    0 => self.extended(15)?,
+                    short => short,
+                };
+                self.literals(count.saturating_add(3))?;
+                Ok(Some(AFTER_RUN))
+            }
+            (_, AFTER_RUN) => {
+                let distance = (self.byte()? << 2) + (instruction >> 2) + 2049;
+                self.copy(distance, 3, instruction & 3)
             }
             _ => {
-                let distance = (self.byte()? << 3) + ((instruction >> 2) & 7) + 1;
-                self.copy(distance, (instruction >> 5) + 1, instruction & 3)
+                let distance = (self.byte()? << 2) + (instruction >> 2) + 1;
+                self.copy(distance, 2, instruction & 3)
             }
         }
     }
 
+    #[inline(always)]
     fn match_length(&mut self, short: usize, base: usize) -> Result<usize, LzoError> {
         match short {
             0 => Ok(self.extended(base)?.saturating_add(2)),
             short => Ok(short + 2),
         }
+    }
+
+    fn finish(mut self) -> Vec<u8> {
+        self.out.truncate(self.length);
+        self.out
     }
 }
 
@@ -414,21 +463,21 @@ mod tests {
         }
 
         #[test]
-        fn the_walk_and_the_library_agree(
+        fn the_library_expands_to_the_same(
             instructions in proptest::collection::vec(instruction(), 1..6),
             damage in proptest::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..4),
         ) {
-            // Whatever the walk accepts, the library must expand to exactly that length: it says nothing if there is
-            // less to expand, and an error if there is more.
+            // The library says nothing if there is less to expand than it was told, and an error if there is more.
             let mut stream = written(&instructions).stream;
             for (at, byte) in damage {
                 let at = at.index(stream.len());
                 stream[at] = byte;
             }
-            if let Ok(length) = expanded_length(&stream, CAP) {
-                prop_assert_eq!(expand(&stream, CAP).unwrap().len(), length);
-                let less = length.saturating_sub(1);
-                prop_assert!(length == 0 || LZO::init().unwrap().decompress_safe(&stream, less).is_err());
+            if let Ok(bytes) = expand(&stream, CAP) {
+                let lzo = LZO::init().unwrap();
+                prop_assert!(lzo.decompress_safe(&stream, bytes.len()).unwrap() == bytes);
+                let less = bytes.len().saturating_sub(1);
+                prop_assert!(bytes.is_empty() || lzo.decompress_safe(&stream, less).is_err());
             }
         }
     }
