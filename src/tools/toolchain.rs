@@ -1,5 +1,5 @@
 //! Which C-family compilers this machine has, by the names that PATH finds, and PATH without other folders of
-//! distcc's links, so that a compiler found on it is a real one.
+//! distcc's or ccache's links, so that a compiler found on it is a real one.
 
 use std::collections::BTreeMap;
 use std::env;
@@ -20,7 +20,7 @@ pub struct Toolchain {
 /// Looks through `path`, a value of PATH.
 pub fn find(path: &OsStr) -> Toolchain {
     let folders: Vec<PathBuf> = env::split_paths(path)
-        .filter(|folder| folder.is_absolute() && !holds_distcc_links(folder))
+        .filter(|folder| folder.is_absolute() && !holds_links_only(folder))
         .collect();
     let mut compilers = BTreeMap::new();
     for entry in folders
@@ -50,13 +50,18 @@ impl Toolchain {
     }
 }
 
-/// Whether a compiler's name in this folder leads to distcc, ours or another.
-fn holds_distcc_links(folder: &Path) -> bool {
-    ["cc", "gcc", "g++", "clang"].iter().any(|name| {
-        let target = fs::canonicalize(folder.join(name));
+/// Whether all that this folder holds are links to distcc, ours or another, or to ccache.
+fn holds_links_only(folder: &Path) -> bool {
+    let leads_away = |path: &Path| {
+        let target = fs::canonicalize(path);
         let target = target.as_deref().ok().and_then(Path::file_name);
-        target.is_some_and(|target| target.to_string_lossy().contains("distcc"))
-    })
+        target
+            .is_some_and(|target| target == "ccache" || target.to_string_lossy().contains("distcc"))
+    };
+    let usual = ["cc", "gcc", "g++", "clang"];
+    usual.iter().any(|name| leads_away(&folder.join(name)))
+        && fs::read_dir(folder)
+            .is_ok_and(|entries| entries.flatten().all(|entry| leads_away(&entry.path())))
 }
 
 /// `gcc`, `c++`, `clang-14`, `x86_64-linux-gnu-g++-12`, but not `gcc-ar` or `clang-format`.

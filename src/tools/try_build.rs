@@ -154,7 +154,9 @@ fn set_environment(
     command
         .env("PATH", path)
         .env("DISTCC_DIR", folder.join("farm"))
-        .env("DISTCC_LOG", log);
+        .env("DISTCC_LOG", log)
+        // What ccache remembers would not be compiled anywhere.
+        .env("CCACHE_DISABLE", "1");
 }
 
 fn cannot_run(program: &OsStr, err: &io::Error) -> Error {
