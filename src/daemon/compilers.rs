@@ -152,7 +152,8 @@ impl Compilers {
         let wanted = OsStr::from_bytes(requested);
         let shown = wanted.to_string_lossy();
         let not_allowed = |why: &str| Refusal::NotAllowed(format!("compiler {shown} {why}"));
-        let missing = || Refusal::Missing(format!("compiler {shown} is not on this server"));
+        let missing =
+            || Refusal::Missing(format!("failed to exec {shown}: not found on this server"));
         match &self.rule {
             Rule::Any if requested.starts_with(b"/") && is_program(Path::new(wanted)) => {
                 Ok(PathBuf::from(wanted))

@@ -363,7 +363,7 @@ impl Job<'_> {
     }
 
     fn not_started(&self, err: &io::Error) -> Ending {
-        let why = format!("cannot run {}: {err}", self.program.display());
+        let why = format!("failed to exec {}: {err}", self.program.display());
         let code = match err.kind() {
             io::ErrorKind::OutOfMemory | io::ErrorKind::WouldBlock => Code::OutOfMemory,
             _ => Code::CompilerMissing,
