@@ -1,7 +1,7 @@
 //! The program distcc as a compiler: the one path from a command line to an exit status. What to try next is decided
 //! by `model::plan`; here it is done.
 
-use super::output::{base_name, say, without_daemons_words, write_object};
+use super::output::{base_name, say, without_daemons_words, without_prefix, write_object};
 use super::remote::{attempt, Attempt, Job, Means};
 use super::{cross, local, masquerade};
 use crate::farm::slots::{Slot, Slots};
@@ -338,16 +338,21 @@ impl<'d> Distribution<'d> {
                 self.why_here = why;
                 Outcome::Inexact
             }
-            Attempt::HostTrouble(err) => {
-                log::error!("{err}");
-                self.farm.mark_trouble(&slot.host);
-                self.cause.get_or_insert(err.code);
-                self.why_here = err.message;
-                self.failed.push(slot.host.clone());
-                Outcome::HostTrouble(err.code)
-            }
+            Attempt::HostTrouble(err) => self.blame(&slot.host, err),
         };
         Tried::There(outcome)
+    }
+
+    /// Notes that a host failed this job.
+    fn blame(&mut self, host: &HostSpec, err: Error) -> Outcome {
+        log::error!("{err}");
+        if plan::blames_host(err.code) {
+            self.farm.mark_trouble(host);
+        }
+        self.cause.get_or_insert(err.code);
+        self.why_here = err.message;
+        self.failed.push(host.clone());
+        Outcome::HostTrouble(err.code)
     }
 
     /// What it means that there are hosts, but none for this job.
@@ -379,12 +384,12 @@ impl<'d> Distribution<'d> {
 
     /// Looks at an answer: is it what a local compile would give? If so and if it went well, the output is written.
     fn weigh(&mut self, host: &HostSpec, mut reply: Reply, job: &Job) -> Outcome {
+        if let Some(code) = plan::refusal(reply.status) {
+            return self.blame(host, refusal(host, code, &reply.stderr));
+        }
         let file = base_name(&self.invocation.input).to_string_lossy();
         log_end(&file, &host.token, reply.status);
-        match plan::blames_host(reply.status) {
-            true => self.farm.mark_trouble(host),
-            false => self.farm.clear_trouble(host),
-        }
+        self.farm.clear_trouble(host);
         reply.stderr = without_daemons_words(std::mem::take(&mut reply.stderr), &host.token);
         let outcome = match reply.status.success() {
             true => self.take(host, &reply, job),
@@ -501,6 +506,21 @@ fn working_directory() -> PathBuf {
     })
     .or_else(|| env::current_dir().ok())
     .unwrap_or_default()
+}
+
+/// A host's answer that it did not run the job, with its own words for it.
+fn refusal(host: &HostSpec, code: Code, said: &[u8]) -> Error {
+    let said = String::from_utf8_lossy(said);
+    let words: Vec<&str> = said.lines().map(without_prefix).collect();
+    let words = match words.is_empty() {
+        true => "it does not say why; its log does".to_owned(),
+        false => words.join("; "),
+    };
+    let status = code as u8;
+    Error::new(
+        code,
+        format!("{} did not compile (status {status}): {words}", host.token),
+    )
 }
 
 fn log_end(file: &str, host: &str, ended: WaitStatus) {

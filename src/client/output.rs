@@ -58,6 +58,24 @@ fn is_daemons(line: &[u8]) -> bool {
     })
 }
 
+/// What a daemon's line says, without `distccd[123] (function) ERROR: `; other lines are as they are.
+pub fn without_prefix(line: &str) -> &str {
+    if !is_daemons(line.as_bytes()) {
+        return line;
+    }
+    let text = line.split_once("] ").map_or(line, |(_, text)| text);
+    let text = match text
+        .strip_prefix('(')
+        .and_then(|text| text.split_once(") "))
+    {
+        Some((_, text)) => text,
+        None => text,
+    };
+    let severities = ["CRITICAL! ", "ERROR: ", "Warning: "];
+    let severity = severities.iter().find_map(|word| text.strip_prefix(word));
+    severity.unwrap_or(text)
+}
+
 /// A file's name without its folder, for messages.
 pub fn base_name(path: &std::path::Path) -> &OsStr {
     path.file_name().unwrap_or(path.as_os_str())
@@ -66,6 +84,21 @@ pub fn base_name(path: &std::path::Path) -> &OsStr {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_daemons_line_is_reduced_to_what_it_says() {
+        for (line, text) in [
+            (
+                "distccd[1] (dcc_execvp) ERROR: failed to exec x",
+                "failed to exec x",
+            ),
+            ("distccd[1] ERROR: job refused: no", "job refused: no"),
+            ("distccd[1] (lonely", "(lonely"),
+            ("x.c: ERROR: (a) b", "x.c: ERROR: (a) b"),
+        ] {
+            assert_eq!(without_prefix(line), text);
+        }
+    }
 
     #[test]
     fn only_a_daemons_lines_are_taken_out() {

@@ -175,7 +175,7 @@ fn ssh_command(value: Option<&OsStr>) -> Vec<OsString> {
 }
 
 impl Link {
-    /// Sends all parts, in one system call if the peer takes them.
+    /// Sends all parts, in one system call if the peer takes them. That the peer hangs up meanwhile is no error yet.
     pub fn send(&mut self, parts: &[&[u8]]) -> Result<()> {
         let mut slices: Vec<IoSlice> = parts.iter().map(|part| IoSlice::new(part)).collect();
         let mut rest = slices.as_mut_slice();
@@ -185,6 +185,8 @@ impl Link {
                 Ok(0) => return Err(self.trouble("send to", &io::ErrorKind::WriteZero.into())),
                 Ok(written) => IoSlice::advance_slices(&mut rest, written),
                 Err(err) if err.kind() == io::ErrorKind::Interrupted => {}
+                // A peer that has hung up may have said why before: that is what `receive` finds out.
+                Err(err) if has_hung_up(&err) => return Ok(()),
                 Err(err) => return Err(self.trouble("send to", &err)),
             }
         }
@@ -206,7 +208,7 @@ impl Link {
                     .map_err(|err| self.bad_answer(&err))?,
                 Err(err) if err.kind() == io::ErrorKind::Interrupted => {}
                 // A peer that closes with our bytes unread resets the connection: that is an end like any other.
-                Err(err) if err.kind() == io::ErrorKind::ConnectionReset => break,
+                Err(err) if has_hung_up(&err) => break,
                 Err(err) => return Err(self.trouble("receive from", &err)),
             }
             if !begun && decoder.has_begun() {
@@ -241,6 +243,13 @@ impl Link {
             _ => Error::io(format_args!("{doing} {}", self.peer), err),
         }
     }
+}
+
+fn has_hung_up(err: &io::Error) -> bool {
+    matches!(
+        err.kind(),
+        io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe
+    )
 }
 
 impl Stream {

@@ -114,7 +114,7 @@ pub fn parse(text: &str, source: &str) -> Result<HostList> {
     }
     match list.hosts.is_empty() {
         true => Err(Error::new(
-            Code::BadHostSpec,
+            Code::NoHosts,
             format!("{source} contained no hosts; can't distribute work"),
         )),
         false => Ok(list),

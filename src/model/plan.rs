@@ -23,7 +23,7 @@ pub enum Outcome {
     Compiled(WaitStatus),
     /// The compiler ran, but its answer is not what a local run would give.
     Inexact,
-    /// The host could not be reached, hung up or talked nonsense.
+    /// The host could not be reached, hung up, talked nonsense or refused.
     HostTrouble(Code),
     /// There is no host, or none is left; with the cause that the user is to see.
     NoOther(Code),
@@ -76,19 +76,26 @@ fn source_may_be_at_fault(status: WaitStatus) -> bool {
     matches!(status.exit_code(), Some(1..=127))
 }
 
-/// Whether a host that answered so is to be left alone for a while: the statuses that a daemon makes up when it has
-/// no compiler, no memory or no time. A faulty source is no reason.
-pub fn blames_host(status: WaitStatus) -> bool {
+/// What a daemon means by a status that it made up because it could not or would not run the job; `None` for all that
+/// compilers end with.
+pub fn refusal(status: WaitStatus) -> Option<Code> {
     let made_up = [
         Code::Failed,
         Code::OutOfMemory,
         Code::Io,
         Code::CompilerMissing,
+        Code::Denied,
         Code::Timeout,
     ];
     made_up
-        .iter()
-        .any(|code| status.exit_code() == Some(*code as u8))
+        .into_iter()
+        .find(|code| status.exit_code() == Some(*code as u8))
+}
+
+/// Whether a host that failed so is to be left alone for a while. One that lacks a compiler, or does not like a
+/// command, may be of use to all other jobs.
+pub fn blames_host(code: Code) -> bool {
+    !matches!(code, Code::CompilerMissing | Code::Denied)
 }
 
 #[cfg(test)]
@@ -143,10 +150,14 @@ mod tests {
     }
 
     #[test]
-    fn only_what_a_daemon_makes_up_is_held_against_the_host() {
-        assert!(blames_host(WaitStatus::exited(110)));
-        assert!(blames_host(WaitStatus::exited(118)));
-        assert!(!blames_host(WaitStatus::exited(1)));
-        assert!(!blames_host(WaitStatus(11)));
+    fn what_a_daemon_makes_up_is_no_compilers_end() {
+        for code in [Code::CompilerMissing, Code::Denied, Code::Timeout] {
+            assert_eq!(refusal(WaitStatus::exited(code as u8)), Some(code));
+        }
+        for status in [0x0000, 0x0100, 0x0200, 0x0400, 0x8b00, 0x000b] {
+            assert_eq!(refusal(WaitStatus(status)), None, "{status:x}");
+        }
+        assert!(blames_host(Code::Timeout) && blames_host(Code::ConnectFailed));
+        assert!(!blames_host(Code::CompilerMissing) && !blames_host(Code::Denied));
     }
 }

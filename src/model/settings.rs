@@ -33,7 +33,7 @@ const COMPILER_VARIABLES: [&str; 6] = [
 pub struct ClientSettings {
     /// `DISTCC_HOSTS`, also if it is empty.
     pub hosts: Option<OsString>,
-    /// `DISTCC_DIR` as it is, also if it is empty.
+    /// `DISTCC_DIR` as it is. Empty is unset: stock's `/lock` is nobody's wish.
     pub top_dir: Option<PathBuf>,
     /// `HOME`.
     pub home: Option<PathBuf>,
@@ -84,7 +84,7 @@ impl ClientSettings {
         let seconds = |name: &str, default| timeout(name, lookup(name), default);
         Ok(ClientSettings {
             hosts: lookup("DISTCC_HOSTS"),
-            top_dir: lookup("DISTCC_DIR").map(PathBuf::from),
+            top_dir: filled("DISTCC_DIR").map(PathBuf::from),
             home: filled("HOME").map(PathBuf::from),
             verbose: switch(lookup("DISTCC_VERBOSE"), false),
             log_file: filled("DISTCC_LOG").map(PathBuf::from),
@@ -216,7 +216,7 @@ mod tests {
         ])
         .unwrap();
         assert!(settings.skip_local_retry && !settings.rewrite_cross);
-        assert_eq!(settings.top_dir, Some(PathBuf::new()));
+        assert_eq!(settings.top_dir, None);
         assert_eq!(settings.hosts, Some(OsString::new()));
     }
 
