@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use distcc::model::invocation::{scan, Invocation, Scan};
-use distcc::model::plain::{self, Recipe, Way};
+use distcc::model::plain::{self, Recipe, Way, Wishes};
 use distcc::model::plain_text::OwnSource;
 use distcc::model::received::scan_received;
 
@@ -217,7 +217,8 @@ fn fate(bench: &Bench, command: &str) -> Fate {
     let invocation = invocation(command);
     let family = plain::family(Path::new(&invocation.argv[0]));
     let project = bench.project();
-    let Ok(recipe) = plain::recipe(&invocation, family, &|| project.clone(), false) else {
+    let Ok(recipe) = plain::recipe(&invocation, family, &|| project.clone(), Wishes::default())
+    else {
         return Fate::Refused;
     };
     let sent: Vec<Vec<u8>> = recipe
@@ -240,12 +241,12 @@ fn fate(bench: &Bench, command: &str) -> Fate {
         }
         None => fs::read(project.join(&invocation.input)).unwrap(),
     };
-    if plain::text_keeps_local(&text, &invocation, family).is_some() {
+    if plain::text_keeps_local(&text, &invocation, family, recipe.way).is_some() {
         return Fate::Refused;
     }
     let local = bench.local(&invocation).unwrap();
     let (object, stderr) = bench.stock(&invocation, &recipe, &text);
-    let betrayed = plain::betrays_server(&object, &stderr, &invocation, family);
+    let betrayed = plain::betrays_server(&object, &stderr, &invocation, recipe.way);
     if object == local {
         assert!(!betrayed, "{command}: an exact object is suspected");
         return Fate::Exact;
@@ -423,7 +424,7 @@ fn clang_says_the_same_words() {
     let bench = Bench::new();
     let invocation = invocation("clang -Wall -Wextra -Iinc -c dir/x.c -o out/o.o");
     let family = plain::family(Path::new("clang"));
-    let recipe = plain::recipe(&invocation, family, &PathBuf::new, false).unwrap();
+    let recipe = plain::recipe(&invocation, family, &PathBuf::new, Wishes::default()).unwrap();
     let words = recipe.preprocessor_argv.clone().unwrap();
     let text = edited(&recipe, &bench.run(&words, &bench.project()).stdout);
     let (_, stderr) = bench.stock(&invocation, &recipe, &text);
@@ -462,7 +463,7 @@ fn dependency_files_are_those_of_a_whole_compile() {
                 &invocation,
                 plain::family(Path::new(compiler)),
                 &PathBuf::new,
-                false,
+                Wishes::default(),
             )
             .unwrap();
             let typed: Vec<OsString> = command.split(' ').map(OsString::from).collect();

@@ -10,7 +10,7 @@ use crate::farm::topdir::TopDir;
 use crate::model::error::{Code, Error, Result, Status};
 use crate::model::hosts::{HostList, HostSpec, Place};
 use crate::model::invocation::{scan, Invocation, LocalOnly, Scan};
-use crate::model::plain::{self, Family, Way};
+use crate::model::plain::{self, Family, Way, Wishes};
 use crate::model::plan::{self, Outcome, Policy, Step};
 use crate::model::settings::ClientSettings;
 use crate::model::wait_status::WaitStatus;
@@ -282,8 +282,13 @@ impl<'d> Distribution<'d> {
             let behind = cross::resolve(&program, &path)?;
             plain::family(&behind)
         });
-        let want_color = std::io::stderr().is_terminal() && !self.call.settings.dumb_terminal;
-        let mut recipe = plain::recipe(self.invocation, family, &working_directory, want_color)
+        let wishes = Wishes {
+            color: std::io::stderr().is_terminal() && !self.call.settings.dumb_terminal,
+            comments: plain::comments_matter(self.invocation, family, || {
+                fs::read(&self.invocation.input).ok()
+            }),
+        };
+        let mut recipe = plain::recipe(self.invocation, family, &working_directory, wishes)
             .map_err(|why| why.to_string())?;
         let compiler = match self.call.settings.rewrite_cross {
             true => cross::server_compiler(self.argv, &path),
@@ -411,7 +416,7 @@ impl<'d> Distribution<'d> {
         let trusting = self.call.settings.skip_local_retry;
         self.why_here = if !reply.stderr.is_empty() && words_differ && !trusting {
             "the compiler has something to say, and only a local compile says it exactly".to_owned()
-        } else if plain::betrays_server(object, &reply.stderr, self.invocation, job.family) {
+        } else if plain::betrays_server(object, &reply.stderr, self.invocation, job.recipe.way) {
             if let (Way::DirectivesOnly, Ok(slots)) = (job.recipe.way, &self.farm.slots) {
                 slots.mark_inexact(host);
             }

@@ -149,22 +149,37 @@ fn finish_text(job: &mut Job, under_way: UnderWay) -> std::result::Result<(), St
         );
     }
     for text in [&prepared.text[..], &job.recipe.edit.macros] {
-        match plain::text_keeps_local(text, job.invocation, job.family) {
+        match plain::text_keeps_local(text, job.invocation, job.family, job.recipe.way) {
             Some(why) if !text.is_empty() => return Err(why.to_string()),
             _ => {}
         }
     }
-    for source in plain::sources_to_check(&prepared.text, &job.recipe) {
+    check_pragmas(&prepared.text, &job.recipe)?;
+    job.prepared = Some(prepared);
+    Ok(())
+}
+
+/// gcc's `-fdirectives-only` drops some pragmas without a word. If a source has one, `-E` alone tells whether it is in
+/// use: that keeps it.
+fn check_pragmas(text: &[u8], recipe: &Recipe) -> std::result::Result<(), String> {
+    for source in plain::sources_to_check(text, recipe) {
         // One that can't be read here was not what the preprocessor read: that is no reason to go on.
         let content = fs::read(&source).map_err(|err| format!("{}: {err}", source.display()))?;
-        if plain::dropped_pragma(&content) {
-            return Err(format!(
-                "{} has a pragma that the preprocessor drops",
-                source.display()
-            ));
+        if !plain::dropped_pragma(&content) {
+            continue;
         }
+        let mut argv = recipe.preprocessor_argv.clone().unwrap_or_default();
+        argv.retain(|word| word != "-fdirectives-only");
+        let expanded = start_preprocessor(&argv).and_then(Preprocessor::finish);
+        let expanded = expanded.map_err(|err| err.to_string())?;
+        return match !expanded.status.success() || plain::dropped_pragma(&expanded.text) {
+            true => Err(format!(
+                "{} has a pragma that preprocessing for debug information drops",
+                source.display()
+            )),
+            false => Ok(()),
+        };
     }
-    job.prepared = Some(prepared);
     Ok(())
 }
 

@@ -46,18 +46,44 @@ pub struct Recipe {
     pub edit: TextEdit,
 }
 
+/// What else the result depends on.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Wishes {
+    /// The messages go to a terminal that can show colour.
+    pub color: bool,
+    /// The source has comments that gcc heeds; see [`comments_matter`].
+    pub comments: bool,
+}
+
+/// Does gcc heed comments in the source? With `-Wextra` it warns of a case that falls through to the next, unless a
+/// comment says that it shall. `-E` drops comments; then there would be warnings that a local run has not.
+pub fn comments_matter(
+    invocation: &Invocation,
+    family: Option<Family>,
+    source: impl FnOnce() -> Option<Vec<u8>>,
+) -> bool {
+    let asks = |word: &[u8]| {
+        matches!(word, b"-Wextra" | b"-W")
+            || word.starts_with(b"-Wimplicit-fallthrough") && word != b"-Wimplicit-fallthrough=0"
+    };
+    family == Some(Family::Gcc)
+        && !invocation.preprocessed
+        && has(invocation, asks)
+        && source().is_some_and(|source| plain_text::tells_of_falling_through(&source))
+}
+
 /// Finds the recipe. `cwd` gives the working directory as a compiler would record it, and is asked only if needed.
-/// `want_color`: the messages go to a terminal that can show colour. The reason says why only a local run is exact.
+/// The reason says why only a local run is exact.
 pub fn recipe(
     invocation: &Invocation,
     family: Option<Family>,
     cwd: &dyn Fn() -> PathBuf,
-    want_color: bool,
+    wishes: Wishes,
 ) -> Result<Recipe, Reason> {
     if sources::language_of(&invocation.input).is_none() {
         return Err(Reason::new("servers know sources by their extension"));
     }
-    let way = way(invocation, family)?;
+    let way = way(invocation, family, wishes.comments)?;
     let mut server = server_words(invocation);
     if way == Way::DirectivesOnly {
         server.insert(1, "-fdirectives-only".into());
@@ -71,7 +97,7 @@ pub fn recipe(
         Way::AsIs => None,
         _ => Some(preprocessor_words(invocation, family, way)),
     };
-    if want_color && family.is_some() && !has(invocation, sets_color) {
+    if wishes.color && family.is_some() && !has(invocation, sets_color) {
         let word = "-fdiagnostics-color=always";
         server.insert(1, word.into());
         if let Some(words) = &mut preprocessor {
@@ -98,11 +124,8 @@ pub fn text_keeps_local(
     text: &[u8],
     invocation: &Invocation,
     family: Option<Family>,
+    way: Way,
 ) -> Option<Reason> {
-    let way = match way(invocation, family) {
-        Ok(way) => way,
-        Err(reason) => return Some(reason),
-    };
     if plain_text::reads_files(text) {
         return Some(Reason::new(
             ".incbin or .include reads a file of this machine",
@@ -129,22 +152,17 @@ pub fn sources_to_check(text: &[u8], recipe: &Recipe) -> Vec<PathBuf> {
 }
 
 /// Is a result marked by the server that made it, so that a local run's would differ? Then compile here.
-pub fn betrays_server(
-    object: &[u8],
-    stderr: &[u8],
-    invocation: &Invocation,
-    family: Option<Family>,
-) -> bool {
+pub fn betrays_server(object: &[u8], stderr: &[u8], invocation: &Invocation, way: Way) -> bool {
     if plain_text::shows_server_file(object) || plain_text::shows_server_file(stderr) {
         return true;
     }
-    match way(invocation, family) {
+    match way {
         // An object that does not show its producer can't be told from one that hides the option.
-        Ok(Way::DirectivesOnly) if invocation.debug_info => {
+        Way::DirectivesOnly if invocation.debug_info => {
             memmem::find(object, b" -fdirectives-only").is_some()
                 || !plain_text::shows_producer(object)
         }
-        Ok(Way::RewriteIncludes) if invocation.debug_info => {
+        Way::RewriteIncludes if invocation.debug_info => {
             memmem::find(object, b".debug_line_str").is_some()
         }
         _ => false,
@@ -152,7 +170,7 @@ pub fn betrays_server(
 }
 
 /// The one decision: how the text is made, or why it can't be.
-fn way(invocation: &Invocation, family: Option<Family>) -> Result<Way, Reason> {
+fn way(invocation: &Invocation, family: Option<Family>, comments: bool) -> Result<Way, Reason> {
     if invocation.preprocessed {
         return match invocation.deps {
             Some(_) => Err(Reason::new(
@@ -162,19 +180,21 @@ fn way(invocation: &Invocation, family: Option<Family>) -> Result<Way, Reason> {
         };
     }
     match family {
-        Some(Family::Gcc) => gcc_way(invocation),
+        Some(Family::Gcc) => gcc_way(invocation, comments),
         Some(Family::Clang) => clang_way(invocation),
         None => Err(Reason::new("neither gcc nor clang by its name")),
     }
 }
 
-fn gcc_way(invocation: &Invocation) -> Result<Way, Reason> {
-    if !invocation.debug_info && !has(invocation, |word| word.starts_with(b"-fsanitize=")) {
+fn gcc_way(invocation: &Invocation, comments: bool) -> Result<Way, Reason> {
+    let columns = invocation.debug_info || has(invocation, |word| word.starts_with(b"-fsanitize="));
+    let pragmas = has(invocation, |word| {
+        word.starts_with(b"-fopenmp") || word.starts_with(b"-fopenacc")
+    });
+    if !columns && (!comments || pragmas) {
         return Ok(Way::Expanded);
     }
-    if has(invocation, |word| {
-        word.starts_with(b"-fopenmp") || word.starts_with(b"-fopenacc")
-    }) {
+    if pragmas {
         return Err(Reason::new(
             "gcc can't keep both columns and OpenMP pragmas in preprocessed text",
         ));
@@ -403,10 +423,27 @@ mod tests {
         }
     }
 
-    fn made(command: &str, want_color: bool) -> Result<Recipe, Reason> {
+    fn made(command: &str, color: bool) -> Result<Recipe, Reason> {
         let invocation = invocation(command);
         let family = family(Path::new(&invocation.argv[0]));
-        recipe(&invocation, family, &|| PathBuf::from("/w"), want_color)
+        let wishes = Wishes {
+            color,
+            comments: comments_matter(&invocation, family, || Some(b"/* fall through */".to_vec())),
+        };
+        recipe(&invocation, family, &|| PathBuf::from("/w"), wishes)
+    }
+
+    #[test]
+    fn comments_about_falling_through_are_kept_where_gcc_heeds_them() {
+        for (command, way) in [
+            ("gcc -Wall -c x.c", Way::Expanded),
+            ("gcc -Wextra -c x.c", Way::DirectivesOnly),
+            ("gcc -Wimplicit-fallthrough=0 -c x.c", Way::Expanded),
+            ("gcc -Wextra -fopenmp -c x.c", Way::Expanded),
+            ("clang -Wextra -c x.c", Way::RewriteIncludes),
+        ] {
+            assert_eq!(made(command, false).unwrap().way, way, "{command}");
+        }
     }
 
     fn line(words: &[OsString]) -> String {
@@ -508,7 +545,8 @@ mod tests {
     fn preprocessed_text_must_tell_its_name() {
         let plain = invocation("gcc -c x.i -o x.o");
         let debug = invocation("gcc -g -c x.i -o x.o");
-        let keeps = |text: &[u8], job| text_keeps_local(text, job, Some(Family::Gcc)).is_some();
+        let keeps =
+            |text: &[u8], job| text_keeps_local(text, job, Some(Family::Gcc), Way::AsIs).is_some();
         assert!(keeps(b"int a;\n", &plain));
         assert!(!keeps(b"# 0 \"x.c\"\nint a;\n", &plain));
         assert!(keeps(b"# 0 \"x.c\"\nint a;\n", &debug));
@@ -518,21 +556,22 @@ mod tests {
     #[test]
     fn text_and_object_are_judged_by_the_way_they_were_made() {
         let (plain, debug) = (invocation("gcc -c x.c"), invocation("gcc -g -c x.c"));
-        assert!(text_keeps_local(b"__DATE__", &plain, Some(Family::Gcc)).is_none());
-        let known = b"#define __GNUC__ 12\n";
-        assert!(text_keeps_local(known, &debug, Some(Family::Gcc)).is_none());
-        let dated = b"#define __GNUC__ 12\n__DATE__";
-        assert!(text_keeps_local(dated, &debug, Some(Family::Gcc)).is_some());
-        assert!(text_keeps_local(b"", &debug, Some(Family::Gcc)).is_some());
-        assert!(betrays_server(b"", b"", &debug, Some(Family::Gcc)));
+        let keeps = |text, job, way| text_keeps_local(text, job, Some(Family::Gcc), way);
+        assert!(keeps(&b"__DATE__"[..], &plain, Way::Expanded).is_none());
+        let known = &b"#define __GNUC__ 12\n"[..];
+        assert!(keeps(known, &debug, Way::DirectivesOnly).is_none());
+        let dated = &b"#define __GNUC__ 12\n__DATE__"[..];
+        assert!(keeps(dated, &debug, Way::DirectivesOnly).is_some());
+        assert!(keeps(&b""[..], &debug, Way::DirectivesOnly).is_some());
+        assert!(betrays_server(b"", b"", &debug, Way::DirectivesOnly));
         let producer = b"GNU C17 -g -fdirectives-only";
-        assert!(betrays_server(producer, b"", &debug, Some(Family::Gcc)));
-        assert!(!betrays_server(producer, b"", &plain, Some(Family::Gcc)));
+        assert!(betrays_server(producer, b"", &debug, Way::DirectivesOnly));
+        assert!(!betrays_server(producer, b"", &plain, Way::Expanded));
         assert!(betrays_server(
             b"",
             b"/tmp/distccd_12345678.i:1",
             &plain,
-            None
+            Way::AsIs
         ));
     }
 }

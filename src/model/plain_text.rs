@@ -148,6 +148,26 @@ pub fn dropped_pragma(source: &[u8]) -> bool {
     })
 }
 
+/// Does a source hold words like `fall through`, as they stand in comments for `-Wimplicit-fallthrough`?
+pub fn tells_of_falling_through(source: &[u8]) -> bool {
+    let begins = |bytes: &[u8], word: &[u8]| {
+        bytes
+            .get(..word.len())
+            .is_some_and(|start| start.eq_ignore_ascii_case(word))
+    };
+    memchr::memchr2_iter(b'f', b'F', source).any(|at| {
+        let rest = source.get(at..).unwrap_or_default();
+        let Some(rest) = rest.get(4..).filter(|_| begins(rest, b"fall")) else {
+            return false;
+        };
+        let rest = if begins(rest, b"s") { &rest[1..] } else { rest };
+        let gap = rest
+            .iter()
+            .take_while(|byte| matches!(byte, b' ' | b'\t' | b'-'));
+        begins(rest.get(gap.count()..).unwrap_or_default(), b"thr")
+    })
+}
+
 fn unescape(name: &[u8]) -> Cow<'_, [u8]> {
     if !name.contains(&b'\\') {
         return Cow::Borrowed(name);
@@ -265,6 +285,21 @@ mod tests {
         assert!(dropped_pragma(b"#  pragma  message(\"x\")"));
         assert!(dropped_pragma(b"#pragma redefine_extname a b"));
         assert!(!dropped_pragma(b"#pragma once\n_Pragma(\"message x\")"));
+    }
+
+    #[test]
+    fn words_about_falling_through_are_found() {
+        for source in [
+            "/* FALLTHROUGH */",
+            "// falls thru",
+            "/*fall-through*/",
+            "-fallthrough",
+        ] {
+            assert!(tells_of_falling_through(source.as_bytes()), "{source}");
+        }
+        for source in ["fall", "falls", "fallen through", "the last"] {
+            assert!(!tells_of_falling_through(source.as_bytes()), "{source}");
+        }
     }
 
     #[test]
