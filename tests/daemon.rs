@@ -109,7 +109,7 @@ fn recorded_oddities_are_answered_as_by_stock() {
 }
 
 #[test]
-fn what_is_refused_is_closed_and_explained() {
+fn what_is_refused_is_explained() {
     let (farm, folder) = fake_farm();
     let daemon = fake_daemon(&farm, &folder).start();
     let broken = [
@@ -140,7 +140,15 @@ fn what_is_refused_is_closed_and_explained() {
     for (name, class, code) in broken.chain(other).chain(lost) {
         let before = daemon.jobs().len();
         let answer = ask(&daemon, &capture(&format!("{name}.req.bin")));
-        assert!(answer.is_empty(), "{name}: {}", answer.escape_ascii());
+        // Stock is silent; a request that could be read gets the reason from us, and pump's sender is silenced early.
+        if class == "OTHER" && name != "v3-ok" {
+            let answer = reply(Version::V1, &answer);
+            assert_eq!(answer.status.exit_code(), Some(113), "{name}");
+            let words = String::from_utf8(answer.stderr).unwrap();
+            assert!(words.contains("ERROR: job refused: "), "{name}: {words}");
+        } else {
+            assert!(answer.is_empty(), "{name}: {}", answer.escape_ascii());
+        }
         wait_for("the job's line", BOUND, || daemon.jobs().len() > before);
         let line = &daemon.jobs()[before].line;
         assert!(

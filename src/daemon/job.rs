@@ -111,6 +111,30 @@ fn refuse(client: &Client, why: &str, code: u8) -> Ending {
     Ending::silent(Class::Other, code)
 }
 
+/// A refusal that the client hears of, as if the compiler had said it and ended with status 113. A client that meets
+/// silence shuns the whole host for a while, because of one command.
+fn refuse_with_words(client: &Client, version: Version, why: &str, code: u8) -> Ending {
+    let status = WaitStatus::exited(Code::Denied as u8);
+    Ending {
+        status,
+        answer: words_only(version, status, &format!("job refused: {why}")),
+        ..refuse(client, why, code)
+    }
+}
+
+/// An answer without an object, for what our own words explain.
+fn words_only(version: Version, status: WaitStatus, why: &str) -> Option<Answer> {
+    let reply = Reply {
+        version,
+        status,
+        stderr: format!("distccd[{}] ERROR: {why}\n", std::process::id()).into_bytes(),
+        stdout: Vec::new(),
+        object: None,
+        deps: None,
+    };
+    Answer::new(reply).ok()
+}
+
 /// Reads a request, waiting for it as long as the peer is not silent for too long; for inetd and ssh.
 pub fn receive(shop: &Shop, client: &Client) -> Result<RequestDecoder, Ending> {
     let mut decoder = RequestDecoder::for_requests(Default::default());
@@ -177,17 +201,14 @@ pub fn perform(shop: &Shop, client: &Client, decoder: RequestDecoder) -> Ending 
     let received = match scan_received(&argv) {
         Ok(received) => received,
         Err(reason) => {
-            return refuse(
-                client,
-                &format!("{}: {reason}", show(&argv)),
-                Code::Failed as u8,
-            )
+            let why = format!("{}: {reason}", show(&argv));
+            return refuse_with_words(client, version, &why, Code::Failed as u8);
         }
     };
     let compiler = argv.first().map(Vec::as_slice).unwrap_or_default();
     let program = match shop.config.compilers.find(compiler) {
         Ok(program) => program,
-        Err(Refusal::NotAllowed(why)) => return refuse(client, &why, 0),
+        Err(Refusal::NotAllowed(why)) => return refuse_with_words(client, version, &why, 0),
         Err(Refusal::Missing(why)) => return not_run(version, &argv, &received, &why, 110),
     };
     let job = Job {
@@ -376,20 +397,12 @@ impl Job<'_> {
 fn not_run(version: Version, argv: &[Vec<u8>], received: &Received, why: &str, code: u8) -> Ending {
     log::error!("{why}");
     let status = WaitStatus::exited(code);
-    let reply = Reply {
-        version,
-        status,
-        stderr: format!("distccd[{}] ERROR: {why}\n", std::process::id()).into_bytes(),
-        stdout: Vec::new(),
-        object: None,
-        deps: None,
-    };
     Ending {
         class: Class::CompileError,
         status,
         code: 0,
         what: Some(describe(argv, received)),
-        answer: Answer::new(reply).ok(),
+        answer: words_only(version, status, why),
         workspace: None,
     }
 }
