@@ -17,6 +17,7 @@ use std::fs::{self, File};
 use std::io::{self, Write};
 use std::net::TcpListener;
 use std::os::fd::AsFd;
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -225,9 +226,10 @@ fn serve_all(config: Config) -> Result<Status> {
     if config.lifetime > 0 {
         daemonize::end_after(config.lifetime); // A fork does not inherit it.
     }
-    let pid_file = config.pid_file.as_ref().map(|path| {
-        PidFile::create(path).inspect_err(|err| log::error!("--pid-file {}: {err}", path.display()))
-    });
+    let pid_file = match &config.pid_file {
+        Some(path) => take_pid_file(path)?,
+        None => None,
+    };
     let shop = open_shop(config)?;
     let connections_max = connections_max(shop.config.jobs);
     log::info!(target: NOTICE, "listening on {address}, {} jobs at once", shop.config.jobs);
@@ -243,6 +245,24 @@ fn serve_all(config: Config) -> Result<Status> {
     let (signal, name) = shop.signals.caught().unwrap_or((15, "SIGTERM"));
     log::info!(target: NOTICE, "ended by {name}");
     daemonize::end_by(signal)
+}
+
+/// Writes the pid file. One that can't be written is no reason not to serve; one that a living daemon has, is.
+fn take_pid_file(path: &Path) -> Result<Option<PidFile>> {
+    match PidFile::create(path) {
+        Ok(file) => Ok(Some(file)),
+        Err(err) if err.kind() == io::ErrorKind::WouldBlock => Err(Error::new(
+            Code::Failed,
+            format!(
+                "--pid-file {}: {err}; end that daemon first",
+                path.display()
+            ),
+        )),
+        Err(err) => {
+            log::error!("--pid-file {}: {err}", path.display());
+            Ok(None)
+        }
+    }
 }
 
 fn listen(config: &Config) -> Result<TcpListener> {

@@ -4,6 +4,7 @@
 #![allow(unsafe_code)] // fork, setuid, sigaction and prctl are only to be had from libc.
 
 use super::sys::check;
+use fs2::FileExt;
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::os::fd::{FromRawFd, IntoRawFd, OwnedFd};
@@ -251,21 +252,45 @@ pub fn lead_group() -> io::Result<()> {
 
 /// A file that holds our process id; removed when dropped.
 #[derive(Debug)]
-pub struct PidFile(PathBuf);
+pub struct PidFile {
+    path: PathBuf,
+    /// Locked as long as we live, so that two daemons don't share the file and one left from a crash is known as such.
+    _locked: File,
+}
 
 impl PidFile {
-    /// Writes this process's id, as a line.
+    /// Writes this process's id, as a line. Fails with `WouldBlock` if a living daemon has the file.
     pub fn create(path: &Path) -> io::Result<PidFile> {
-        fs::write(path, format!("{}\n", std::process::id()))?;
-        Ok(PidFile(path.to_owned()))
+        let mut options = File::options();
+        let mut file = options
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(path)?;
+        if let Err(err) = file.try_lock_exclusive() {
+            let mut owner = String::new();
+            let _ = (&file).take(20).read_to_string(&mut owner);
+            let owner = owner.trim();
+            return Err(io::Error::new(
+                err.kind(),
+                format!("process {owner} has it"),
+            ));
+        }
+        file.set_len(0)?;
+        file.write_all(format!("{}\n", std::process::id()).as_bytes())?;
+        Ok(PidFile {
+            path: path.to_owned(),
+            _locked: file,
+        })
     }
 }
 
 impl Drop for PidFile {
     fn drop(&mut self) {
         let ours = format!("{}\n", std::process::id());
-        if fs::read(&self.0).is_ok_and(|text| text == ours.as_bytes()) {
-            let _ = fs::remove_file(&self.0);
+        if fs::read(&self.path).is_ok_and(|text| text == ours.as_bytes()) {
+            let _ = fs::remove_file(&self.path);
         }
     }
 }
@@ -284,6 +309,21 @@ mod tests {
         let number = account(passwd, "4000:50").unwrap();
         assert_eq!((number.uid, number.gid), (4000, 50));
         assert_eq!(account(passwd, "nosuch"), None);
+    }
+
+    #[test]
+    fn a_pid_file_has_one_living_owner() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("pid");
+        fs::write(&path, "999999999 left from a crash\n").unwrap();
+        let file = PidFile::create(&path).unwrap();
+        let ours = format!("{}\n", std::process::id());
+        assert_eq!(fs::read_to_string(&path).unwrap(), ours);
+        let err = PidFile::create(&path).unwrap_err();
+        assert_eq!(err.kind(), io::ErrorKind::WouldBlock);
+        assert_eq!(err.to_string(), format!("process {} has it", ours.trim()));
+        drop(file);
+        assert!(!path.exists());
     }
 
     #[test]
