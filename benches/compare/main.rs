@@ -72,28 +72,38 @@ impl Plan {
         unit: &str,
         figure: impl Fn(&Distcc) -> f64,
     ) {
-        if self
-            .only
-            .as_ref()
-            .is_some_and(|only| !part.contains(only.as_str()))
-        {
+        self.rows(part, &[what], digits, unit, |distcc| vec![figure(distcc)]);
+    }
+
+    /// The same for figures that one measurement gives: a row for each.
+    fn rows(
+        &self,
+        part: &str,
+        rows: &[&str],
+        digits: usize,
+        unit: &str,
+        figures: impl Fn(&Distcc) -> Vec<f64>,
+    ) {
+        if self.only.as_ref().is_some_and(|only| part != only) {
             return;
         }
-        let mut figures: Vec<Vec<f64>> = vec![Vec::new(); self.setting.contenders.len()];
-        for _ in 0..self.rounds {
-            for (contender, figures) in self.setting.contenders.iter().zip(&mut figures) {
-                figures.push(figure(contender));
-            }
-        }
-        let medians: Vec<f64> = figures.into_iter().map(median).collect();
-        let mut cells: Vec<String> = medians
-            .iter()
-            .map(|figure| format!("{figure:.digits$} {unit}"))
+        let contenders = &self.setting.contenders;
+        let taken: Vec<Vec<Vec<f64>>> = (0..self.rounds)
+            .map(|_| contenders.iter().map(&figures).collect())
             .collect();
-        if let [_, stock] = medians[..] {
-            cells[0] += &format!(" (× {:.2})", medians[0] / stock);
+        for (row, what) in rows.iter().enumerate() {
+            let medians: Vec<f64> = (0..contenders.len())
+                .map(|contender| median(taken.iter().map(|round| round[contender][row]).collect()))
+                .collect();
+            let mut cells: Vec<String> = medians
+                .iter()
+                .map(|figure| format!("{figure:.digits$} {unit}"))
+                .collect();
+            if let [ours, stock] = medians[..] {
+                cells[0] += &format!(" (× {:.2})", ours / stock);
+            }
+            println!("| {what} | {} |", cells.join(" | "));
         }
-        println!("| {what} | {} |", cells.join(" | "));
     }
 }
 
@@ -132,29 +142,24 @@ fn client_cpu(plan: &Plan) {
     let setting = &plan.setting;
     for (size, text) in [("5 kB of C", &setting.small), ("1 MB of C++", &setting.big)] {
         for (mode, version) in [("", Version::Plain), (",lzo", Version::Lzo)] {
-            let port = wire::serve(
-                wire::reply(version, &setting.object),
-                Duration::ZERO,
-                |_| (),
-            )
-            .unwrap();
-            let hosts = format!("127.0.0.1:{port}/4{mode}");
-            let preprocessor = cpu_per_run(plan.runs, || {
-                let out = setting.scratch_file();
-                let mut command = setting.command(setting.fakes.join(text.compiler));
-                assert!(command
-                    .args(["-E", text.name])
-                    .env("FAKE_TEXT", &text.preprocessed)
-                    .stdout(out)
-                    .status()
-                    .unwrap()
-                    .success());
-            });
+            let server = wire::serve(version, &setting.object, Duration::ZERO, |_| ());
+            let hosts = format!("127.0.0.1:{}/4{mode}", server.port);
             let what = format!(
                 "client beside the preprocessor, CPU a file, {size}, `{}`",
                 if mode.is_empty() { "plain" } else { mode }
             );
             plan.row("client", &what, 2, "ms", |distcc| {
+                let preprocessor = cpu_per_run(plan.runs, || {
+                    let out = setting.scratch_file();
+                    let mut command = setting.command(setting.fakes.join(text.compiler));
+                    assert!(command
+                        .args(["-E", text.name])
+                        .env("FAKE_TEXT", &text.preprocessed)
+                        .stdout(out)
+                        .status()
+                        .unwrap()
+                        .success());
+                });
                 let whole = cpu_per_run(plan.runs, || {
                     let mut client = setting.client(distcc, &hosts);
                     client
@@ -162,6 +167,7 @@ fn client_cpu(plan: &Plan) {
                         .env("FAKE_TEXT", &text.preprocessed);
                     assert!(client.status().unwrap().success());
                 });
+                server.assert_answered(plan.runs);
                 whole - preprocessor
             });
         }
@@ -172,26 +178,24 @@ fn client_cpu(plan: &Plan) {
 fn real_preprocessor(plan: &Plan) {
     let setting = &plan.setting;
     for (size, text) in [("5 kB of C", &setting.small), ("1 MB of C++", &setting.big)] {
-        let port = wire::serve(
-            wire::reply(Version::Plain, &setting.object),
-            Duration::ZERO,
-            |_| (),
-        )
-        .unwrap();
-        let hosts = format!("127.0.0.1:{port}/4");
+        let server = wire::serve(Version::Plain, &setting.object, Duration::ZERO, |_| ());
+        let hosts = format!("127.0.0.1:{}/4", server.port);
         plan.row(
             "real",
             &format!("client with the real preprocessor, CPU a file, {size}"),
             1,
             "ms",
             |distcc| {
-                cpu_per_run(plan.runs / 4 + 1, || {
+                let runs = plan.runs / 4 + 1;
+                let whole = cpu_per_run(runs, || {
                     let mut client = setting.client(distcc, &hosts);
                     client
                         .args([text.compiler, "-O2", "-c", text.name, "-o", "x.o"])
                         .env("PATH", &setting.real_path);
                     assert!(client.status().unwrap().success());
-                })
+                });
+                server.assert_answered(runs);
+                whole
             },
         );
     }
@@ -204,18 +208,15 @@ fn slots(plan: &Plan) {
         let (tell, told) = mpsc::channel();
         let begun = Instant::now();
         let event = move |came: bool| tell.send((came, begun.elapsed())).unwrap_or_default();
-        let port = wire::serve(
-            wire::reply(Version::Plain, &setting.object),
-            Duration::from_millis(20),
-            event,
-        )
-        .unwrap();
+        let delay = Duration::from_millis(20);
+        let server = wire::serve(Version::Plain, &setting.object, delay, event);
         let clients: Vec<Child> = (0..64)
-            .map(|number| waiting_client(setting, distcc, port, number))
+            .map(|number| waiting_client(setting, distcc, server.port, number))
             .collect();
         for mut client in clients {
             assert!(client.wait().unwrap().success());
         }
+        server.assert_answered(64);
         let events: Vec<(bool, Duration)> = told.try_iter().collect();
         // Not the first few, while clients are still being started.
         events
@@ -225,15 +226,14 @@ fn slots(plan: &Plan) {
             .map(|pair| ms(pair[1].1 - pair[0].1))
             .collect()
     };
-    plan.row(
-        "slots",
+    let rows = [
         "a freed slot is taken, 64 clients waiting, median",
-        1,
-        "ms",
-        |distcc| median(gaps(distcc)),
-    );
-    plan.row("slots", "the same, slowest", 1, "ms", |distcc| {
-        gaps(distcc).into_iter().fold(0.0, f64::max)
+        "the same, slowest",
+    ];
+    plan.rows("slots", &rows, 1, "ms", |distcc| {
+        let gaps = gaps(distcc);
+        let slowest = gaps.iter().copied().fold(0.0, f64::max);
+        vec![median(gaps), slowest]
     });
 }
 
@@ -256,16 +256,13 @@ fn waiting_cpu(plan: &Plan) {
         |distcc| {
             let (tell, told) = mpsc::channel();
             let event = move |came: bool| tell.send(came).unwrap_or_default();
-            let port = wire::serve(
-                wire::reply(Version::Plain, &setting.object),
-                Duration::from_secs(6),
-                event,
-            )
-            .unwrap();
+            let delay = Duration::from_secs(6);
+            let server = wire::serve(Version::Plain, &setting.object, delay, event);
             let mut clients: Vec<Child> = (0..65)
-                .map(|number| waiting_client(setting, distcc, port, number))
+                .map(|number| waiting_client(setting, distcc, server.port, number))
                 .collect();
-            told.recv().unwrap();
+            told.recv_timeout(Duration::from_secs(30))
+                .expect("no client asks");
             thread::sleep(Duration::from_secs(2));
             let so_far = || {
                 clients
@@ -289,14 +286,6 @@ fn waiting_cpu(plan: &Plan) {
 fn daemon_cpu(plan: &Plan) {
     let setting = &plan.setting;
     let jobs = plan.runs * 20;
-    let compiler = cpu_per_run(plan.runs * 2, || {
-        let mut command = setting.command(setting.fakes.join("gcc"));
-        assert!(command
-            .args(["-O2", "-c", "small.i", "-o", "x.o"])
-            .status()
-            .unwrap()
-            .success());
-    });
     for (size, text) in [("5 kB", &setting.small), ("1 MB", &setting.big)] {
         for (mode, version) in [("plain", Version::Plain), (",lzo", Version::Lzo)] {
             let body = std::fs::read(&text.preprocessed).unwrap();
@@ -312,6 +301,14 @@ fn daemon_cpu(plan: &Plan) {
                     let before = cost::of_tree(daemon.process.id());
                     ask_many(daemon.port, &request, jobs);
                     let spent = cost::of_tree(daemon.process.id()) - before;
+                    let compiler = cpu_per_run(plan.runs * 2, || {
+                        let mut command = setting.command(setting.fakes.join("gcc"));
+                        assert!(command
+                            .args(["-O2", "-c", "small.i", "-o", "x.o"])
+                            .status()
+                            .unwrap()
+                            .success());
+                    });
                     ms(spent) / jobs as f64 - compiler
                 },
             );

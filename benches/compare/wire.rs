@@ -3,6 +3,8 @@
 
 use std::io::{self, Read, Write};
 use std::net::{TcpListener, TcpStream};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
@@ -53,7 +55,7 @@ pub fn request(version: Version, argv: &[&str], text: &[u8]) -> Vec<u8> {
 }
 
 /// The answer of a compiler that said nothing and wrote `object`.
-pub fn reply(version: Version, object: &[u8]) -> Vec<u8> {
+fn reply(version: Version, object: &[u8]) -> Vec<u8> {
     let mut bytes = Vec::new();
     token("DONE", version.number() as usize, &mut bytes);
     for empty in ["STAT", "SERR", "SOUT"] {
@@ -88,30 +90,53 @@ fn swallow_request(stream: &mut TcpStream) -> io::Result<()> {
     }
 }
 
-/// Serves on a port of 127.0.0.1 until this program ends: one connection after another is answered with `reply`,
-/// `delay` after it has come in; `event` is told when a request was read (true) and when it has been answered (false).
+/// A server that is always done at once, on a port of 127.0.0.1, until this program ends.
+pub struct Server {
+    pub port: u16,
+    answered: Arc<AtomicUsize>,
+}
+
+impl Server {
+    /// Asserts that there were so many clients since the last time: none has compiled on its own.
+    pub fn assert_answered(&self, clients: usize) {
+        for _ in 0..1000 {
+            if self.answered.load(Ordering::SeqCst) == clients {
+                break;
+            }
+            thread::sleep(Duration::from_millis(2));
+        }
+        assert_eq!(self.answered.swap(0, Ordering::SeqCst), clients);
+    }
+}
+
+/// Starts a server that answers one connection after another with `object`, `delay` after its request has come in;
+/// `event` is told when a request was read (true) and when it has been answered (false).
 pub fn serve(
-    reply: Vec<u8>,
+    version: Version,
+    object: &[u8],
     delay: Duration,
     event: impl Fn(bool) + Send + 'static,
-) -> io::Result<u16> {
-    let listener = TcpListener::bind("127.0.0.1:0")?;
-    let port = listener.local_addr()?.port();
+) -> Server {
+    let reply = reply(version, object);
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let answered = Arc::new(AtomicUsize::new(0));
+    let count = answered.clone();
     thread::spawn(move || {
         for stream in listener.incoming() {
-            let answered = stream.and_then(|mut stream| {
+            let done = stream.and_then(|mut stream| {
                 swallow_request(&mut stream)?;
                 event(true);
                 thread::sleep(delay);
                 stream.write_all(&reply)
             });
-            match answered {
-                Ok(()) => event(false),
-                Err(err) => eprintln!("a client broke off: {err}"),
+            if done.is_ok() {
+                event(false);
+                count.fetch_add(1, Ordering::SeqCst);
             }
         }
     });
-    Ok(port)
+    Server { port, answered }
 }
 
 /// Sends a request to a daemon and reads its answer to the end; whether it brought an object.

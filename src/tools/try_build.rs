@@ -180,7 +180,7 @@ fn summary(ran: &Ran, is_sample: bool) -> String {
         ran.time.as_secs_f64(), ran.port, ran.tally
     );
     let compiles = ran.tally.remote + ran.tally.local_total();
-    if compiles == 0 && !is_sample {
+    if compiles == 0 && !is_sample && ran.status == Status::OK {
         text.push_str(
             "No compile went through distcc. Either there was nothing left to do (try `make clean` first), or the build calls\n\
              its compiler by an absolute path: give it a bare name (`make CC=gcc`), or configure it under `distcc try`, too.\n",
