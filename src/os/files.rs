@@ -36,6 +36,8 @@ pub fn write_output(path: &Path, contents: &[u8], existing: Existing) -> io::Res
             let mode = fs::metadata(&target)?.permissions().mode();
             write_beside(&target, contents, Some(mode))
         }
+        // A link that leads nowhere: the assembler, too, creates what it points to.
+        Ok(meta) if meta.is_symlink() && !path.exists() => write_in_place(path, contents),
         Ok(meta) if meta.is_dir() => Err(io::Error::from_raw_os_error(libc::EISDIR)),
         // A link that leads nowhere: a compiler that writes text creates what it points to.
         Err(_) if existing == Existing::Overwrite && path.is_symlink() => {
@@ -162,6 +164,12 @@ mod tests {
         assert_eq!(fs::read(&link).unwrap(), b"new");
         assert!(!link.is_symlink());
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 2);
+
+        let dangling = dir.path().join("dangling");
+        symlink(dir.path().join("made"), &dangling).unwrap();
+        write_output(&dangling, b"new", Existing::Replace).unwrap();
+        assert!(dangling.is_symlink());
+        assert_eq!(fs::read(&dangling).unwrap(), b"new");
     }
 
     #[test]
