@@ -3,10 +3,9 @@
 
 mod common;
 
-use common::{have, same_file, wait_for, Client, Daemon, Farm, Ran, Went, Which, BOUND};
+use common::{have, wait_for, Client, Daemon, Farm, Ran, Which, BOUND};
 use std::fs;
-use std::os::unix::fs::{symlink, PermissionsExt};
-use std::path::{Path, PathBuf};
+use std::os::unix::fs::PermissionsExt;
 use std::time::Duration;
 
 const FILES: usize = 6;
@@ -143,96 +142,6 @@ fn objects(farm: &Farm) -> Vec<Vec<u8>> {
     (0..FILES)
         .map(|number| fs::read(farm.work().join(format!("f{number}.o"))).unwrap())
         .collect()
-}
-
-/// Links to the client are known as what they are however the folder is spelled.
-#[test]
-fn masquerade_folders_by_any_name() {
-    if !have("masquerade", &["gcc"]) {
-        return;
-    }
-    let site = Site::new();
-    site.farm
-        .local(&["gcc", "-c", "f0.c", "-o", "local.o"])
-        .expect(0);
-    let links = site.farm.masquerade(Which::Ours, &["gcc"]);
-    let other = site.farm.path("bin/other");
-    symlink(&links, &other).unwrap();
-    let folder = |path: &Path| path.display().to_string();
-    let [real, link] = [folder(&links), folder(&other)];
-    let up = format!(
-        "{real}/../{}/.",
-        links.file_name().unwrap().to_str().unwrap()
-    );
-    for (path, program) in [
-        (format!("{real}:/usr/bin:/bin"), "gcc".to_owned()),
-        (format!("{real}/:/usr/bin:/bin"), "gcc".into()),
-        (format!("{link}:/usr/bin:/bin"), "gcc".into()),
-        (format!("{up}:/usr/bin:/bin"), "gcc".into()),
-        (format!("/nonexistent::{real}:/usr/bin:/bin"), "gcc".into()),
-        (format!("{real}:/usr/bin:/bin"), format!("{link}/gcc")),
-        (format!("{link}:/usr/bin:/bin"), format!("{real}/gcc")),
-        ("/usr/bin:/bin".into(), format!("{real}/gcc")),
-        (format!("{link}:{real}:/usr/bin:/bin"), "gcc".into()),
-    ] {
-        let client = site.client().env("PATH", &path);
-        let script = format!("exec {program} -c f0.c -o remote.o");
-        let ran = client.run_other(&["/bin/sh", "-c", &script]).expect(0);
-        assert_eq!(ran.went(), Went::Remote, "PATH={path}, {program}: {ran}");
-        let [local, remote] = ["local.o", "remote.o"].map(|name| site.farm.work().join(name));
-        assert_eq!(same_file(&local, &remote), None, "PATH={path}, {program}");
-        fs::remove_file(remote).unwrap();
-        // From inside the folder, by a relative name.
-    }
-    let ran = site
-        .client()
-        .env("PATH", format!("{real}:/usr/bin:/bin"))
-        .folder(&links)
-        .run_other(&[
-            "./gcc",
-            "-c",
-            "../../work/f0.c",
-            "-o",
-            "../../work/remote.o",
-        ])
-        .expect(0);
-    assert_eq!(ran.went(), Went::Remote, "./gcc: {ran}");
-}
-
-#[test]
-fn recursion_is_noticed_and_named() {
-    if !have("recursion", &["gcc"]) {
-        return;
-    }
-    let site = Site::new();
-    let script = |name: &str, text: &str| -> PathBuf {
-        let path = site.farm.path(&format!("bin/{name}"));
-        fs::write(&path, format!("#!/bin/sh\n{text}\n")).unwrap();
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
-        path
-    };
-    // A script that names the compiler outright works, under any name.
-    let good = script("cc", &format!("exec {} /usr/bin/gcc \"$@\"", common::OURS));
-    let ran = site
-        .client()
-        .run_other(&[good.to_str().unwrap(), "-c", "f0.c", "-o", "x.o"]);
-    assert_eq!(ran.expect(0).went(), Went::Remote);
-    // `distcc gcc` where gcc is a link to distcc: the inner one compiles.
-    let ran = site
-        .with_links(&["gcc", "distcc"])
-        .run_other(&["distcc", "gcc", "-c", "f0.c"]);
-    ran.expect(0);
-    // A script that calls distcc with itself as compiler never gets anywhere.
-    let bad = script("mycc", &format!("exec {} mycc \"$@\"", common::OURS));
-    let path = format!("{}:/usr/bin:/bin", site.farm.path("bin").display());
-    let ran = site
-        .client()
-        .env("PATH", path)
-        .env("DISTCC_FALLBACK", "0")
-        .run_other(&[bad.to_str().unwrap(), "-c", "f0.c", "-o", "x.o"])
-        .expect(111);
-    let said = format!("{}{}", ran.stderr, ran.log);
-    assert!(said.contains("recursive"), "{ran}");
 }
 
 /// A compiler that takes its time, so that signals find it at work; here and on the daemon.
