@@ -47,13 +47,18 @@ pub fn server_compiler(argv: &[OsString], path: &OsStr) -> ServerCompiler {
     let name = behind_generic_name(&given, path).unwrap_or(given);
     let text = name.to_string_lossy();
     if is_or_begins(&text, &["clang", "clang++"]) && !names_target(argv) {
-        let more = vec!["-target".into(), clang_triple().into()];
+        let triple = clang_triple();
+        log::info!("Adding '-target {triple}' to support clang cross-compilation.");
+        let more = vec!["-target".into(), triple.into()];
         return ServerCompiler { name, more };
     }
     let full = format!("{ARCH}-linux-gnu-{text}");
     let name = match is_or_begins(&text, &["gcc", "g++"]) && find(OsStr::new(&full), path).is_some()
     {
-        true => full.into(),
+        true => {
+            log::info!("Re-writing call to '{text}' to '{full}' to support cross-compilation.");
+            full.into()
+        }
         false => name,
     };
     ServerCompiler::as_given(&name)

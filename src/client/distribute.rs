@@ -1,7 +1,9 @@
 //! The program distcc as a compiler: the one path from a command line to an exit status. What to try next is decided
 //! by `model::plan`; here it is done.
 
-use super::output::{base_name, say, without_daemons_words, without_prefix, write_object};
+use super::output::{
+    base_name, log_end, log_exit, refusal, say, without_daemons_words, words, write_object,
+};
 use super::remote::{attempt, Attempt, Job, Means};
 use super::{cross, local, masquerade};
 use crate::farm::slots::{Slot, Slots};
@@ -65,10 +67,7 @@ impl Call {
             Scan::Distributable(invocation) => Distribution::new(self, argv, &invocation).run(),
             Scan::Local(why) => self.stay(argv, &why),
         };
-        log::info!(
-            "elapsed compilation time {:.6}s",
-            begun.elapsed().as_secs_f64()
-        );
+        log_exit(begun, &status);
         status
     }
 
@@ -239,6 +238,7 @@ impl<'d> Distribution<'d> {
             fallback: self.call.settings.fallback,
             skip_local_retry: self.call.settings.skip_local_retry,
         };
+        self.log_names();
         let mut attempts = 0;
         loop {
             attempts += 1;
@@ -264,6 +264,16 @@ impl<'d> Distribution<'d> {
                 }
             }
         }
+    }
+
+    fn log_names(&self) {
+        let invocation = self.invocation;
+        let name = |path| base_name(path).to_string_lossy().into_owned();
+        let (input, output) = (name(&invocation.input), name(&invocation.output));
+        if !invocation.output_given {
+            log::info!("no visible output file, going to add \"-o {output}\" at end");
+        }
+        log::info!("compile from {input} to {output}");
     }
 
     /// What is to be sent, or why it can't be.
@@ -511,40 +521,4 @@ fn working_directory() -> PathBuf {
     })
     .or_else(|| env::current_dir().ok())
     .unwrap_or_default()
-}
-
-/// A host's answer that it did not run the job, with its own words for it.
-fn refusal(host: &HostSpec, code: Code, said: &[u8]) -> Error {
-    let said = String::from_utf8_lossy(said);
-    let words: Vec<&str> = said.lines().map(without_prefix).collect();
-    let words = match words.is_empty() {
-        true => "it does not say why; its log does".to_owned(),
-        false => words.join("; "),
-    };
-    let status = code as u8;
-    Error::new(
-        code,
-        format!("{} did not compile (status {status}): {words}", host.token),
-    )
-}
-
-fn log_end(file: &str, host: &str, ended: WaitStatus) {
-    let text = format!("compile {file} on {host} {}", ended.describe());
-    match ended.success() || host == "localhost" {
-        true => log::info!("{text}"),
-        false => log::error!("{text}"),
-    }
-}
-
-/// A command for a log line: joined by blanks, odd words in quotes.
-fn words(argv: &[OsString]) -> String {
-    let odd = |byte: u8| byte.is_ascii_whitespace() || matches!(byte, b'"' | b'\'' | b';');
-    let quoted = argv.iter().map(|word| {
-        let text = word.to_string_lossy();
-        match text.is_empty() || text.bytes().any(odd) {
-            true => format!("\"{text}\""),
-            false => text.into_owned(),
-        }
-    });
-    quoted.collect::<Vec<String>>().join(" ")
 }

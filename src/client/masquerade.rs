@@ -115,7 +115,9 @@ pub fn mark_environment(level: u32, called_as: &OsStr, path: Option<&OsStr>) {
     if level == 0 {
         env::set_var(CALLED_AS, whereabouts(called_as));
     }
-    env::set_var(SAFEGUARD, (level + 1).min(9).to_string());
+    let below = (level + 1).min(9);
+    log::debug!("setting safeguard: {SAFEGUARD}={below}");
+    env::set_var(SAFEGUARD, below.to_string());
     if let Some(path) = path {
         env::set_var("PATH", path);
     }

@@ -1,12 +1,16 @@
-//! What a host's answer becomes here: the output file, and words on stdout and stderr. Nothing is shown before it is
-//! sure that the answer is taken.
+//! What a host's answer becomes here: the output file, words on stdout and stderr, lines of the log. Nothing is shown
+//! before it is sure that the answer is taken.
 
-use crate::model::error::{Error, Result};
+use crate::model::error::{Code, Error, Result, Status};
+use crate::model::hosts::HostSpec;
 use crate::model::invocation::Invocation;
+use crate::model::wait_status::WaitStatus;
 use crate::model::wire::Reply;
 use crate::os::files::{write_output, Existing};
-use std::ffi::OsStr;
+use crate::os::process;
+use std::ffi::{OsStr, OsString};
 use std::io::{self, Write};
+use std::time::Instant;
 
 /// Writes the output of a compile that went well. The file is there whole when this returns, or untouched.
 pub fn write_object(invocation: &Invocation, reply: &Reply) -> Result<()> {
@@ -59,7 +63,7 @@ fn is_daemons(line: &[u8]) -> bool {
 }
 
 /// What a daemon's line says, without `distccd[123] (function) ERROR: `; other lines are as they are.
-pub fn without_prefix(line: &str) -> &str {
+fn without_prefix(line: &str) -> &str {
     if !is_daemons(line.as_bytes()) {
         return line;
     }
@@ -79,6 +83,65 @@ pub fn without_prefix(line: &str) -> &str {
 /// A file's name without its folder, for messages.
 pub fn base_name(path: &std::path::Path) -> &OsStr {
     path.file_name().unwrap_or(path.as_os_str())
+}
+
+/// A host's answer that it did not run the job, with its own words for it.
+pub fn refusal(host: &HostSpec, code: Code, said: &[u8]) -> Error {
+    let said = String::from_utf8_lossy(said);
+    let words: Vec<&str> = said.lines().map(without_prefix).collect();
+    let words = match words.is_empty() {
+        true => "it does not say why; its log does".to_owned(),
+        false => words.join("; "),
+    };
+    let status = code as u8;
+    Error::new(
+        code,
+        format!("{} did not compile (status {status}): {words}", host.token),
+    )
+}
+
+/// The last lines of each log: what all of it took.
+pub fn log_exit(begun: Instant, status: &Result<Status>) {
+    if !log::log_enabled!(log::Level::Info) {
+        return;
+    }
+    let code = match status {
+        Ok(status) => status.0,
+        Err(err) => err.code as u8,
+    };
+    let seconds = begun.elapsed().as_secs_f64();
+    log::info!("elapsed compilation time {seconds:.6}s");
+    let spent = process::spent();
+    let [[user, sys], [user_below, sys_below]] = [spent.own, spent.children];
+    log::info!(
+        "exit: code {code}; self: {:.6} user {:.6} sys; children: {:.6} user {:.6} sys",
+        user.as_secs_f64(),
+        sys.as_secs_f64(),
+        user_below.as_secs_f64(),
+        sys_below.as_secs_f64()
+    );
+}
+
+/// The log's line about a run of a compiler.
+pub fn log_end(file: &str, host: &str, ended: WaitStatus) {
+    let text = format!("compile {file} on {host} {}", ended.describe());
+    match ended.success() || host == "localhost" {
+        true => log::info!("{text}"),
+        false => log::error!("{text}"),
+    }
+}
+
+/// A command for a log line: joined by blanks, odd words in quotes.
+pub fn words(argv: &[OsString]) -> String {
+    let odd = |byte: u8| byte.is_ascii_whitespace() || matches!(byte, b'"' | b'\'' | b';');
+    let quoted = argv.iter().map(|word| {
+        let text = word.to_string_lossy();
+        match text.is_empty() || text.bytes().any(odd) {
+            true => format!("\"{text}\""),
+            false => text.into_owned(),
+        }
+    });
+    quoted.collect::<Vec<String>>().join(" ")
 }
 
 #[cfg(test)]

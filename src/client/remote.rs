@@ -86,7 +86,7 @@ pub fn attempt(job: &mut Job, slot: &Slot, means: &mut Means) -> Attempt {
     let Some(prepared) = &job.prepared else {
         return Attempt::StaysHere("there is no text to send".to_owned());
     };
-    match link.and_then(|link| exchange(link, host, &job.recipe, &prepared.text, means.state)) {
+    match link.and_then(|link| exchange(link, host, job, &prepared.text, means.state)) {
         Ok(reply) => Attempt::Answered(reply),
         Err(err) => Attempt::HostTrouble(err),
     }
@@ -205,10 +205,11 @@ fn keep_text(job: &Job, settings: &ClientSettings) {
 fn exchange(
     mut link: Link,
     host: &HostSpec,
-    recipe: &Recipe,
+    job: &Job,
     text: &[u8],
     state: &mut StateFile,
 ) -> Result<Reply> {
+    let recipe = &job.recipe;
     let version = match host.lzo {
         true => Version::V2,
         false => Version::V1,
@@ -233,10 +234,15 @@ fn exchange(
     })?;
     let sent: usize = parts.iter().map(|part| part.len()).sum();
     let seconds = begun.elapsed().as_secs_f64();
+    let rate = |bytes: usize| bytes as f64 / 1000.0 / seconds.max(1e-6);
     log::info!(
-        "{sent} bytes sent, compiled on {} in {seconds:.4}s",
-        host.token
+        "{sent} bytes from {} compiled on {} in {seconds:.4}s, rate {:.0}kB/s",
+        base_name(&job.invocation.input).to_string_lossy(),
+        host.token,
+        rate(sent)
     );
-    log::info!("{} bytes received in {seconds:.6}s", reply.size());
+    let received = reply.size();
+    let rate = rate(received);
+    log::info!("{received} bytes received in {seconds:.6}s, rate {rate:.0}kB/s");
     Ok(reply)
 }

@@ -220,12 +220,20 @@ impl fmt::Display for Reason {
             Reason::UnknownOption(word) => write!(f, "{word} is not a known option"),
             Reason::Value(option, value) => write!(f, "{option} with {value} must run here"),
             Reason::MissingValue(option) => write!(f, "{option} lacks its value"),
-            Reason::NotACompile => f.write_str("neither -c nor -S is given, so this is no compile"),
-            Reason::NoInput => f.write_str("no source file is named"),
-            Reason::TwoInputs(a, b) => write!(f, "two source files, {a} and {b}"),
-            Reason::LinkerInput(word) => write!(f, "{word} is no C, C++ or Objective-C source"),
+            Reason::NotACompile => f.write_str(
+                "compiler apparently called not for compile: neither -c nor -S is given",
+            ),
+            Reason::NoInput => f.write_str("no visible input file"),
+            Reason::TwoInputs(a, b) => write!(f, "do we have two inputs? {a} and {b}"),
+            Reason::LinkerInput(word) => {
+                write!(
+                    f,
+                    "{word} is no C, C++ or Objective-C source; called for link?"
+                )
+            }
             Reason::StandardInput => f.write_str("the source is standard input"),
             Reason::TwoOutputs(a, b) => write!(f, "two outputs, {a} and {b}"),
+            Reason::OddOutput(name) if name == "-" => f.write_str("output to stdout?"),
             Reason::OddOutput(name) => write!(f, "the output {name} is no ordinary file"),
             Reason::Language(name) => write!(f, "-x {name} is not compiled elsewhere"),
             Reason::Probe(name) => write!(f, "{name} is a probe of configure"),

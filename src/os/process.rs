@@ -87,6 +87,35 @@ fn signal_group(leader: u32, signal: libc::c_int) {
     unsafe { libc::kill(-(leader as libc::pid_t), signal) };
 }
 
+/// Processor time of a process and of its ended children.
+#[derive(Clone, Copy, Default, Debug)]
+pub struct Spent {
+    /// By this process, in its own code and in the system.
+    pub own: [Duration; 2],
+    /// By its children, likewise.
+    pub children: [Duration; 2],
+}
+
+/// What this process has spent so far.
+pub fn spent() -> Spent {
+    let of = |who| {
+        // SAFETY: the structure is plain data that getrusage fills; it stays zero if the call fails.
+        let usage: libc::rusage = unsafe {
+            let mut usage = std::mem::zeroed();
+            libc::getrusage(who, &mut usage);
+            usage
+        };
+        [usage.ru_utime, usage.ru_stime].map(|time| {
+            let micros = i128::from(time.tv_sec) * 1_000_000 + i128::from(time.tv_usec);
+            Duration::from_micros(micros.try_into().unwrap_or(0))
+        })
+    };
+    Spent {
+        own: of(libc::RUSAGE_SELF),
+        children: of(libc::RUSAGE_CHILDREN),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]

@@ -54,7 +54,9 @@ impl Tally {
                 return;
             };
             match what {
-                _ if what.starts_with("sent") => self.sent += bytes,
+                _ if what.starts_with("from ") && what.contains(" compiled on ") => {
+                    self.sent += bytes
+                }
                 _ if what.starts_with("received ") => self.received += bytes,
                 _ => {}
             }
@@ -119,14 +121,14 @@ mod tests {
     fn counts_what_clients_log() {
         let log = "\
 distcc[7] exec on 127.0.0.1:4000/4: gcc -c x.c -o x.o
-distcc[7] 10500 bytes sent, compiled on 127.0.0.1:4000/4 in 0.0312s
-distcc[7] (exchange) 1200 bytes received in 0.000100s
+distcc[7] 10500 bytes from x.c compiled on 127.0.0.1:4000/4 in 0.0312s, rate 336kB/s
+distcc[7] (exchange) 1200 bytes received in 0.000100s, rate 12000kB/s
 distcc[7] compile x.c on 127.0.0.1:4000/4 completed ok
 distcc[8] compile y on it.c on localhost completed ok
 distcc[8] y on it.c compiled locally: -march=native names this machine
 distcc[9] run locally: called for link
 distcc[10] run locally: called for link
-a line of something else, 17 bytes sent nowhere";
+a line of something else, 17 bytes from nowhere";
         let tally = count(log);
         assert_eq!((tally.remote, tally.local_total()), (1, 1));
         assert_eq!(tally.others["called for link"], 2);
