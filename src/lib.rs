@@ -10,11 +10,11 @@ pub mod model {
     pub mod sources;
     pub mod compiler_options;
     pub mod option_table;
+    pub mod family;
     pub mod expand;
     pub mod command_line;
     pub mod invocation;
     pub mod received;
-    pub mod family;
     pub mod dependencies;
     pub mod plain_text;
     pub mod plain;

@@ -3,7 +3,7 @@
 
 use super::workspace::Workspace;
 use crate::model::family::{family, Family};
-use crate::model::plain_text::as_source;
+use crate::model::plain_text::{as_source, OwnSource};
 use crate::model::received::Received;
 use std::borrow::Cow;
 use std::ffi::{OsStr, OsString};
@@ -32,7 +32,12 @@ pub fn arrange<'t>(
     text: &'t [u8],
 ) -> io::Result<Arranged<'t>> {
     if undoes_directives_only(program, argv) {
-        if let Some(own) = as_source(text) {
+        let named = |own: &OwnSource| {
+            let name = argv.get(received.input).map(Vec::as_slice);
+            name == Some(own.name.as_os_str().as_bytes())
+        };
+        // The text's own name is a word for the compiler, too: it must be the one that was judged.
+        if let Some(own) = as_source(text).filter(named) {
             // An absolute name shows where the mirror is in what the sanitizers write into the object.
             let shown = own.name.is_absolute() && has(argv, |word| word.starts_with(b"-fsanitize"));
             if !shown && workspace.place_in_mirror(&own.cwd, &own.name)? {
@@ -43,24 +48,43 @@ pub fn arrange<'t>(
             }
         }
     }
-    // A sender that says the language keeps its own suffix: the suffix would decide nothing.
+    // A sender that says the language keeps its own suffix: the suffix would decide nothing. gcc need not preprocess what
+    // a stock client has preprocessed; clang must, for a client of ours.
     let suffix = received.languages.is_empty().then_some(received.suffix);
     let name = argv.get(received.input).map(Vec::as_slice);
     workspace.place(name.unwrap_or_default(), suffix)?;
+    let mut argv = Cow::Borrowed(argv);
+    if received.preprocesses && kin(program) == Some(Family::Gcc) {
+        let value = received.kind.language.preprocessed_option_value();
+        say_language(argv.to_mut(), received, value);
+    }
     Ok(Arranged {
-        words: words(workspace, argv, received),
+        words: words(workspace, &argv, received),
         text: Cow::Borrowed(text),
     })
+}
+
+/// Which options the compiler knows, by its name or that of the file that it is a link to.
+fn kin(program: &Path) -> Option<Family> {
+    family(program).or_else(|| family(&program.canonicalize().ok()?))
+}
+
+/// Makes `value` that of each `-x`.
+fn say_language(argv: &mut [Vec<u8>], received: &Received, value: &str) {
+    for at in &received.languages {
+        if let Some(word) = argv.get_mut(at.index) {
+            *word = format!("{}{value}", if at.joined { "-x" } else { "" }).into_bytes();
+        }
+    }
 }
 
 /// gcc records `-fdirectives-only` in the debug information; so the compiler must not see it. Who maps every path already,
 /// would see our own mapping's effect.
 fn undoes_directives_only(program: &Path, argv: &[Vec<u8>]) -> bool {
-    let kin = || family(program).or_else(|| family(&program.canonicalize().ok()?));
     has(argv, |word| word == DIRECTIVES_ONLY)
         && has(argv, |word| word.starts_with(b"-g"))
         && !has(argv, |word| old_prefix(word).is_some_and(<[u8]>::is_empty))
-        && kin() == Some(Family::Gcc)
+        && kin(program) == Some(Family::Gcc)
 }
 
 /// The OLD of `-fdebug-prefix-map=OLD=NEW` and its kin.
@@ -97,12 +121,7 @@ fn words(workspace: &Workspace, argv: &[Vec<u8>], received: &Received) -> Vec<Os
 /// the flattened text, and headers that the text does not hold are not the client's.
 fn own_words(workspace: &Workspace, argv: &[Vec<u8>], received: &Received) -> Vec<OsString> {
     let mut argv = argv.to_vec();
-    for at in &received.languages {
-        if let Some(word) = argv.get_mut(at.index) {
-            let value = received.kind.language.option_value();
-            *word = format!("{}{value}", if at.joined { "-x" } else { "" }).into_bytes();
-        }
-    }
+    say_language(&mut argv, received, received.kind.language.option_value());
     let mut words = words(workspace, &argv, received);
     words.retain(|word| word.as_encoded_bytes() != DIRECTIVES_ONLY);
     let mirror = workspace.mirror();
@@ -168,6 +187,8 @@ mod tests {
                 "gcc -x cpp-output -c x.c -o x.o",
                 "-x cpp-output -c x.c -o ROOT/out.o",
             ),
+            ("gcc -x c -c x -o x.o", "-x cpp-output -c x -o ROOT/out.o"),
+            ("clang -xc -c x -o x.o", "-xc -c x -o ROOT/out.o"),
             (
                 "clang -fdirectives-only -g -c x.c -o x.o",
                 "-fdirectives-only -g -c x.i -o ROOT/out.o",

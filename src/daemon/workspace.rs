@@ -204,13 +204,19 @@ fn relative(name: &Path) -> Option<PathBuf> {
             Component::CurDir | Component::ParentDir => true,
             Component::RootDir | Component::Prefix(_) => false,
         });
+    let fits = fits && is_operand(name.as_os_str());
     (fits && name.file_name().is_some()).then(|| name.to_owned())
 }
 
-/// The last part of a name that can't be used as a whole.
+/// Whether a compiler takes this word for a file to be compiled.
+fn is_operand(word: &OsStr) -> bool {
+    !matches!(word.as_bytes().first(), None | Some(b'-' | b'@'))
+}
+
+/// The last part of a name that can't be used as a whole. Alone it must not be an option, nor a response file.
 fn last_part(name: &Path) -> &OsStr {
     match name.file_name() {
-        Some(last) if last.len() <= LAST_PART_BYTES_MAX => last,
+        Some(last) if last.len() <= LAST_PART_BYTES_MAX && is_operand(last) => last,
         _ => OsStr::new("source"),
     }
 }
@@ -233,6 +239,9 @@ mod tests {
             ("out.o/x.c", None, "out.o/x.c"),
             ("..", Some(".i"), "source.i"),
             ("", Some(".i"), "source.i"),
+            ("/x/-fplugin=x.c", Some(".i"), "source.i"),
+            ("/x/@x", None, "source"),
+            ("@x.c", None, "source"),
         ] {
             let mut job = Workspace::create(dir.path(), "out.o", false).unwrap();
             job.place(name.as_bytes(), suffix).unwrap();
@@ -259,6 +268,8 @@ mod tests {
             ("home", "x.c", None),
             ("/home", "/a/../x.c", None),
             ("/home", "..", None),
+            ("/home", "-fplugin=x", None),
+            ("/home", "@x", None),
         ] {
             let mut job = Workspace::create(dir.path(), "o.o", false).unwrap();
             let placed = job

@@ -2,8 +2,12 @@
 //! is collected. Client (`invocation`) and daemon (`received`) draw their own conclusions from it.
 
 use super::compiler_options::{Effect, Match, OptionRow, Reason, Role, Why};
+use super::family::{family, Family};
 use super::option_table;
 use super::sources::{self, SourceKind};
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 
 /// Whose command it is; the daemon is stricter about files, and looser about what only concerns the sender.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -149,20 +153,22 @@ impl<'a> Walker<'_, 'a> {
         Ok(2)
     }
 
-    /// A stranger must not hide an option as a value where one compiler takes the next word and another does not.
+    /// A stranger must not hide an option as a value: his compiler and ours may differ in which options take the next
+    /// word, and if one does that we take for a word alone, all that follows is shifted. Only clang knows `-mllvm`.
     fn may_start_so(&self, row: &OptionRow, value: &[u8]) -> bool {
-        const BOTH_TAKE: &[&str] = &[
-            "-D",
-            "-I",
-            "-MQ",
-            "-MT",
-            "-T",
-            "-U",
-            "-Xlinker",
-            "-Xpreprocessor",
-            "-mllvm",
-        ];
-        self.side == Side::Client || value.first() != Some(&b'-') || BOTH_TAKE.contains(&row.name)
+        const HARMLESS: &[&[u8]] = &[b"-D", b"-I", b"-U"];
+        self.side == Side::Client
+            || value.first() != Some(&b'-')
+            || match row.name {
+                "-Xpreprocessor" => HARMLESS.iter().any(|head| value.starts_with(head)),
+                "-mllvm" => self.is_clang() && is_no_driver_option(value),
+                _ => false,
+            }
+    }
+
+    fn is_clang(&self) -> bool {
+        let program = self.words.first().copied().unwrap_or_default();
+        family(Path::new(OsStr::from_bytes(program))) == Some(Family::Clang)
     }
 
     /// A word that is no option.
@@ -400,18 +406,20 @@ fn is_macro_or_folder(part: &[u8]) -> bool {
             .any(|head| part.starts_with(*head))
 }
 
-/// A word that only its family knows must not name a file: no path, and no `…file=`.
+/// A word that only its family knows must not name a file: no path, and no `…file=`. Nor may it be the letter alone: gcc
+/// takes the word after `-R` for its value.
 fn check_family(row: &OptionRow, word: &[u8]) -> Result<(), Reason> {
     if row.name.len() > 2 {
         return Ok(());
     }
     check_path(word)?;
     let name = word.split(|byte| *byte == b'=').next().unwrap_or_default();
+    let alone = matches!(word, b"-R" | b"-f" | b"-m");
     let suspicious = name.len() < word.len()
         && ["file", "path", "dir", "list", "plugin"]
             .iter()
             .any(|tail| name.ends_with(tail.as_bytes()));
-    if suspicious {
+    if suspicious || alone {
         return Err(Reason::UnknownOption(text(word)));
     }
     Ok(())
@@ -462,6 +470,17 @@ fn is_harmless_to_gas(part: &[u8]) -> bool {
     (WORDS.contains(&part) || family)
         && !part.contains(&b'/')
         && !part.windows(6).any(|at| at == b"native")
+}
+
+/// A value of `-mllvm` that would mean nothing if a driver took it for an option of its own.
+fn is_no_driver_option(value: &[u8]) -> bool {
+    !option_table::find(value).is_some_and(|found| {
+        let why = match found.row.effect {
+            Effect::Local(why) => why,
+            _ => return false,
+        };
+        matches!(why, Why::RunsProgram | Why::NamesFile)
+    })
 }
 
 /// A value of `-mllvm` that tunes; many others print, load or write.

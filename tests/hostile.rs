@@ -1,0 +1,186 @@
+//! What a peer may send to break out of its job, to get in where it must not, or to wear the daemon down.
+#![allow(clippy::unwrap_used)]
+
+mod common;
+
+use common::fake::*;
+use common::{have, Daemon, Farm, Which};
+use distcc::model::wire::{encode_request_head, encode_text, Version};
+
+/// A request whose words may hold anything.
+fn words(words: &[&str], text: &str) -> Vec<u8> {
+    let words: Vec<&[u8]> = words.iter().map(|word| word.as_bytes()).collect();
+    let mut bytes = encode_request_head(Version::V1, &words).unwrap();
+    let (head, body) = encode_text(Version::V1, [text.as_bytes(), b""]).unwrap();
+    bytes.extend(head);
+    body.iter().for_each(|part| bytes.extend_from_slice(part));
+    bytes
+}
+
+fn real(farm: &Farm) -> Daemon {
+    let list = "gcc,g++,clang,clang++";
+    farm.daemon(Which::Ours)
+        .options(&["--compilers", list])
+        .start()
+}
+
+/// Panics if a compiler was started.
+#[track_caller]
+fn expect_refused(daemon: &Daemon, argv: &[&str]) {
+    let before = daemon.log_text();
+    let answer = ask(daemon, &words(argv, "int a;\n"));
+    let said = String::from_utf8_lossy(&answer);
+    // Refused without a word, or with a status that no compile has.
+    let refused = ["", "DONE00000001STAT00006e", "DONE00000001STAT000071"];
+    assert!(
+        answer.is_empty() || refused[1..].iter().any(|head| said.starts_with(head)),
+        "{argv:?}: {said}\n{}",
+        &daemon.log_text()[before.len()..]
+    );
+}
+
+#[test]
+fn no_option_runs_or_names_anything() {
+    if !have("hostile", &["gcc", "clang"]) {
+        return;
+    }
+    let farm = Farm::new();
+    let daemon = real(&farm);
+    let noted = daemon.tmp.join("ran");
+    let run = format!("sh,-c,touch {}", noted.display());
+    for smuggled in [
+        // gcc takes the word after -R: from there on it reads other words as options than we do.
+        &["-R", "-D", "-wrapper", &run, "-R", "-D", "/etc/passwd"][..],
+        &["-framework", "/etc/passwd", "-mllvm", "-wrapper", &run],
+        &["-Xlinker", "-wrapper", &run],
+        &["-MT", "-wrapper", &run],
+        &["-filelist", "-D", "-fplugin=./x.so", "x"],
+        &["-ftrapv-handler", "-I", "-fplugin=./x.so", "x"],
+        &["-Tdata", "-D", "-specs=x", "x"],
+        &["-mllvm", "-specs=x", "x"],
+        &["-fcompare-debug=-fplugin=x -o %:getenv(HOME /x)", "x"],
+        &["-Xclang", "-load", "x"],
+        &["-fpass-plugin=x.so", "x"],
+        &["--config", "x", "x"],
+        &["-no-integrated-as", "-B.", "x"],
+        &["--print-file-name", "-wrapper", &run],
+        &["@x", "x"],
+    ] {
+        for compiler in ["gcc", "clang"] {
+            let argv = [&[compiler, "-x", "c", "-c"], smuggled, &["-o", "x.o"]].concat();
+            expect_refused(&daemon, &argv);
+        }
+    }
+    for name in [
+        "../gcc",
+        "./gcc",
+        "/usr/bin/../bin/gcc",
+        "sh",
+        "/bin/sh",
+        ".",
+        "..",
+        "",
+        "-c",
+        "gcc\n",
+        "@gcc",
+    ] {
+        expect_refused(&daemon, &[name, "-c", "x.c", "-o", "x.o"]);
+    }
+    assert!(!noted.exists());
+    assert_eq!(daemon.leftovers(), [""; 0]);
+}
+
+/// The last part of a name that can't be used as it is must not become an option of the compiler.
+#[test]
+fn names_are_not_taken_for_options() {
+    let (farm, folder) = fake_farm();
+    let daemon = fake_daemon(&farm, &folder).start();
+    let deep = format!("{}-fake=look.c", "d/".repeat(600));
+    let marker = "# 1 \"-fake=look\"\n# 1 \"/home//\"\n# 1 \"<command-line>\"\nint a;\n";
+    for (name, text) in [
+        ("/x/-fake=look.c", ""),
+        ("/x/@look.c", ""),
+        (&deep, ""),
+        ("x.c", marker),
+    ] {
+        let argv = [
+            "gcc",
+            "-fdirectives-only",
+            "-g",
+            "-x",
+            "c",
+            "-c",
+            name,
+            "-o",
+            "x.o",
+        ];
+        let answer = reply(Version::V1, &ask(&daemon, &words(&argv, text)));
+        assert!(answer.status.success(), "{name}");
+        assert!(
+            !folder.join("seen").exists(),
+            "{name} was read as an option"
+        );
+    }
+    assert!(!daemon.log_text().contains(" @"), "{}", daemon.log_text());
+    assert_eq!(daemon.leftovers(), [""; 0]);
+}
+
+/// Names that are long, climb, or are no text; each stays in its job.
+#[test]
+fn odd_names_stay_in_the_job() {
+    if !have("hostile", &["gcc"]) {
+        return;
+    }
+    let farm = Farm::new();
+    let mut daemon = real(&farm);
+    let long = format!("{}.c", "x".repeat(5000));
+    let climbing = format!("{}etc/x.c", "../".repeat(60));
+    for name in [
+        "/etc/passwd.c",
+        "/../../../x.c",
+        &climbing,
+        &long,
+        "a\nb.c",
+        "a\u{1b}[2J.c",
+        "./-x.c",
+        "in/../../in/x.c",
+        "out.o/x.c",
+        "%s%n.c",
+    ] {
+        let request = words(&["gcc", "-c", name, "-o", "/etc/x.o"], "int a;\n");
+        let answer = reply(Version::V1, &ask(&daemon, &request));
+        assert!(
+            answer.status.success(),
+            "{name}: {}",
+            answer.stderr.escape_ascii()
+        );
+        assert!(answer.object.unwrap().starts_with(b"\x7fELF"), "{name}");
+    }
+    let mut bytes = words(&["gcc", "-c", "x.c", "-o", "x.o"], "int a;\n");
+    let at = bytes.windows(3).position(|part| part == b"x.c").unwrap();
+    bytes[at] = 0xff;
+    assert!(reply(Version::V1, &ask(&daemon, &bytes)).status.success());
+    for line in daemon.log_text().lines() {
+        assert!(line.starts_with("distccd["), "forged: {line}");
+        assert!(!line.contains('\u{1b}'), "{line}");
+    }
+    assert_eq!(daemon.leftovers(), [""; 0]);
+    assert!(daemon.alive());
+}
+
+/// Text that was preprocessed by the client is not preprocessed once more, with our headers, if `-x c` comes with it.
+#[test]
+fn stock_texts_with_a_language_include_nothing() {
+    if !have("hostile", &["gcc"]) {
+        return;
+    }
+    let farm = Farm::new();
+    let daemon = real(&farm);
+    let text = "#include \"/etc/passwd\"\nint a;\n";
+    for argv in [&["gcc", "-x", "c"][..], &["g++", "-xc++"], &["gcc"]] {
+        let argv = [argv, &["-c", "x.c", "-o", "x.o"]].concat();
+        let answer = reply(Version::V1, &ask(&daemon, &words(&argv, text)));
+        let said = String::from_utf8_lossy(&answer.stderr).into_owned();
+        assert!(!said.contains("root:"), "{argv:?}: {said}");
+    }
+}
