@@ -11,7 +11,7 @@ mod peer;
 mod ran;
 
 pub use compare::{same_bytes, same_file};
-pub use daemon::{free_port, Daemon, DaemonPlan, JobLine};
+pub use daemon::{free_port, listens, Daemon, DaemonPlan, JobLine};
 pub use farm::{files_below, Client, Farm, Went};
 pub use peer::{reset_when_closed, BlackHole, Direction, Ending, Peer, Recorded, Script};
 pub use ran::{run, signal, Ran, Running};

@@ -81,6 +81,11 @@ impl Running {
         self.child.id()
     }
 
+    /// Whether it has ended already.
+    pub fn has_ended(&mut self) -> bool {
+        !matches!(self.child.try_wait(), Ok(None))
+    }
+
     /// Sends a signal to the process alone.
     pub fn signal(&self, name: &str) {
         signal(name, &self.pid().to_string());
