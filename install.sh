@@ -195,7 +195,7 @@ compilers() {
 
 want_directory share/distcc
 want_file "$binary" bin/distcc
-for role in distccd; do
+for role in distccd distccmon-text lsdistcc pump distcc-pump include_server; do
     want_link distcc "bin/$role"
 done
 for page in "$here"/man/*.[1-8]; do

@@ -36,6 +36,7 @@ pub mod os {
     pub mod files;
     pub mod net;
     pub mod process;
+    pub mod liveness;
     pub mod daemonize;
     pub mod logging;
     pub mod supervise;
@@ -81,6 +82,10 @@ pub mod tools {
     pub mod sample;
     pub mod tally;
     pub mod try_build;
+    pub mod monitor;
+    pub mod probe;
+    pub mod lsdistcc_options;
+    pub mod lsdistcc;
 }
 
 /// Floor 4: which program am I?

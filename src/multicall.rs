@@ -3,10 +3,10 @@
 
 use crate::client::{distribute, program};
 use crate::daemon::serve;
-use crate::model::error::{Error, Result, Status};
+use crate::model::error::{Code, Error, Result, Status};
 use crate::model::settings::ClientSettings;
 use crate::os::{cleanup, logging};
-use crate::tools::try_build;
+use crate::tools::{lsdistcc, monitor, try_build};
 use std::ffi::{OsStr, OsString};
 use std::path::Path;
 
@@ -23,8 +23,33 @@ struct Role {
 /// All programs, sorted by name. The client is what a name that contains `distcc` and stands nowhere here means.
 const ROLES: &[Role] = &[
     Role {
+        name: "distcc-pump",
+        run: no_pump,
+        by_link: true,
+    },
+    Role {
         name: "distccd",
         run: serve::distccd,
+        by_link: true,
+    },
+    Role {
+        name: "distccmon-text",
+        run: monitor::distccmon_text,
+        by_link: true,
+    },
+    Role {
+        name: "include_server",
+        run: no_pump,
+        by_link: true,
+    },
+    Role {
+        name: "lsdistcc",
+        run: lsdistcc::lsdistcc,
+        by_link: true,
+    },
+    Role {
+        name: "pump",
+        run: no_pump,
         by_link: true,
     },
     Role {
@@ -67,6 +92,14 @@ fn dispatch(mut argv: Vec<OsString>) -> (String, Result<Status>) {
         None => start_client().and_then(|settings| program::distcc(argv, settings)),
     };
     (name, result)
+}
+
+/// Pump mode's programs: scripts that call them are told at once, not by a compiler that cannot be found.
+fn no_pump(_: Vec<OsString>) -> Result<Status> {
+    Err(Error::new(
+        Code::Failed,
+        "pump mode is not in this version; plain mode needs no wrapper: set DISTCC_HOSTS and run the build itself",
+    ))
 }
 
 /// What every call of the client begins with. Nothing here may take long: it is done once per source file.

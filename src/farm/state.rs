@@ -1,14 +1,17 @@
 //! What a client is doing, for the monitors: one small file per process, in stock's format, so that stock's monitors
-//! show ours. It must never harm a job: where it can't be written there is none.
+//! show ours, and ours show stock's. Writing must never harm a job: where it can't be done there is no file.
 
 use super::topdir::{made, TopDir};
+use crate::model::error::{Error, Result};
 use crate::os::cleanup::{remove_at_end, FileGuard};
+use crate::os::liveness::{life, Life};
 use std::ffi::OsStr;
-use std::fs::File;
-use std::io;
+use std::fs::{self, File};
+use std::io::{self, Read};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// What a client is doing; the value is the one in the file.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -31,6 +34,31 @@ pub enum Phase {
     /// It is finished.
     Done = 7,
 }
+
+impl Phase {
+    /// The phase that a number in a file stands for; what is not known is work, as stock has it.
+    fn numbered(number: i32) -> Phase {
+        match number {
+            0 => Phase::Startup,
+            1 => Phase::Blocked,
+            2 => Phase::Connect,
+            3 => Phase::Preprocess,
+            4 => Phase::Send,
+            6 => Phase::Receive,
+            7 => Phase::Done,
+            _ => Phase::Compile,
+        }
+    }
+}
+
+/// What the names of all files begin with; the number of the process follows.
+const PREFIX: &str = "binstate_";
+
+/// From this age on, a file is looked at closely: stock's limit, at which it removes them all.
+const OLD: Duration = Duration::from_secs(60);
+
+/// How far the clocks of files and of processes may differ.
+const CLOCKS_DIFFER_MAX: Duration = Duration::from_secs(2);
 
 /// What each file begins with, after its length: stock's mark.
 const MAGIC: usize = 0x4449_4800;
@@ -143,7 +171,7 @@ impl StateFile {
 impl Open {
     fn create(place: &TopDir) -> io::Result<Open> {
         let folder = place.state_dir();
-        let path = folder.join(format!("binstate_{}", std::process::id()));
+        let path = folder.join(format!("{PREFIX}{}", std::process::id()));
         let open = || File::create(&path);
         let file = match open() {
             Err(err) if err.kind() == io::ErrorKind::NotFound => {
@@ -175,14 +203,111 @@ fn record(pid: u32, file: &[u8], part: &Part, phase: Phase) -> [u8; RECORD_BYTES
     record
 }
 
+/// What a client said last.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Record {
+    /// The client's process number.
+    pub pid: u32,
+    /// Base name of the source; empty if it is not known yet.
+    pub file: Vec<u8>,
+    /// Name of the host, `localhost` for this machine.
+    pub host: Vec<u8>,
+    /// Which of the host's slots it has.
+    pub slot: i32,
+    /// What it does there.
+    pub phase: Phase,
+}
+
+/// What all living clients say, by host and slot. Files of dead ones are passed over, and removed if they are older
+/// than a minute. The folder is made if it is missing; errors are about it only, as files come and go.
+pub fn read_all(top: &TopDir) -> Result<Vec<Record>> {
+    let folder = top.state_dir();
+    made(&folder)?;
+    let trouble = |err| Error::io(format_args!("read the folder {}", folder.display()), &err);
+    let mut records = Vec::new();
+    for entry in fs::read_dir(&folder).map_err(trouble)? {
+        let entry = entry.map_err(trouble)?;
+        let name = entry.file_name();
+        let Some(pid) = name.as_bytes().strip_prefix(PREFIX.as_bytes()) else {
+            continue;
+        };
+        let pid = std::str::from_utf8(pid)
+            .ok()
+            .and_then(|pid| pid.parse().ok());
+        match read_living(&entry.path(), pid) {
+            Ok(record) => records.extend(record),
+            // It is normal that clients end while we look.
+            Err(err) => log::debug!("{}: {err}", entry.path().display()),
+        }
+    }
+    // Stable, so that equal ones stay in the order of the folder.
+    records.sort_by(|one, other| (&one.host, one.slot).cmp(&(&other.host, other.slot)));
+    Ok(records)
+}
+
+/// The record in one file, if it can be read and its client lives. A client may do one thing for longer than a
+/// minute, so age alone says nothing; but an old file is only believed to be that of a process which is older still.
+fn read_living(path: &Path, pid_in_name: Option<u32>) -> io::Result<Option<Record>> {
+    if !fs::symlink_metadata(path)?.is_file() {
+        return Ok(None);
+    }
+    let file = File::open(path)?;
+    let age = file.metadata()?.modified()?.elapsed().unwrap_or_default();
+    let mut bytes = Vec::with_capacity(RECORD_BYTES + 1);
+    file.take(RECORD_BYTES as u64 + 1).read_to_end(&mut bytes)?;
+    let record = parse(&bytes);
+    let pid = record.as_ref().map(|record| record.pid).or(pid_in_name);
+    let lives = match pid.map_or(Life::Gone, life) {
+        Life::Gone => false,
+        Life::Began(ago) => age <= OLD || ago + CLOCKS_DIFFER_MAX >= age,
+        Life::Hidden => true,
+    };
+    if !lives && age > OLD {
+        log::debug!("{} is of nobody: removed", path.display());
+        fs::remove_file(path)?;
+    }
+    // Stock writes a file anew for each phase, so for a moment it is empty.
+    if record.is_none() && !bytes.is_empty() {
+        log::warn!(
+            "{} is no state file of a distcc on this kind of machine",
+            path.display()
+        );
+    }
+    Ok(record.filter(|_| lives))
+}
+
+/// Reads the C structure; the other way round than [`record`].
+fn parse(bytes: &[u8]) -> Option<Record> {
+    if bytes.len() != RECORD_BYTES {
+        return None;
+    }
+    let word = |at: usize| Some(usize::from_ne_bytes(bytes[at..at + WORD].try_into().ok()?));
+    let int = |at: usize| Some(i32::from_ne_bytes(bytes[at..at + 4].try_into().ok()?));
+    let name = |at: usize| {
+        let field = &bytes[at..at + NAME_BYTES - 1];
+        let end = field.iter().position(|byte| *byte == 0);
+        field[..end.unwrap_or(field.len())].to_vec()
+    };
+    if word(0)? != RECORD_BYTES || word(WORD)? != MAGIC {
+        return None;
+    }
+    Some(Record {
+        pid: u32::try_from(word(PID_AT)?).ok()?,
+        file: name(FILE_AT),
+        host: name(HOST_AT),
+        slot: int(SLOT_AT)?,
+        phase: Phase::numbered(int(PHASE_AT)?),
+    })
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
     use crate::model::settings::ClientSettings;
     use std::ffi::OsString;
-    use std::fs;
     use std::process::Command;
+    use std::time::SystemTime;
 
     fn top(dir: &Path) -> TopDir {
         let settings =
@@ -263,5 +388,107 @@ mod tests {
         let words: Vec<&str> = shown.split_whitespace().collect();
         let pid = std::process::id().to_string();
         assert_eq!(words, [&pid, "Compile", "words.cc", "build1[2]"]);
+    }
+
+    /// A file of process `pid`, last written `age` ago.
+    fn file_of(top: &TopDir, pid: u32, host: &str, slot: i32, age: Duration) -> PathBuf {
+        made(&top.state_dir()).unwrap();
+        let path = top.state_dir().join(format!("{PREFIX}{pid}"));
+        let part = Part {
+            host: host.into(),
+            slot,
+        };
+        fs::write(&path, record(pid, b"x.c", &part, Phase::Compile)).unwrap();
+        let file = File::options().write(true).open(&path).unwrap();
+        file.set_modified(SystemTime::now() - age).unwrap();
+        path
+    }
+
+    /// The number of a process that has ended.
+    fn dead() -> u32 {
+        let mut child = Command::new("true").spawn().unwrap();
+        child.wait().unwrap();
+        child.id()
+    }
+
+    #[test]
+    fn what_is_written_is_read() {
+        for phase in 0..8 {
+            let part = Part {
+                host: vec![b'h'; 200],
+                slot: 3,
+            };
+            let phase = Phase::numbered(phase);
+            let read = parse(&record(77, b"x.c", &part, phase)).unwrap();
+            assert_eq!((read.pid, read.slot, read.phase), (77, 3, phase));
+            assert_eq!((read.file, read.host.len()), (b"x.c".to_vec(), 127));
+        }
+        assert_eq!(Phase::numbered(8), Phase::Compile);
+        let mut bytes = record(77, b"x.c", &Part::default(), Phase::Send).to_vec();
+        bytes[FILE_AT..SLOT_AT].fill(b'n');
+        assert_eq!(parse(&bytes).unwrap().host.len(), 127);
+        for broken in [&bytes[1..], &[&bytes[..], b"x"].concat(), b""] {
+            assert_eq!(parse(broken), None);
+        }
+        bytes[WORD] ^= 1;
+        assert_eq!(parse(&bytes), None);
+    }
+
+    #[test]
+    fn the_dead_are_not_shown_and_their_old_files_go() {
+        let dir = tempfile::tempdir().unwrap();
+        let top = top(dir.path());
+        let recent = file_of(&top, dead(), "a", 0, Duration::ZERO);
+        let old = file_of(&top, std::process::id(), "a", 0, OLD * 2);
+        // Ours, but long before our time: another process had our number.
+        assert_eq!(read_all(&top).unwrap(), []);
+        assert!(recent.exists() && !old.exists());
+        let old = file_of(&top, dead(), "a", 0, OLD * 2);
+        assert_eq!(read_all(&top).unwrap(), []);
+        assert!(!old.exists());
+    }
+
+    #[test]
+    fn a_long_phase_stays() {
+        let dir = tempfile::tempdir().unwrap();
+        let top = top(dir.path());
+        // Process 1 is as old as the machine, or as the container that runs this.
+        let Life::Began(ago) = life(1) else { return };
+        if ago < OLD * 3 {
+            return;
+        }
+        let path = file_of(&top, 1, "far", 2, OLD * 2);
+        let records = read_all(&top).unwrap();
+        assert_eq!((records[0].pid, records[0].slot), (1, 2));
+        assert!(path.exists());
+    }
+
+    #[test]
+    fn by_host_and_slot_and_only_records() {
+        let dir = tempfile::tempdir().unwrap();
+        let top = top(dir.path());
+        let mut children: Vec<_> = (0..3)
+            .map(|_| Command::new("sleep").arg("60").spawn().unwrap())
+            .collect();
+        for (child, (host, slot)) in children.iter().zip([("b", 0), ("a", 10), ("a", 2)]) {
+            file_of(&top, child.id(), host, slot, Duration::ZERO);
+        }
+        let empty = top
+            .state_dir()
+            .join(format!("{PREFIX}{}", std::process::id()));
+        fs::write(empty, "").unwrap();
+        fs::write(top.state_dir().join("binstate_x"), "words").unwrap();
+        fs::write(top.state_dir().join("other"), "words").unwrap();
+        fs::create_dir(top.state_dir().join("binstate_1")).unwrap();
+        let records = read_all(&top).unwrap();
+        let places: Vec<_> = records
+            .iter()
+            .map(|record| (record.host.as_slice(), record.slot))
+            .collect();
+        assert_eq!(places, [(&b"a"[..], 2), (b"a", 10), (b"b", 0)]);
+        for child in &mut children {
+            child.kill().unwrap();
+            child.wait().unwrap();
+        }
     }
 }

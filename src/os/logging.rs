@@ -25,11 +25,16 @@ const LINE_BYTES_MAX: usize = 4096;
 
 /// Sets up the client's log as its settings say. That a log can't be opened is itself a log line, on stderr.
 pub fn client(settings: &ClientSettings) {
+    as_client("distcc", settings);
+}
+
+/// Like [`client`], for a program of another name that heeds the same settings.
+pub fn as_client(program: &'static str, settings: &ClientSettings) {
     let (target, mut level, trouble) = client_target(settings);
     if settings.verbose {
         level = LevelFilter::Debug;
     }
-    init("distcc", level, target);
+    init(program, level, target);
     if let Some(trouble) = trouble {
         log::error!("{trouble}");
     }

@@ -1,0 +1,105 @@
+//! Whether a process of which only the number is known still lives, and since when. Numbers are used again, so a
+//! process that is there need not be the one that was meant; its age tells.
+
+#![allow(unsafe_code)] // kill, clock_gettime and sysconf are only to be had from libc.
+
+use super::sys::check;
+use std::fs;
+use std::time::Duration;
+
+/// What a process number stands for now.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Life {
+    /// Nobody, or one that has ended and only waits to be noticed by its parent.
+    Gone,
+    /// A process that began so long ago, rounded down to the system's ticks (1/100 s as a rule).
+    Began(Duration),
+    /// A process of which we may not know more.
+    Hidden,
+}
+
+/// Looks a process up.
+pub fn life(pid: u32) -> Life {
+    let Some(signed) = i32::try_from(pid).ok().filter(|pid| *pid > 0) else {
+        return Life::Gone;
+    };
+    match fs::read(format!("/proc/{pid}/stat")) {
+        Ok(stat) => match begin(&String::from_utf8_lossy(&stat)) {
+            Some(Begin::Ended) => Life::Gone,
+            Some(Begin::Ticks(ticks)) => Life::Began(since_boot().saturating_sub(span(ticks))),
+            None => Life::Hidden,
+        },
+        // SAFETY: signal 0 only asks whether there is such a process.
+        Err(_) => match check(unsafe { libc::kill(signed, 0) }) {
+            Err(err) if err.raw_os_error() == Some(libc::ESRCH) => Life::Gone,
+            _ => Life::Hidden,
+        },
+    }
+}
+
+enum Begin {
+    Ended,
+    /// After the machine's start.
+    Ticks(u64),
+}
+
+/// Reads a line of `/proc/PID/stat`: number, name in brackets that may hold anything, state, … and as 22nd the begin.
+fn begin(stat: &str) -> Option<Begin> {
+    let (_, rest) = stat.rsplit_once(')')?;
+    let mut fields = rest.split_ascii_whitespace();
+    match fields.next()? {
+        "Z" | "X" => Some(Begin::Ended),
+        _ => fields.nth(18)?.parse().ok().map(Begin::Ticks),
+    }
+}
+
+fn span(ticks: u64) -> Duration {
+    // SAFETY: a question about a constant of the system.
+    let per_second = unsafe { libc::sysconf(libc::_SC_CLK_TCK) };
+    let per_second = u64::try_from(per_second).unwrap_or(100).max(1);
+    Duration::from_millis(ticks.saturating_mul(1000) / per_second)
+}
+
+fn since_boot() -> Duration {
+    let mut now = libc::timespec {
+        tv_sec: 0,
+        tv_nsec: 0,
+    };
+    // SAFETY: the structure lives during the call. Linux has this clock, so it cannot fail.
+    unsafe { libc::clock_gettime(libc::CLOCK_BOOTTIME, &mut now) };
+    let seconds = u64::try_from(now.tv_sec).unwrap_or(0);
+    Duration::new(seconds, u32::try_from(now.tv_nsec).unwrap_or(0))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use std::process::Command;
+
+    #[test]
+    fn a_child_lives_until_it_has_ended() {
+        let mut child = Command::new("sleep").arg("60").spawn().unwrap();
+        let Life::Began(ago) = life(child.id()) else {
+            panic!("it is there");
+        };
+        assert!(ago < Duration::from_secs(3600), "{ago:?}");
+        child.kill().unwrap();
+        // Not yet waited for, so the number is still its own.
+        while life(child.id()) != Life::Gone {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        child.wait().unwrap();
+        assert_eq!(life(child.id()), Life::Gone);
+    }
+
+    #[test]
+    fn numbers_that_are_none() {
+        for pid in [0, u32::MAX, i32::MAX as u32 + 1] {
+            assert_eq!(life(pid), Life::Gone);
+        }
+        assert!(begin("7 (x) y) S 1 2 3").is_none());
+        let line = "7 (a) Z b) R 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 4711 20";
+        assert!(matches!(begin(line), Some(Begin::Ticks(4711))));
+    }
+}
