@@ -54,7 +54,7 @@ pub fn lsdistcc(argv: Vec<OsString>) -> Result<Status> {
         false => None,
     };
     let targets = Targets::new(operands, options.port, domain);
-    Search::new(options, targets).run()
+    Search::new(options, targets)?.run()
 }
 
 /// The domain of this machine: of the longer of HOST and HOSTNAME, of its name, or what its resolver adds to names.
@@ -126,18 +126,19 @@ struct Search {
 }
 
 impl Search {
-    fn new(options: Options, targets: Targets) -> Search {
+    fn new(options: Options, targets: Targets) -> Result<Search> {
         let (sender, receiver) = mpsc::channel();
-        let compile = options.compiler.clone().zip(options.compile);
+        let compile = match (&options.compiler, options.compile) {
+            (Some(compiler), Some(time)) => {
+                Some(TestCompile::new(compiler, options.version, time)?)
+            }
+            _ => None,
+        };
         let probe = Probe {
             connect_timeout: options.connect,
-            compile: compile.map(|(compiler, timeout)| TestCompile {
-                compiler,
-                version: options.version,
-                timeout,
-            }),
+            compile,
         };
-        Search {
+        Ok(Search {
             options,
             probe: Arc::new(probe),
             targets,
@@ -150,7 +151,7 @@ impl Search {
             misses: 0,
             first: None,
             up: 0,
-        }
+        })
     }
 
     /// Asks all until they have answered or the time is over. It is a success if one is up.

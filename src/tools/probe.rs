@@ -25,15 +25,12 @@ pub struct Probe {
     pub compile: Option<TestCompile>,
 }
 
-/// A test compile.
+/// A test compile, ready to be sent to many.
 #[derive(Clone, Debug)]
 pub struct TestCompile {
-    /// The compiler as the server knows it.
-    pub compiler: Vec<u8>,
-    /// The protocol.
-    pub version: Version,
-    /// From the request to the end of the answer.
-    pub timeout: Duration,
+    version: Version,
+    timeout: Duration,
+    request: Vec<u8>,
 }
 
 /// What was found out about a host.
@@ -85,15 +82,22 @@ impl Probe {
 }
 
 impl TestCompile {
+    /// A compile with this compiler, as servers know it. The time is that from the request to the end of the answer.
+    pub fn new(compiler: &[u8], version: Version, timeout: Duration) -> Result<TestCompile> {
+        Ok(TestCompile {
+            version,
+            timeout,
+            request: request(compiler, version).map_err(bad)?,
+        })
+    }
+
     /// Sends the request; well if an object comes back and then the end.
     fn run(&self, mut stream: TcpStream) -> Result<()> {
         let until = Instant::now() + self.timeout;
-        let bad = |err: WireError| Error::new(err.code(), err.to_string());
         let failed = |why: String| Err(Error::new(Code::Failed, why));
-        let request = self.request().map_err(bad)?;
         stream
             .set_write_timeout(Some(self.timeout))
-            .and_then(|()| stream.write_all(&request))
+            .and_then(|()| stream.write_all(&self.request))
             .map_err(|err| Error::io("send the test compile", &err))?;
         let limits = Limits {
             body_bytes_max: ANSWER_BYTES_MAX,
@@ -120,18 +124,22 @@ impl TestCompile {
         }
         Ok(())
     }
+}
 
-    fn request(&self) -> std::result::Result<Vec<u8>, WireError> {
-        let argv: [&[u8]; 5] = [&self.compiler, b"-c", b"hello.c", b"-o", b"hello.o"];
-        if self.version == Version::V3 {
-            return pump_request(&argv);
-        }
-        let mut out = encode_request_head(self.version, &argv)?;
-        let (head, body) = encode_text(self.version, [SOURCE, &[]])?;
-        out.extend(head);
-        out.extend(body.concat());
-        Ok(out)
+fn bad(err: WireError) -> Error {
+    Error::new(err.code(), err.to_string())
+}
+
+fn request(compiler: &[u8], version: Version) -> std::result::Result<Vec<u8>, WireError> {
+    let argv: [&[u8]; 5] = [compiler, b"-c", b"hello.c", b"-o", b"hello.o"];
+    if version == Version::V3 {
+        return pump_request(&argv);
     }
+    let mut out = encode_request_head(version, &argv)?;
+    let (head, body) = encode_text(version, [SOURCE, &[]])?;
+    out.extend(head);
+    out.extend(body.concat());
+    Ok(out)
 }
 
 /// A request of version 3 for `/hello.c`, compiled in `/`.
@@ -193,12 +201,7 @@ mod tests {
     #[test]
     fn requests_are_what_their_version_says() {
         for version in [Version::V1, Version::V2, Version::V3] {
-            let compile = TestCompile {
-                compiler: b"gcc".to_vec(),
-                version,
-                timeout: Duration::ZERO,
-            };
-            let bytes = compile.request().unwrap();
+            let bytes = request(b"gcc", version).unwrap();
             let mut decoder = RequestDecoder::for_requests(Limits::default());
             decoder.space()[..bytes.len()].copy_from_slice(&bytes);
             decoder.filled(bytes.len()).unwrap();
