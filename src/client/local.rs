@@ -12,8 +12,7 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 
 /// Runs a command to its end with our own stdin, stdout and stderr.
 pub fn run(argv: &[OsString]) -> Result<WaitStatus> {
-    let mut child = spawn(argv, |command| command)?;
-    let _signals = cleanup::pass_signals_to(child.id(), false);
+    let (mut child, _signals) = spawn(argv, false, |command| command)?;
     let status = child
         .wait()
         .map_err(|err| Error::io("wait for the compiler", &err))?;
@@ -59,14 +58,13 @@ pub fn start_preprocessor(argv: &[OsString]) -> Result<Preprocessor> {
     let trouble = |err| Error::io("prepare to run the preprocessor", &err);
     let (text, stdout) = memory().map_err(trouble)?;
     let (said, stderr) = memory().map_err(trouble)?;
-    let child = spawn(argv, |command| {
+    let (child, signals) = spawn(argv, true, |command| {
         command
             .stdin(Stdio::null())
             .stdout(stdout)
             .stderr(stderr)
             .process_group(0)
     })?;
-    let signals = cleanup::pass_signals_to(child.id(), true);
     Ok(Preprocessor {
         child,
         signals,
@@ -89,14 +87,17 @@ impl Preprocessor {
     }
 }
 
-fn spawn(argv: &[OsString], setup: impl FnOnce(&mut Command) -> &mut Command) -> Result<Child> {
+fn spawn(
+    argv: &[OsString],
+    leads_group: bool,
+    setup: impl FnOnce(&mut Command) -> &mut Command,
+) -> Result<(Child, cleanup::ChildGuard)> {
     let Some((program, words)) = argv.split_first() else {
         return Err(Error::new(Code::BadArguments, "there is no command to run"));
     };
     let mut command = Command::new(program);
-    setup(command.args(words))
-        .spawn()
-        .map_err(|err| exec_failed(program, &err))
+    setup(command.args(words));
+    cleanup::start_child(leads_group, || command.spawn()).map_err(|err| exec_failed(program, &err))
 }
 
 fn exec_failed(program: &OsStr, err: &io::Error) -> Error {

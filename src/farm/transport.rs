@@ -141,7 +141,8 @@ fn connect_ssh(
         .args([host, daemon, "--inetd", "--enable-tcp-insecure"])
         .stdin(OwnedFd::from(theirs))
         .stdout(Stdio::from(output));
-    let child = command.spawn().map_err(|err| {
+    let started = cleanup::start_child(false, || command.spawn());
+    let (child, _signals) = started.map_err(|err| {
         Error::new(
             Code::ConnectFailed,
             format!(
@@ -150,7 +151,6 @@ fn connect_ssh(
             ),
         )
     })?;
-    let _signals = cleanup::pass_signals_to(child.id(), false);
     Ok(Stream::Ssh(SshChild {
         socket: Some(ours),
         child,

@@ -8,7 +8,8 @@ use std::ffi::CString;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
-use std::sync::atomic::{AtomicI32, AtomicPtr, Ordering};
+use std::process::Child;
+use std::sync::atomic::{AtomicI32, AtomicPtr, AtomicUsize, Ordering};
 
 /// How many files, and how many children, can be looked after at once; more are only looked after by their guards.
 const ENTRIES_MAX: usize = 16;
@@ -19,6 +20,10 @@ const FINAL_SIGNALS: [libc::c_int; 4] = [libc::SIGTERM, libc::SIGINT, libc::SIGH
 static FILES: [AtomicPtr<libc::c_char>; ENTRIES_MAX] =
     [const { AtomicPtr::new(std::ptr::null_mut()) }; ENTRIES_MAX];
 static CHILDREN: [AtomicI32; ENTRIES_MAX] = [const { AtomicI32::new(0) }; ENTRIES_MAX];
+
+/// How many children are being started, and the signal that came meanwhile: it waits until they are in the table.
+static STARTING: AtomicUsize = AtomicUsize::new(0);
+static HELD_BACK: AtomicI32 = AtomicI32::new(0);
 
 /// Catches the final signals from here on. One that is ignored when we start (`nohup`) stays ignored.
 pub fn install() -> io::Result<()> {
@@ -41,6 +46,13 @@ pub fn install() -> io::Result<()> {
 
 /// Ends the children, removes the files, and lets the signal do what it would have done without us.
 extern "C" fn on_final_signal(signal: libc::c_int) {
+    if STARTING.load(Ordering::SeqCst) > 0 {
+        HELD_BACK.store(signal, Ordering::SeqCst);
+        // Another thread may have been done with it just now; one of the two takes the signal.
+        if STARTING.load(Ordering::SeqCst) > 0 || HELD_BACK.swap(0, Ordering::SeqCst) == 0 {
+            return;
+        }
+    }
     for child in &CHILDREN {
         let target = child.load(Ordering::Relaxed);
         if target != 0 {
@@ -109,15 +121,34 @@ impl Drop for FileGuard {
     }
 }
 
-/// Passes final signals on to a child while it lives; see [`pass_signals_to`].
+/// Passes final signals on to a child while it lives; see [`start_child`].
 #[derive(Debug)]
 pub struct ChildGuard {
     entry: Option<usize>,
 }
 
-/// Passes final signals on to `pid`, to its whole group if it leads one. The guard must be dropped before the child
-/// is reaped or at the latest right after.
-pub fn pass_signals_to(pid: u32, leads_group: bool) -> ChildGuard {
+/// Starts a child and passes final signals on to it, to its whole group if it leads one; also a signal that comes
+/// while it is being started. The guard must be dropped before the child is reaped or at the latest right after.
+pub fn start_child(
+    leads_group: bool,
+    start: impl FnOnce() -> io::Result<Child>,
+) -> io::Result<(Child, ChildGuard)> {
+    STARTING.fetch_add(1, Ordering::SeqCst);
+    let started = start().map(|child| {
+        let guard = pass_signals_to(child.id(), leads_group);
+        (child, guard)
+    });
+    if STARTING.fetch_sub(1, Ordering::SeqCst) == 1 {
+        let signal = HELD_BACK.swap(0, Ordering::SeqCst);
+        if signal != 0 {
+            // SAFETY: raise takes any signal; this one has our handler.
+            unsafe { libc::raise(signal) };
+        }
+    }
+    started
+}
+
+fn pass_signals_to(pid: u32, leads_group: bool) -> ChildGuard {
     let pid = pid as i32;
     let target = if leads_group { -pid } else { pid };
     let entry = CHILDREN.iter().position(|entry| {
@@ -164,5 +195,23 @@ mod tests {
         std::fs::write(&path, "x").unwrap();
         drop(guards);
         assert!(!path.exists());
+    }
+
+    #[test]
+    fn a_signal_that_comes_while_a_child_starts_waits_for_it() {
+        // SAFETY: the test's own handler does nothing; raise sends the signal to this thread.
+        unsafe {
+            extern "C" fn nothing(_: libc::c_int) {}
+            libc::signal(libc::SIGUSR1, nothing as *const () as libc::sighandler_t);
+            let started = start_child(false, || {
+                on_final_signal(libc::SIGUSR1);
+                assert_eq!(HELD_BACK.load(Ordering::SeqCst), libc::SIGUSR1);
+                std::process::Command::new("true").spawn()
+            });
+            let (mut child, guard) = started.unwrap();
+            assert_eq!(HELD_BACK.load(Ordering::SeqCst), 0);
+            assert!(guard.entry.is_some());
+            assert!(child.wait().unwrap().success());
+        }
     }
 }
