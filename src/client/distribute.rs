@@ -431,7 +431,7 @@ impl<'d> Distribution<'d> {
                 slots.mark_inexact(host);
             }
             "the host put words of its own into the result".to_owned()
-        } else if let Err(err) = write_object(self.invocation, reply) {
+        } else if let Err(err) = write_object(self.invocation, job.family, reply) {
             err.message
         } else {
             return Outcome::Compiled(reply.status);

@@ -2,6 +2,7 @@
 //! before it is sure that the answer is taken.
 
 use crate::model::error::{Code, Error, Result, Status};
+use crate::model::family::Family;
 use crate::model::hosts::HostSpec;
 use crate::model::invocation::Invocation;
 use crate::model::wait_status::WaitStatus;
@@ -12,12 +13,13 @@ use std::ffi::{OsStr, OsString};
 use std::io::{self, Write};
 use std::time::Instant;
 
-/// Writes the output of a compile that went well. The file is there whole when this returns, or untouched.
-pub fn write_object(invocation: &Invocation, reply: &Reply) -> Result<()> {
+/// Writes the output of a compile that went well, as a compiler of this family writes it.
+pub fn write_object(invocation: &Invocation, family: Option<Family>, reply: &Reply) -> Result<()> {
     let contents = reply.object.as_deref().unwrap_or_default();
-    let existing = match invocation.assembly {
-        true => Existing::Overwrite,
-        false => Existing::Replace,
+    let existing = match (family, invocation.assembly) {
+        (Some(Family::Clang), _) => Existing::Replace,
+        (_, true) => Existing::Overwrite,
+        (_, false) => Existing::ReplaceFilled,
     };
     write_output(&invocation.output, contents, existing)
         .map_err(|err| Error::io(format_args!("write {}", invocation.output.display()), &err))

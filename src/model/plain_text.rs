@@ -21,10 +21,11 @@ impl TextEdit {
     /// The text as it is to be sent, in two parts: a new head, and what follows it of `text`. The head repeats the first
     /// marker, so that what follows is counted from it.
     pub fn apply<'t>(&self, text: &'t [u8]) -> (Vec<u8>, &'t [u8]) {
-        const BUILT_IN: &[u8] = b"# 1 \"<built-in>\"\n";
-        let rest = match self.drop_built_in {
-            true => text.strip_prefix(BUILT_IN).unwrap_or(text),
-            false => text,
+        const BUILT_IN: &[u8] = b"# 1 \"<built-in>\"";
+        let rest = match text.strip_prefix(BUILT_IN).filter(|_| self.drop_built_in) {
+            // Lines end as those of the source do.
+            Some([b'\r', b'\n', rest @ ..] | [b'\n', rest @ ..]) => rest,
+            _ => text,
         };
         if self.macros.is_empty() {
             return (Vec::new(), rest);
@@ -258,6 +259,9 @@ mod tests {
         let text = [&head, rest].concat();
         let expected = "# 1 \"x.c\"\n# 1 \"<command line>\" 1\n#define A 1\n# 1 \"<built-in>\" 2\n# 1 \"x.c\"\nint a;\n";
         assert_eq!(String::from_utf8(text).unwrap(), expected);
+        let (head, rest) = edit.apply(b"# 1 \"<built-in>\"\r\n# 1 \"x.c\"\r\nint a;\r\n");
+        assert!(head.starts_with(b"# 1 \"x.c\"\r\n# 1 \"<command"));
+        assert!(rest.starts_with(b"# 1 \"x.c\"\r\n"));
         let text = &b"# 0 \"x.c\"\n"[..];
         assert_eq!(TextEdit::default().apply(text), (Vec::new(), text));
     }

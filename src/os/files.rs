@@ -9,46 +9,55 @@ use std::ffi::OsString;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::os::fd::FromRawFd;
-use std::os::unix::fs::{FileExt, FileTypeExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-/// How an existing output is treated by the program that a local compile would have written it with.
+/// What becomes of an output that exists, by the program that a local compile would have written it with (tried: GNU
+/// as 2.40, gcc 12, clang 14). What is no plain file, a device or a fifo, is written in place by all.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Existing {
-    /// As the assembler does: a file or a link is unlinked, a new file takes its name.
-    Replace,
-    /// As a compiler does that writes text: the file is written through links and keeps its mode.
+    /// GNU as: a file, or a link to one, gives way to a new file; but an empty file, or a link to nothing, is written.
+    ReplaceFilled,
+    /// gcc's compiler proper, which writes text: written through links; mode, owner and other names stay.
     Overwrite,
+    /// LLVM, for all outputs: a file or a link gives way to a new file, if it may be written.
+    Replace,
 }
 
-/// Writes `contents` as `path`, whole or not at all. What is no plain file (a device, a fifo) is written in place.
+/// Writes `contents` as `path`, whole or not at all where `existing` leaves the choice.
 pub fn write_output(path: &Path, contents: &[u8], existing: Existing) -> io::Result<()> {
-    let found = match existing {
-        Existing::Replace => fs::symlink_metadata(path),
-        Existing::Overwrite => fs::metadata(path),
-    };
-    match found {
-        Ok(meta) if is_special(meta.file_type()) => write_in_place(path, contents),
-        Ok(_) if existing == Existing::Overwrite => {
-            // The rename below asks for less than the writing of a local compile would: ask for that here.
-            OpenOptions::new().write(true).open(path)?;
-            let target = fs::canonicalize(path)?;
-            let mode = fs::metadata(&target)?.permissions().mode();
-            write_beside(&target, contents, Some(mode))
-        }
-        // A link that leads nowhere: the assembler, too, creates what it points to.
-        Ok(meta) if meta.is_symlink() && !path.exists() => write_in_place(path, contents),
+    match fs::metadata(path) {
         Ok(meta) if meta.is_dir() => Err(io::Error::from_raw_os_error(libc::EISDIR)),
-        // A link that leads nowhere: a compiler that writes text creates what it points to.
-        Err(_) if existing == Existing::Overwrite && path.is_symlink() => {
+        Ok(meta) if !meta.is_file() => write_in_place(path, contents),
+        Ok(meta) => match existing {
+            Existing::ReplaceFilled if meta.len() > 0 => write_beside(path, contents, None),
+            Existing::ReplaceFilled | Existing::Overwrite => overwrite(path, contents, &meta),
+            Existing::Replace => {
+                expect_writable(path)?;
+                write_beside(path, contents, None)
+            }
+        },
+        Err(_) if existing != Existing::Replace && path.is_symlink() => {
             write_in_place(path, contents)
         }
-        _ => write_beside(path, contents, None),
+        Err(_) => write_beside(path, contents, None),
     }
 }
 
-fn is_special(kind: fs::FileType) -> bool {
-    kind.is_char_device() || kind.is_block_device() || kind.is_fifo() || kind.is_socket()
+/// A rename asks for less than the writing of a local compile would: that much is asked for here.
+fn expect_writable(path: &Path) -> io::Result<()> {
+    OpenOptions::new().write(true).open(path).map(drop)
+}
+
+/// Gives the file that `path` leads to new contents; whoever can't tell from a new file gets one.
+fn overwrite(path: &Path, contents: &[u8], meta: &fs::Metadata) -> io::Result<()> {
+    // SAFETY: a system call without arguments that cannot fail.
+    let me = unsafe { libc::geteuid() };
+    if meta.nlink() > 1 || meta.uid() != me {
+        return write_in_place(path, contents);
+    }
+    expect_writable(path)?;
+    write_beside(&fs::canonicalize(path)?, contents, Some(meta.permissions()))
 }
 
 fn write_in_place(path: &Path, contents: &[u8]) -> io::Result<()> {
@@ -61,14 +70,14 @@ fn write_in_place(path: &Path, contents: &[u8]) -> io::Result<()> {
 }
 
 /// Writes a file of another name in the same folder and renames it.
-fn write_beside(path: &Path, contents: &[u8], mode: Option<u32>) -> io::Result<()> {
+fn write_beside(path: &Path, contents: &[u8], mode: Option<fs::Permissions>) -> io::Result<()> {
     let name = path
         .file_name()
         .ok_or_else(|| io::Error::from_raw_os_error(libc::EISDIR))?;
     let (mut file, temporary, guard) = create_beside(path, name)?;
     file.write_all(contents)?;
     if let Some(mode) = mode {
-        file.set_permissions(fs::Permissions::from_mode(mode))?;
+        file.set_permissions(mode)?;
     }
     fs::rename(&temporary, path)?;
     guard.keep();
@@ -151,25 +160,34 @@ pub fn memory_contents(file: &File) -> io::Result<Contents> {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use std::os::unix::fs::{symlink, MetadataExt};
+    use std::os::unix::fs::{symlink, PermissionsExt};
 
     #[test]
-    fn replaces_files_and_links_like_an_assembler() {
-        let dir = tempfile::tempdir().unwrap();
-        let (target, link) = (dir.path().join("target"), dir.path().join("link"));
-        fs::write(&target, "old").unwrap();
-        symlink(&target, &link).unwrap();
-        write_output(&link, b"new", Existing::Replace).unwrap();
-        assert_eq!(fs::read(&target).unwrap(), b"old");
-        assert_eq!(fs::read(&link).unwrap(), b"new");
-        assert!(!link.is_symlink());
-        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 2);
+    fn replaces_files_and_links_like_an_assembler_or_like_llvm() {
+        for existing in [Existing::ReplaceFilled, Existing::Replace] {
+            let dir = tempfile::tempdir().unwrap();
+            let (target, link) = (dir.path().join("target"), dir.path().join("link"));
+            fs::write(&target, "old").unwrap();
+            symlink(&target, &link).unwrap();
+            write_output(&link, b"new", existing).unwrap();
+            assert_eq!(fs::read(&target).unwrap(), b"old");
+            assert_eq!(fs::read(&link).unwrap(), b"new");
+            assert!(!link.is_symlink());
+            assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 2);
 
-        let dangling = dir.path().join("dangling");
-        symlink(dir.path().join("made"), &dangling).unwrap();
-        write_output(&dangling, b"new", Existing::Replace).unwrap();
-        assert!(dangling.is_symlink());
-        assert_eq!(fs::read(&dangling).unwrap(), b"new");
+            let (dangling, made) = (dir.path().join("dangling"), dir.path().join("made"));
+            symlink(&made, &dangling).unwrap();
+            write_output(&dangling, b"new", existing).unwrap();
+            let through = existing == Existing::ReplaceFilled;
+            assert_eq!((dangling.is_symlink(), made.exists()), (through, through));
+            assert_eq!(fs::read(&dangling).unwrap(), b"new");
+
+            let (empty, other) = (dir.path().join("empty"), dir.path().join("other"));
+            fs::write(&empty, "").unwrap();
+            fs::hard_link(&empty, &other).unwrap();
+            write_output(&empty, b"new", existing).unwrap();
+            assert_eq!(fs::read(&other).unwrap() == b"new", through);
+        }
     }
 
     #[test]
@@ -183,6 +201,10 @@ mod tests {
         assert!(link.is_symlink());
         assert_eq!(fs::read(&target).unwrap(), b"new");
         assert_eq!(fs::metadata(&target).unwrap().mode() & 0o777, 0o640);
+        let other = dir.path().join("other");
+        fs::hard_link(&target, &other).unwrap();
+        write_output(&target, b"newer", Existing::Overwrite).unwrap();
+        assert_eq!(fs::read(&other).unwrap(), b"newer");
     }
 
     #[test]
