@@ -195,7 +195,8 @@ compilers() {
 
 want_directory share/distcc
 want_file "$binary" bin/distcc
-for role in distccd distccmon-text lsdistcc pump distcc-pump include_server; do
+# No names of pump mode: they would only say that it is not there yet, and could stand before stock's.
+for role in distccd distccmon-text lsdistcc; do
     want_link distcc "bin/$role"
 done
 for page in "$here"/man/*.[1-8]; do
