@@ -90,6 +90,8 @@ Usage: distcc COMPILER [COMPILER OPTIONS]   compile, on another machine if possi
        COMPILER [COMPILER OPTIONS]          the same, through a link to distcc called COMPILER
        distcc try [COMMAND]                 build with a private daemon on this machine, and say how it went
        distcc distccd [OPTIONS]             the daemon; distcc distccd --help explains
+       distcc distccmon-text [SECONDS]      what runs where now, or again and again
+       distcc lsdistcc [OPTIONS] [HOST...]  which hosts answer
 
 Options:
   --help           this text
