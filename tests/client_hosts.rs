@@ -228,6 +228,19 @@ fn a_compiler_that_is_not_there() {
             expect_in(&ran, &["failed to exec", words[0]]);
         }
     }
+    // What the host says of it: that it may not run it, or that it has none.
+    let open = farm.daemon(Which::Ours).options(&["--enable-tcp-insecure"]);
+    let open = open.start();
+    for (host, code, words) in [
+        (daemon.host(), 113, "is not allowed here"),
+        (open.host(), 110, "failed to exec no-such-compiler"),
+    ] {
+        let compile = ["no-such-compiler", "-c", "t.i"];
+        let strict = client(&farm, &host).env("DISTCC_FALLBACK", "0");
+        expect_in(&strict.run(&compile).expect(code), &[words]);
+        let ran = client(&farm, &host).run(&compile).expect(110);
+        expect_in(&ran, &[words, "failed to exec no-such-compiler"]);
+    }
     // One compiler that is missing there is no reason to leave the host alone.
     assert_eq!(marks(&farm), [""; 0]);
     let ran = farm.client(Which::Ours, &daemon.host()).run(&COMPILE);

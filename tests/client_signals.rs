@@ -149,14 +149,20 @@ fn check(stage: Stage, signal: &str, number: i32) {
         }
         _ => spawn(&client, words),
     };
+    let at_least = |wanted: u8| {
+        wait_for(&context, BOUND, || {
+            phase(&farm, &child).is_some_and(|now| now >= wanted)
+        });
+    };
     match stage {
         Preprocessing | LocalCompile | NoCompile | OverSsh => {
             wait_for(&context, BOUND, || sleeps(&farm));
         }
         Connecting => wait_for(&context, BOUND, || farm.path("work/x.d").exists()),
-        Sending => wait_for(&context, BOUND, || phase(&farm, &child) == Some(4)),
-        RemoteCompile => wait_for(&context, BOUND, || phase(&farm, &child) == Some(5)),
-        Receiving => wait_for(&context, BOUND, || phase(&farm, &child) == Some(6)),
+        // They may have passed by the time one looks.
+        Sending => at_least(4),
+        RemoteCompile => at_least(5),
+        Receiving => at_least(6),
         // Nothing tells that it waits; a signal that comes too early is one more stage.
         WaitingForHost | WaitingHere => {
             std::thread::sleep(std::time::Duration::from_millis(100));
