@@ -4,8 +4,12 @@
 mod common;
 
 use common::fake::*;
-use common::{have, Daemon, Farm, Which};
+use common::{have, run, wait_for, Daemon, Farm, Which, BOUND, OURS};
 use distcc::model::wire::{encode_request_head, encode_text, Version};
+use std::fs;
+use std::io::Write;
+use std::os::unix::fs::{symlink, PermissionsExt};
+use std::process::Command;
 
 /// A request whose words may hold anything.
 fn words(words: &[&str], text: &str) -> Vec<u8> {
@@ -183,4 +187,99 @@ fn stock_texts_with_a_language_include_nothing() {
         let said = String::from_utf8_lossy(&answer.stderr).into_owned();
         assert!(!said.contains("root:"), "{argv:?}: {said}");
     }
+}
+
+/// Peers that send much, and then nothing more, may not keep the memory that others wait for.
+#[test]
+fn slow_senders_do_not_stop_others() {
+    let (farm, folder) = fake_farm();
+    let mut daemon = fake_daemon(&farm, &folder).start();
+    let mut head = encode_request_head(Version::V1, &[b"gcc".as_slice(), b"-c", b"x.c"]).unwrap();
+    head.extend(b"DOTI3fffffff");
+    let part = vec![b' '; 10 << 20];
+    let slow: Vec<_> = (0..3)
+        .map(|_| {
+            let mut stream = connect(&daemon);
+            stream.write_all(&head).unwrap();
+            // The last parts are perhaps not read any more: then they would never be taken.
+            stream
+                .set_write_timeout(Some(std::time::Duration::from_secs(2)))
+                .unwrap();
+            for _ in 0..9 {
+                if stream.write_all(&part).is_err() {
+                    break;
+                }
+            }
+            stream
+        })
+        .collect();
+    expect_ok(&daemon);
+    drop(slow);
+    assert!(daemon.alive());
+}
+
+/// Connections that say nothing, or end anywhere, leave neither descriptors nor processes nor files.
+#[test]
+fn peers_that_go_away_leave_nothing() {
+    let (farm, folder) = fake_farm();
+    let mut daemon = fake_daemon(&farm, &folder).start();
+    let proc = format!("/proc/{}", daemon.pid());
+    let descriptors = || fs::read_dir(format!("{proc}/fd")).map_or(0, Iterator::count);
+    expect_ok(&daemon);
+    let before = descriptors();
+    let idle: Vec<_> = (0..500).map(|_| connect(&daemon)).collect();
+    let request = words(&["gcc", "-c", "x.c", "-o", "x.o"], "int a;\n");
+    for end in 0..=request.len() {
+        let mut stream = connect(&daemon);
+        stream.write_all(&request[..end]).unwrap();
+        if end % 2 == 0 {
+            common::reset_when_closed(&stream);
+        }
+    }
+    expect_ok(&daemon);
+    drop(idle);
+    wait_for("the descriptors are closed", BOUND, || {
+        descriptors() <= before
+    });
+    let children = fs::read_to_string(format!("{proc}/task/{}/children", daemon.pid()));
+    assert_eq!(children.unwrap_or_default(), "");
+    assert_eq!(daemon.leftovers(), [""; 0]);
+    assert!(daemon.alive());
+}
+
+#[test]
+fn a_compiler_that_talks_without_end_is_stopped() {
+    let (farm, folder) = fake_farm();
+    let mut daemon = fake_daemon(&farm, &folder).start();
+    let answer = reply(Version::V1, &job(&daemon, "gcc -fake=flood -c x.c -o x.o"));
+    assert!(answer.stderr.len() <= 64 << 20);
+    assert!(answer.stderr.starts_with(b"y\ny\n"));
+    expect_ok(&daemon);
+    assert!(daemon.alive());
+}
+
+/// What the daemon was started with is not for those whom it starts.
+#[test]
+fn compilers_inherit_no_descriptor() {
+    let (farm, folder) = fake_farm();
+    let distccd = farm.path("distccd");
+    symlink(OURS, &distccd).unwrap();
+    let tmp = farm.path("jobs");
+    fs::create_dir_all(&tmp).unwrap();
+    fs::set_permissions(&tmp, fs::Permissions::from_mode(0o777)).unwrap();
+    let asked = farm.path("request");
+    let words = ["gcc", "-fake=look", "-c", "x.c", "-o", "x.o"];
+    fs::write(&asked, self::words(&words, "int a;\n")).unwrap();
+    let mut command = Command::new("/bin/sh");
+    command
+        .args([
+            "-c",
+            "exec 7</etc/passwd; exec \"$0\" --inetd --log-stderr --compilers \"$1\" <\"$2\"",
+        ])
+        .args([&distccd, &folder.join("gcc"), &asked])
+        .env("TMPDIR", &tmp);
+    let ran = run(&mut command, BOUND).expect(0);
+    let seen = fs::read_to_string(folder.join("seen")).unwrap_or_default();
+    assert!(seen.contains(" 0 -> /dev/null"), "{seen}\n{ran}");
+    assert!(!seen.contains("passwd"), "{seen}");
 }

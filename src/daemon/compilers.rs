@@ -229,10 +229,15 @@ fn is_other_name(path: &Path, (listed, file): &(OsString, PathBuf)) -> bool {
     let Some(name) = path.file_name().map(OsStrExt::as_bytes) else {
         return false;
     };
-    let listed = listed.as_bytes();
-    let fuller = name.windows(listed.len() + 1).any(|part| {
-        part.starts_with(b"-") && part.ends_with(listed)
-            || part.starts_with(listed) && part.ends_with(b"-")
+    // Not `clang-cl` or `clang-cpp`: the same file, but another program.
+    let is_version = |text: &[u8]| {
+        let digits = text.strip_prefix(b"-").unwrap_or_default();
+        !digits.is_empty() && digits.iter().all(|byte| b"0123456789.".contains(byte))
+    };
+    let fuller = memchr::memmem::rfind(name, listed.as_bytes()).is_some_and(|at| {
+        let (before, rest) = name.split_at(at);
+        let behind = rest.get(listed.len()..).unwrap_or_default();
+        (before.is_empty() || before.ends_with(b"-")) && (behind.is_empty() || is_version(behind))
     });
     fuller
         && matches!((path.canonicalize(), file.canonicalize()), (Ok(one), Ok(other)) if one == other)
@@ -284,6 +289,7 @@ mod tests {
         symlink("gcc-12", bin.join("gcc")).unwrap();
         symlink("gcc-12", bin.join("x86_64-linux-gnu-gcc")).unwrap();
         symlink("gcc-12", bin.join("cpp")).unwrap();
+        symlink("gcc-12", bin.join("gcc-cl")).unwrap();
         let compilers = Compilers::listed("gcc", bin.clone().into()).unwrap();
         let find = |name: &str| compilers.find(name.as_bytes());
         assert_eq!(find("gcc").unwrap(), bin.join("gcc"));
@@ -293,6 +299,7 @@ mod tests {
         for name in [
             "evil",
             "cpp",
+            "gcc-cl",
             "../gcc",
             "./gcc",
             "/opt/gcc",

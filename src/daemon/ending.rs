@@ -109,8 +109,13 @@ impl Answer {
         })
     }
 
+    /// How much memory it takes.
+    pub fn bytes(&self) -> usize {
+        self.head.len() + self.body.len()
+    }
+
     fn is_sent(&self) -> bool {
-        self.sent >= self.head.len() + self.body.len()
+        self.sent >= self.bytes()
     }
 
     /// Sends what goes without waiting; whether that was all.

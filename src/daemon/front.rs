@@ -13,7 +13,6 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::net::{SocketAddr, TcpStream};
 use std::os::fd::{AsFd, OwnedFd};
-use std::rc::Rc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -21,8 +20,14 @@ use std::time::{Duration, Instant};
 /// While requests that wait hold more bytes than this, no new one is read.
 const WAITING_BYTES_MAX: usize = 256 << 20;
 
-/// Requests together never hold more than this; the one that would is dropped.
+/// Requests and untaken answers together never hold more than this; the one that would is dropped.
 const HELD_BYTES_MAX: usize = 2 << 30;
+
+/// How long a request may take to come, or an answer to be taken, while others wait for room.
+const SLOW: Duration = Duration::from_secs(15);
+
+/// How often to look whether others wait.
+const LOOK: Duration = Duration::from_secs(3);
 
 /// How long to wait until something that ran out is there again.
 const PAUSE: Duration = Duration::from_millis(20);
@@ -34,7 +39,7 @@ pub struct Arrived {
     pub client: Client,
     /// The request.
     pub decoder: RequestDecoder,
-    /// Given back when the job is done.
+    /// Given back when the job is done and its answer taken.
     pub held: Held,
 }
 
@@ -45,25 +50,51 @@ pub struct Unsent {
     pub client: Client,
     /// The answer, and how the job ended.
     pub ending: Ending,
+    /// Given back when it is taken.
+    pub held: Held,
 }
 
-/// A share of the memory for requests.
+/// What all connections come to.
+#[derive(Debug, Default)]
+struct Load {
+    connections: AtomicUsize,
+    bytes: AtomicUsize,
+}
+
+/// One connection's share of the load, from its arrival to its end: of the descriptors, and of the memory for requests that
+/// are not yet done and for answers that are not yet taken.
 #[derive(Debug)]
 pub struct Held {
-    all: Arc<AtomicUsize>,
+    all: Arc<Load>,
     bytes: usize,
 }
 
 impl Held {
-    fn grow(&mut self, bytes: usize) -> usize {
+    fn new(all: &Arc<Load>) -> Held {
+        all.connections.fetch_add(1, Ordering::Relaxed);
+        Held {
+            all: all.clone(),
+            bytes: 0,
+        }
+    }
+
+    fn grow(&mut self, bytes: usize) -> bool {
         self.bytes += bytes;
-        self.all.fetch_add(bytes, Ordering::Relaxed) + bytes
+        self.all.bytes.fetch_add(bytes, Ordering::Relaxed) + bytes <= HELD_BYTES_MAX
+    }
+
+    /// Holds the answer's bytes instead of the request's; whether all together still hold less than they may.
+    pub fn exchange(&mut self, bytes: usize) -> bool {
+        self.all.bytes.fetch_sub(self.bytes, Ordering::Relaxed);
+        self.bytes = 0;
+        self.grow(bytes)
     }
 }
 
 impl Drop for Held {
     fn drop(&mut self) {
-        self.all.fetch_sub(self.bytes, Ordering::Relaxed);
+        self.all.bytes.fetch_sub(self.bytes, Ordering::Relaxed);
+        self.all.connections.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -71,13 +102,12 @@ impl Drop for Held {
 struct Front<'f> {
     shop: &'f Shop,
     arrived: Sender<Arrived>,
-    connections: Rc<Cell<usize>>,
     connections_max: usize,
-    held: Arc<AtomicUsize>,
+    load: Arc<Load>,
 }
 
-/// Serves until a final signal comes. At most `connections_max` requests are read at the same time; more connections wait
-/// in the system's queue.
+/// Serves until a final signal comes. At most `connections_max` connections are open at the same time; more wait in the
+/// system's queue.
 pub fn run(
     listener: std::net::TcpListener,
     shop: &Shop,
@@ -88,9 +118,8 @@ pub fn run(
     let front = Front {
         shop,
         arrived,
-        connections: Rc::default(),
         connections_max,
-        held: Arc::default(),
+        load: Arc::default(),
     };
     let listener = TcpListener::from(Async::new(listener)?);
     let signals = Async::new(shop.signals.0.as_fd())?;
@@ -98,7 +127,7 @@ pub fn run(
     smol::block_on(executor.run(async {
         let serving = or(
             front.accept(&listener, &executor),
-            send_late(shop, unsent, &executor),
+            front.send_late(unsent, &executor),
         );
         or(async { signals.readable().await }, serving).await
     }))
@@ -114,7 +143,7 @@ impl<'f> Front<'f> {
         'f: 'e,
     {
         loop {
-            if self.connections.get() >= self.connections_max {
+            if self.is_full() {
                 Timer::after(PAUSE).await;
                 continue;
             }
@@ -123,8 +152,8 @@ impl<'f> Front<'f> {
                     // A peer that speaks IPv4 to our IPv6 socket is shown, and judged, as one of IPv4.
                     let address = SocketAddr::new(address.ip().to_canonical(), address.port());
                     if self.admits(address) {
-                        let open = Open::new(&self.connections);
-                        let serving = self.serve(stream.into(), address, open);
+                        let held = Held::new(&self.load);
+                        let serving = self.serve(stream.into(), address, held);
                         executor.spawn(serving).detach();
                     }
                 }
@@ -134,6 +163,30 @@ impl<'f> Front<'f> {
                     Timer::after(PAUSE).await;
                 }
             }
+        }
+    }
+
+    /// Whether no more connections are taken.
+    fn is_full(&self) -> bool {
+        self.load.connections.load(Ordering::Relaxed) >= self.connections_max
+    }
+
+    /// Whether no new requests are read.
+    fn is_laden(&self) -> bool {
+        self.load.bytes.load(Ordering::Relaxed) > WAITING_BYTES_MAX
+    }
+
+    /// Returns when a peer that was last heard of at `last_byte`, and is served since `begun`, has had its time: who is
+    /// slow must not keep others waiting.
+    async fn patience(&self, begun: Instant, last_byte: &Cell<Instant>) -> io::Error {
+        loop {
+            let now = Instant::now();
+            let silent = last_byte.get() + self.shop.config.silence;
+            let others_wait = self.is_full() || self.is_laden();
+            if silent <= now || others_wait && begun + SLOW <= now {
+                return io::ErrorKind::TimedOut.into();
+            }
+            Timer::at(silent.min(now + LOOK)).await;
         }
     }
 
@@ -148,17 +201,12 @@ impl<'f> Front<'f> {
         admits
     }
 
-    async fn serve(&self, stream: Arc<Async<TcpStream>>, address: SocketAddr, open: Open) {
+    async fn serve(&self, stream: Arc<Async<TcpStream>>, address: SocketAddr, mut held: Held) {
         let since = Instant::now();
-        let mut held = Held {
-            all: self.held.clone(),
-            bytes: 0,
-        };
-        while self.held.load(Ordering::Relaxed) > WAITING_BYTES_MAX {
+        while self.is_laden() {
             Timer::after(PAUSE).await;
         }
         let received = self.receive(&stream, since, &mut held).await;
-        drop(open);
         let Ok(input) = into_file(stream) else {
             return;
         };
@@ -195,7 +243,8 @@ impl<'f> Front<'f> {
         held: &mut Held,
     ) -> Result<RequestDecoder, Lost> {
         let config = &self.shop.config;
-        let last_byte = Cell::new(since);
+        let begun = Instant::now();
+        let last_byte = Cell::new(begun);
         let reading = async {
             let mut decoder = RequestDecoder::for_requests(Default::default());
             while !decoder.is_done() {
@@ -207,7 +256,7 @@ impl<'f> Front<'f> {
                 }
                 last_byte.set(Instant::now());
                 decoder.filled(count).map_err(Lost::Wire)?;
-                if held.grow(count) > HELD_BYTES_MAX {
+                if !held.grow(count) {
                     return Err(Lost::Io(io::ErrorKind::OutOfMemory.into()));
                 }
                 if decoder
@@ -219,18 +268,61 @@ impl<'f> Front<'f> {
             }
             Ok(decoder)
         };
+        let ending = async {
+            match config.job_lifetime {
+                Some(limit) => Timer::at(since + limit + TRANSFER).await,
+                None => std::future::pending().await,
+            };
+            io::ErrorKind::TimedOut.into()
+        };
         let watching = async {
-            let end = config.job_lifetime.map(|limit| since + limit + TRANSFER);
-            loop {
-                let silent = last_byte.get() + config.silence;
-                let until = end.map_or(silent, |end| end.min(silent));
-                if until <= Instant::now() {
-                    return Err(Lost::Io(io::ErrorKind::TimedOut.into()));
-                }
-                Timer::at(until).await;
-            }
+            let err = or(self.patience(begun, &last_byte), ending).await;
+            Err(Lost::Io(err))
         };
         or(reading, watching).await
+    }
+
+    async fn send_late<'e>(
+        &'f self,
+        unsent: Receiver<Unsent>,
+        executor: &LocalExecutor<'e>,
+    ) -> io::Result<()>
+    where
+        'f: 'e,
+    {
+        while let Ok(late) = unsent.recv().await {
+            executor.spawn(self.send_slowly(late)).detach();
+        }
+        std::future::pending().await
+    }
+
+    async fn send_slowly(&self, late: Unsent) {
+        let Unsent {
+            client,
+            mut ending,
+            held,
+        } = late;
+        let begun = Instant::now();
+        let last_byte = Cell::new(begun);
+        let sending = async {
+            let socket = Async::new(client.input.as_fd())?;
+            while let Some(answer) = &mut ending.answer {
+                if answer.send_some(&client.input)? {
+                    break;
+                }
+                last_byte.set(Instant::now());
+                socket.writable().await?;
+            }
+            Ok(())
+        };
+        let watching = async { Err(self.patience(begun, &last_byte).await) };
+        let sent: io::Result<()> = or(sending, watching).await;
+        if let Err(err) = sent {
+            log::warn!("{}: the answer was not taken: {err}", client.name);
+            ending = ending.not_sent();
+        }
+        ending::finish(client, &ending);
+        drop(held);
     }
 }
 
@@ -238,22 +330,6 @@ impl<'f> Front<'f> {
 enum Lost {
     Wire(crate::model::wire::WireError),
     Io(io::Error),
-}
-
-/// Counts a connection whose request is being read.
-struct Open(Rc<Cell<usize>>);
-
-impl Open {
-    fn new(count: &Rc<Cell<usize>>) -> Open {
-        count.set(count.get() + 1);
-        Open(count.clone())
-    }
-}
-
-impl Drop for Open {
-    fn drop(&mut self) {
-        self.0.set(self.0.get() - 1);
-    }
 }
 
 /// Takes the socket back from the executor; it stays non-blocking.
@@ -268,41 +344,4 @@ fn into_file(stream: Arc<Async<TcpStream>>) -> io::Result<File> {
 /// As stock writes it: without brackets.
 pub fn name(address: SocketAddr) -> String {
     format!("{}:{}", address.ip(), address.port())
-}
-
-async fn send_late<'e, 'f: 'e>(
-    shop: &'f Shop,
-    unsent: Receiver<Unsent>,
-    executor: &LocalExecutor<'e>,
-) -> io::Result<()> {
-    while let Ok(late) = unsent.recv().await {
-        executor.spawn(send_slowly(shop, late)).detach();
-    }
-    std::future::pending().await
-}
-
-async fn send_slowly(shop: &Shop, late: Unsent) {
-    let Unsent { client, mut ending } = late;
-    let sent: io::Result<()> = async {
-        let socket = Async::new(client.input.as_fd())?;
-        loop {
-            let Some(answer) = &mut ending.answer else {
-                return Ok(());
-            };
-            if answer.send_some(&client.input)? {
-                return Ok(());
-            }
-            let silence = async {
-                Timer::after(shop.config.silence).await;
-                Err(io::ErrorKind::TimedOut.into())
-            };
-            or(socket.writable(), silence).await?;
-        }
-    }
-    .await;
-    if let Err(err) = sent {
-        log::warn!("{}: the answer was not taken: {err}", client.name);
-        ending = ending.not_sent();
-    }
-    ending::finish(client, &ending);
 }

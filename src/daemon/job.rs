@@ -12,7 +12,7 @@ use crate::model::received::{scan_received, Received};
 use crate::model::wait_status::WaitStatus;
 use crate::model::wire::{Reply, Request, Source, Version, WireError};
 use crate::os::daemonize::FinalSignals;
-use crate::os::files::{memory_contents, memory_file};
+use crate::os::files::{bounded_memory_file, said};
 use crate::os::net::{wait_any, Event};
 use crate::os::process::Group;
 use std::ffi::{OsStr, OsString};
@@ -28,8 +28,11 @@ use std::time::{Duration, Instant};
 /// Largest output that is sent back; the limit of a client of ours.
 const OUTPUT_BYTES_MAX: u64 = 1 << 30;
 
-/// Most that a compiler may say on each of stdout and stderr to be sent back.
+/// Most that a compiler can say on each of stdout and stderr; what goes beyond is a fault of its writing.
 const MESSAGES_BYTES_MAX: u64 = 64 << 20;
+
+/// Largest file that a compiler may write; assembler text is larger than the object that it becomes.
+const FILE_BYTES_MAX: u64 = 4 << 30;
 
 /// How long a compiler that was asked to end may take.
 const GRACE: Duration = Duration::from_secs(1);
@@ -258,8 +261,10 @@ impl Job<'_> {
         let arranged = arrange(&mut workspace, self.program, self.argv, self.received, text)
             .map_err(|err| ("make room for the source", err))?;
         fs::write(workspace.source(), &arranged.text).map_err(|err| ("write the source", err))?;
-        let stdout = memory_file().map_err(|err| ("make a file for messages", err))?;
-        let stderr = memory_file().map_err(|err| ("make a file for messages", err))?;
+        let memory_file = || {
+            bounded_memory_file(MESSAGES_BYTES_MAX).map_err(|err| ("make a file for messages", err))
+        };
+        let (stdout, stderr) = (memory_file()?, memory_file()?);
         let mut command = self.command(&workspace, arranged.words);
         log::info!("{}: {}", self.client.name, show_command(&command));
         let shared = |file: &File| file.try_clone().map(Stdio::from);
@@ -270,6 +275,7 @@ impl Job<'_> {
             Ok(group) => group,
             Err(err) => return Ok(self.not_started(&err)),
         };
+        group.limit_files(FILE_BYTES_MAX);
         let watched = self
             .watch(group, begun)
             .map_err(|err| ("wait for the compiler", err))?;
@@ -366,8 +372,8 @@ impl Job<'_> {
         let reply = Reply {
             version: self.version,
             status,
-            stderr: messages(stderr).map_err(|err| ("read messages", err))?,
-            stdout: messages(stdout).map_err(|err| ("read messages", err))?,
+            stderr: said(stderr).map_err(|err| ("read messages", err))?,
+            stdout: said(stdout).map_err(|err| ("read messages", err))?,
             object,
             deps: None,
         };
@@ -405,19 +411,6 @@ fn not_run(version: Version, argv: &[Vec<u8>], received: &Received, why: &str, c
         answer: words_only(version, status, why),
         workspace: None,
     }
-}
-
-fn messages(file: &File) -> io::Result<Vec<u8>> {
-    let size = file.metadata()?.len();
-    if size == 0 {
-        return Ok(Vec::new());
-    }
-    if size > MESSAGES_BYTES_MAX {
-        return Ok(
-            format!("distccd: {size} bytes of messages are too many to be sent\n").into_bytes(),
-        );
-    }
-    memory_contents(file).map(|contents| contents.to_vec())
 }
 
 /// Compiler and source, as in stock's summary.

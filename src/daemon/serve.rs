@@ -1,7 +1,7 @@
 //! The program distccd: start-up in the order that its users rely on, job slots as threads, and an end that leaves
 //! nothing behind.
 
-use super::ending::{self, Client};
+use super::ending::{self, Answer, Client};
 use super::front::{self, Arrived, Unsent};
 use super::job::{self, Shop};
 use super::options::{self, Asked, Config, LogTo, Mode, Surroundings};
@@ -323,19 +323,29 @@ fn work(shop: &Shop, to_do: &Receiver<Arrived>, late: &Sender<Unsent>) {
     while let Ok(Arrived {
         client,
         decoder,
-        held,
+        mut held,
     }) = to_do.recv_blocking()
     {
         if shop.stopping.load(Ordering::Relaxed) {
             return;
         }
         let mut ending = job::perform(shop, &client, decoder);
-        drop(held);
         match ending::send(&shop.signals, &client, &mut ending, PATIENCE) {
             Ok(true) => ending::finish(client, &ending),
-            Ok(false) => {
+            Ok(false) if held.exchange(ending.answer.as_ref().map_or(0, Answer::bytes)) => {
                 ending.workspace = None;
-                let _ = late.try_send(Unsent { client, ending });
+                let _ = late.try_send(Unsent {
+                    client,
+                    ending,
+                    held,
+                });
+            }
+            Ok(false) => {
+                log::warn!(
+                    "{}: the answer was not taken: too many others are not, either",
+                    client.name
+                );
+                ending::finish(client, &ending.not_sent());
             }
             Err(err) => {
                 log::warn!("{}: the answer was not taken: {err}", client.name);

@@ -77,7 +77,8 @@ pub fn become_account(account: &Account) -> io::Result<()> {
     Ok(())
 }
 
-/// From here on no program that we start can gain rights, and none leaves a core file.
+/// From here on no program that we start can gain rights, leaves a core file, or gets a descriptor that we were started
+/// with, but for the standard ones.
 pub fn renounce() {
     let none = libc::rlimit {
         rlim_cur: 0,
@@ -87,6 +88,12 @@ pub fn renounce() {
     unsafe {
         libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
         libc::setrlimit(libc::RLIMIT_CORE, &none);
+        libc::syscall(
+            libc::SYS_close_range,
+            3,
+            libc::c_uint::MAX,
+            libc::CLOSE_RANGE_CLOEXEC,
+        );
     }
 }
 

@@ -7,8 +7,8 @@ use super::cleanup::{remove_at_end, FileGuard};
 use super::sys::check;
 use std::ffi::OsString;
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write};
-use std::os::fd::FromRawFd;
+use std::io::{self, Seek, Write};
+use std::os::fd::{AsRawFd, FromRawFd};
 use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
@@ -118,6 +118,24 @@ pub fn memory_file() -> io::Result<File> {
     }
 }
 
+/// A memory file for what a child writes through the descriptor that it inherits: a write beyond `bytes_max` fails, so that
+/// nobody fills memory by talking. Read it with [`said`].
+pub fn bounded_memory_file(bytes_max: u64) -> io::Result<File> {
+    let file = memory_file()?;
+    file.set_len(bytes_max)?;
+    // SAFETY: plain system call.
+    check(unsafe { libc::fcntl(file.as_raw_fd(), libc::F_ADD_SEALS, libc::F_SEAL_GROW) })?;
+    Ok(file)
+}
+
+/// What was written to a bounded memory file; its length says nothing, but the place where all writers stand does.
+pub fn said(mut file: &File) -> io::Result<Vec<u8>> {
+    let size = file.stream_position()?.min(file.metadata()?.len());
+    let mut said = vec![0; usize::try_from(size).map_err(io::Error::other)?];
+    file.read_exact_at(&mut said, 0)?;
+    Ok(said)
+}
+
 /// The bytes of a file, read or mapped.
 #[derive(Debug)]
 pub enum Contents {
@@ -215,6 +233,16 @@ mod tests {
         let err = write_output(&missing, b"x", Existing::Replace).unwrap_err();
         assert_eq!(err.kind(), io::ErrorKind::NotFound);
         assert!(!missing.parent().unwrap().exists());
+    }
+
+    #[test]
+    fn nobody_says_more_than_allowed() {
+        let file = bounded_memory_file(4096).unwrap();
+        let mut child = file.try_clone().unwrap();
+        child.write_all(b"some").unwrap();
+        assert_eq!(said(&file).unwrap(), b"some");
+        assert!(child.write_all(&[7; 8192]).is_err());
+        assert!(said(&file).unwrap().len() <= 4096);
     }
 
     #[test]

@@ -26,6 +26,7 @@ case $fake in
   segv) echo 'about to crash' >&2; kill -SEGV $$;;
   big) head -c 3000000 /dev/zero > "$out";;
   huge) head -c 60000000 /dev/urandom > "$out";;
+  flood) yes >&2;;
   empty) : > "$out";;
   stdout) echo 'hello on stdout'; echo 'and stderr' >&2;;
   mess) mkdir -p a/b; touch a/b/x.dwo x.su "$TMPDIR/y"; (setsid sleep 1 &);;
