@@ -195,7 +195,7 @@ fn slow_senders_do_not_stop_others() {
     let (farm, folder) = fake_farm();
     let mut daemon = fake_daemon(&farm, &folder).start();
     let mut head = encode_request_head(Version::V1, &[b"gcc".as_slice(), b"-c", b"x.c"]).unwrap();
-    head.extend(b"DOTI3fffffff");
+    head.extend(b"DOTI0fffffff");
     let part = vec![b' '; 10 << 20];
     let slow: Vec<_> = (0..3)
         .map(|_| {
@@ -282,4 +282,22 @@ fn compilers_inherit_no_descriptor() {
     let seen = fs::read_to_string(folder.join("seen")).unwrap_or_default();
     assert!(seen.contains(" 0 -> /dev/null"), "{seen}\n{ran}");
     assert!(!seen.contains("passwd"), "{seen}");
+}
+
+/// Four megabytes that stand for a gigabyte are refused before they are that.
+#[test]
+fn a_bomb_of_lzo_does_not_go_off() {
+    let (farm, folder) = fake_farm();
+    let mut daemon = fake_daemon(&farm, &folder).start();
+    let mut bomb = b"\x15    \x20".to_vec();
+    bomb.resize(4 << 20, 0);
+    bomb.extend(b"\x01\0\0\x11\0\0");
+    let mut request =
+        encode_request_head(Version::V2, &[b"gcc".as_slice(), b"-c", b"x.c"]).unwrap();
+    request.extend(format!("DOTI{:08x}", bomb.len()).bytes());
+    request.extend(bomb);
+    assert_eq!(ask(&daemon, &request), b"");
+    expect_line(&daemon, &["expanded bytes"]);
+    expect_ok(&daemon);
+    assert!(daemon.alive());
 }

@@ -246,7 +246,7 @@ impl<'f> Front<'f> {
         let begun = Instant::now();
         let last_byte = Cell::new(begun);
         let reading = async {
-            let mut decoder = RequestDecoder::for_requests(Default::default());
+            let mut decoder = RequestDecoder::for_requests(job::request_limits());
             while !decoder.is_done() {
                 let mut read = |mut stream: &TcpStream| stream.read(decoder.space());
 

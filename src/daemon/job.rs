@@ -10,7 +10,7 @@ use crate::model::decode::RequestDecoder;
 use crate::model::error::Code;
 use crate::model::received::{scan_received, Received};
 use crate::model::wait_status::WaitStatus;
-use crate::model::wire::{Reply, Request, Source, Version, WireError};
+use crate::model::wire::{Limits, Reply, Request, Source, Version, WireError};
 use crate::os::daemonize::FinalSignals;
 use crate::os::files::{bounded_memory_file, said};
 use crate::os::net::{wait_any, Event};
@@ -41,6 +41,19 @@ const GRACE: Duration = Duration::from_secs(1);
 /// change the object or lead out of the job is left out.
 const ENVIRONMENT: [&str; 4] = ["HOME", "LANG", "LANGUAGE", "LD_LIBRARY_PATH"];
 const ENVIRONMENT_PREFIXES: [&str; 2] = ["LC_", "CCACHE_"];
+
+/// Largest text of a request: more than any source comes to, and so little that a few bytes of LZO, which can stand for
+/// this much in each job slot, don't take all memory.
+const TEXT_BYTES_MAX: usize = 256 << 20;
+
+/// What a request may come to.
+pub fn request_limits() -> Limits {
+    Limits {
+        body_bytes_max: TEXT_BYTES_MAX,
+        expanded_bytes_max: TEXT_BYTES_MAX,
+        ..Limits::default()
+    }
+}
 
 /// What all jobs share.
 #[derive(Debug)]
@@ -140,7 +153,7 @@ fn words_only(version: Version, status: WaitStatus, why: &str) -> Option<Answer>
 
 /// Reads a request, waiting for it as long as the peer is not silent for too long; for inetd and ssh.
 pub fn receive(shop: &Shop, client: &Client) -> Result<RequestDecoder, Ending> {
-    let mut decoder = RequestDecoder::for_requests(Default::default());
+    let mut decoder = RequestDecoder::for_requests(request_limits());
     let end = shop
         .config
         .job_lifetime
@@ -222,7 +235,7 @@ pub fn perform(shop: &Shop, client: &Client, decoder: RequestDecoder) -> Ending 
         received: &received,
         program: &program,
     };
-    job.run(&text).unwrap_or_else(|(doing, err)| {
+    job.run(text).unwrap_or_else(|(doing, err)| {
         log::error!("{}: {doing}: {err}", client.name);
         Ending::silent(Class::Other, Code::Io as u8)
     })
@@ -249,7 +262,7 @@ struct Job<'j> {
 type Failure = (&'static str, io::Error);
 
 impl Job<'_> {
-    fn run(&self, text: &[u8]) -> Result<Ending, Failure> {
+    fn run(&self, text: Vec<u8>) -> Result<Ending, Failure> {
         let output = if self.received.assembly {
             "out.s"
         } else {
@@ -258,14 +271,23 @@ impl Job<'_> {
         let config = &self.shop.config;
         let mut workspace = Workspace::create(&config.temp_dir, output, config.keep_temps)
             .map_err(|err| ("make a folder for the job", err))?;
-        let arranged = arrange(&mut workspace, self.program, self.argv, self.received, text)
-            .map_err(|err| ("make room for the source", err))?;
+        let arranged = arrange(
+            &mut workspace,
+            self.program,
+            self.argv,
+            self.received,
+            &text,
+        )
+        .map_err(|err| ("make room for the source", err))?;
         fs::write(workspace.source(), &arranged.text).map_err(|err| ("write the source", err))?;
+        let words = arranged.words;
+        drop(arranged.text);
+        drop(text); // A compile may take long.
         let memory_file = || {
             bounded_memory_file(MESSAGES_BYTES_MAX).map_err(|err| ("make a file for messages", err))
         };
         let (stdout, stderr) = (memory_file()?, memory_file()?);
-        let mut command = self.command(&workspace, arranged.words);
+        let mut command = self.command(&workspace, words);
         log::info!("{}: {}", self.client.name, show_command(&command));
         let shared = |file: &File| file.try_clone().map(Stdio::from);
         command.stdout(shared(&stdout).map_err(|err| ("share a file", err))?);
