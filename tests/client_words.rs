@@ -410,3 +410,25 @@ fn monitors_see_what_is_going_on_and_nothing_is_left() {
     assert_eq!(ran.status, 0, "{ran}");
     farm.expect_clean("a compile that ended by itself");
 }
+
+#[test]
+fn what_was_sent_is_kept_if_wanted() {
+    let (farm, daemon) = with_daemon();
+    farm.write("y.cc", SOURCE);
+    let client = farm.client(Which::Ours, &daemon.host());
+    let client = client.env("DISTCC_SAVE_TEMPS", "1");
+    for (compiler, source, suffix) in [("gcc", "x.c", ".i"), ("g++", "y.cc", ".ii")] {
+        client.run(&[compiler, "-c", source]).expect(0);
+        let kept = common::files_below(&farm.path("tmp"));
+        let [file] = &kept[..] else {
+            panic!("one file is kept: {kept:?}");
+        };
+        assert!(
+            file.contains("/distcc_") && file.ends_with(suffix),
+            "{file}"
+        );
+        let text = fs::read_to_string(file).unwrap();
+        assert!(text.ends_with(SOURCE), "{text}");
+        fs::remove_file(file).unwrap();
+    }
+}
