@@ -21,7 +21,7 @@ use std::time::{Duration, Instant};
 const WAITING_BYTES_MAX: usize = 256 << 20;
 
 /// Requests and untaken answers together never hold more than this; the one that would is dropped.
-const HELD_BYTES_MAX: usize = 2 << 30;
+const HELD_BYTES_MAX: usize = 1 << 30;
 
 /// How long a request may take to come, or an answer to be taken, while others wait for room.
 const SLOW: Duration = Duration::from_secs(15);
