@@ -8,6 +8,7 @@ use crate::model::settings::ClientSettings;
 use crate::os::{cleanup, logging};
 use crate::tools::{lsdistcc, monitor, try_build};
 use std::ffi::{OsStr, OsString};
+use std::io::{self, Write};
 use std::path::Path;
 
 /// A program in this executable.
@@ -63,7 +64,8 @@ const ROLES: &[Role] = &[
 pub fn run(argv: Vec<OsString>) -> Status {
     let (name, result) = dispatch(argv);
     result.unwrap_or_else(|err: Error| {
-        eprintln!("{name}: {err}");
+        // Whoever closed or filled stderr gets the status all the same.
+        let _ = writeln!(io::stderr(), "{name}: {err}");
         err.code.into()
     })
 }

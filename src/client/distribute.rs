@@ -403,13 +403,20 @@ impl<'d> Distribution<'d> {
             return self.blame(host, refusal(host, code, &reply.stderr));
         }
         let file = base_name(&self.invocation.input).to_string_lossy();
-        log_end(&file, &host.token, reply.status);
         self.farm.clear_trouble(host);
         reply.stderr = without_daemons_words(std::mem::take(&mut reply.stderr), &host.token);
         let outcome = match reply.status.success() {
             true => self.take(host, &reply, job),
             false => Outcome::Compiled(reply.status),
         };
+        match outcome {
+            Outcome::Inexact => log::info!(
+                "{}'s answer for {file} is not taken: {}",
+                host.token,
+                self.why_here
+            ),
+            _ => log_end(&file, &host.token, reply.status),
+        }
         self.answer = Some((host.clone(), reply));
         outcome
     }
@@ -421,8 +428,9 @@ impl<'d> Distribution<'d> {
             .as_ref()
             .is_some_and(|prepared| !prepared.said.is_empty());
         let object = reply.object.as_deref().unwrap_or_default();
-        // Without the source at hand gcc shows no lines of it, and some columns differ.
-        let words_differ = job.family != Some(Family::Clang) || said;
+        // Without the source at hand gcc shows no lines of it, and some columns differ; so it is with expanded text.
+        let exact = job.family == Some(Family::Clang) && job.recipe.way != Way::Expanded;
+        let words_differ = !exact || said;
         let trusting = self.call.settings.skip_local_retry;
         self.why_here = if !reply.stderr.is_empty() && words_differ && !trusting {
             "the compiler has something to say, and only a local compile says it exactly".to_owned()

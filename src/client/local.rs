@@ -8,7 +8,11 @@ use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
+
+/// What the system calls a file that may be run but is no program: ENOEXEC of Linux.
+const NOT_A_PROGRAM: i32 = 8;
 
 /// Runs a command to its end with our own stdin, stdout and stderr.
 pub fn run(argv: &[OsString]) -> Result<WaitStatus> {
@@ -19,10 +23,29 @@ pub fn run(argv: &[OsString]) -> Result<WaitStatus> {
     Ok(wait_status(status))
 }
 
+/// The file behind `program` if it could not be run for want of a `#!` line: `execvp` and shells take it for a script.
+fn script(program: &OsStr, err: &io::Error) -> Option<PathBuf> {
+    (err.raw_os_error() == Some(NOT_A_PROGRAM))
+        .then(|| which::which(program).ok())
+        .flatten()
+}
+
+fn shell(path: &Path, words: &[OsString]) -> Command {
+    let mut command = Command::new("/bin/sh");
+    command.arg(path).args(words);
+    command
+}
+
 /// Becomes the command; returns only if that fails.
 pub fn become_command(argv: &[OsString]) -> Error {
     match argv.split_first() {
-        Some((program, words)) => exec_failed(program, &Command::new(program).args(words).exec()),
+        Some((program, words)) => {
+            let err = Command::new(program).args(words).exec();
+            match script(program, &err) {
+                Some(path) => exec_failed(program, &shell(&path, words).exec()),
+                None => exec_failed(program, &err),
+            }
+        }
         None => Error::new(Code::BadArguments, "there is no command to run"),
     }
 }
@@ -97,7 +120,14 @@ fn spawn(
     };
     let mut command = Command::new(program);
     setup(command.args(words));
-    cleanup::start_child(leads_group, || command.spawn()).map_err(|err| exec_failed(program, &err))
+    let started = cleanup::start_child(leads_group, || {
+        command.spawn().or_else(|err| match script(program, &err) {
+            // Nothing was set up that a script would miss: only the compiler itself is run so, not the preprocessor.
+            Some(path) if !leads_group => shell(&path, words).spawn(),
+            _ => Err(err),
+        })
+    });
+    started.map_err(|err| exec_failed(program, &err))
 }
 
 fn exec_failed(program: &OsStr, err: &io::Error) -> Error {

@@ -9,6 +9,7 @@ use crate::model::settings::ClientSettings;
 use crate::model::sources;
 use std::ffi::{OsStr, OsString};
 use std::fmt::Write as _;
+use std::io::{self, Write as _};
 use std::path::Path;
 
 /// The compiler that is meant when none is named.
@@ -20,7 +21,10 @@ pub fn says_itself(argv: &[OsString]) -> Option<Result<Status>> {
         let name = argv
             .first()
             .map_or("distcc".into(), |name| name.to_string_lossy());
-        eprintln!("{name}: missing option/operand\nTry '{name} --help' for more information.");
+        let _ = writeln!(
+            io::stderr(),
+            "{name}: missing option/operand\nTry '{name} --help' for more information."
+        );
         return Some(Ok(Code::BadArguments.into()));
     };
     match first.to_str() {
@@ -63,8 +67,7 @@ fn is_implicit(word: &OsStr) -> bool {
 }
 
 fn print(text: &str) -> Result<Status> {
-    use std::io::Write as _;
-    std::io::stdout()
+    io::stdout()
         .write_all(text.as_bytes())
         .map_err(|err| Error::io("write to stdout", &err))?;
     Ok(Status::OK)

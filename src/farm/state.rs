@@ -172,6 +172,7 @@ impl Open {
     fn create(place: &TopDir) -> io::Result<Open> {
         let folder = place.state_dir();
         let path = folder.join(format!("{PREFIX}{}", std::process::id()));
+        let guard = remove_at_end(&path)?;
         let open = || File::create(&path);
         let file = match open() {
             Err(err) if err.kind() == io::ErrorKind::NotFound => {
@@ -180,7 +181,6 @@ impl Open {
             }
             other => other?,
         };
-        let guard = remove_at_end(&path)?;
         Ok(Open {
             file,
             path,

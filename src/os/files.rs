@@ -93,14 +93,19 @@ fn create_beside(path: &Path, name: &std::ffi::OsStr) -> io::Result<(File, PathB
             temporary.push(name);
         }
         let temporary = path.with_file_name(temporary);
+        // Before it is there, so that no signal comes between: nobody else gives a file this name.
+        let guard = remove_at_end(&temporary)?;
         let opened = OpenOptions::new()
             .write(true)
             .create_new(true)
             .mode(0o666)
             .open(&temporary);
         match opened {
-            Ok(file) => return remove_at_end(&temporary).map(|guard| (file, temporary, guard)),
-            Err(err) if err.kind() == io::ErrorKind::AlreadyExists && attempt < 100 => attempt += 1,
+            Ok(file) => return Ok((file, temporary, guard)),
+            Err(err) if err.kind() == io::ErrorKind::AlreadyExists && attempt < 100 => {
+                guard.keep();
+                attempt += 1;
+            }
             Err(err) => return Err(err),
         }
     }

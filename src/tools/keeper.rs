@@ -166,7 +166,11 @@ impl Drop for PrivateFolder {
                 _ => return,
             }
         }
-        eprintln!("distcc try: cannot remove {}", self.0.display());
+        let _ = writeln!(
+            std::io::stderr(),
+            "distcc try: cannot remove {}",
+            self.0.display()
+        );
     }
 }
 

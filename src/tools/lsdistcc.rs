@@ -40,7 +40,7 @@ const ENDED_BY_PIPE: Status = Status(128 + 13);
 /// `lsdistcc [OPTION…] [FORMAT | HOST…]`; all words, the first is the program's name.
 pub fn lsdistcc(argv: Vec<OsString>) -> Result<Status> {
     let Some((options, operands)) = options::parse(argv.get(1..).unwrap_or_default()) else {
-        print!("{USAGE}");
+        let _ = io::stdout().write_all(USAGE.as_bytes());
         return Ok(Status(1));
     };
     let level = match options.verbosity {

@@ -40,7 +40,7 @@ pub fn distccmon_text(argv: Vec<OsString>) -> Result<Status> {
         _ => None,
     };
     let Some(pause) = pause else {
-        eprint!("{USAGE}");
+        let _ = io::stderr().write_all(USAGE.as_bytes());
         return Ok(Status(1));
     };
     let settings = ClientSettings::read(|name| match VARIABLES.contains(&name) {
