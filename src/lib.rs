@@ -16,6 +16,7 @@ pub mod model {
     pub mod invocation;
     pub mod received;
     pub mod dependencies;
+    pub mod indentation;
     pub mod plain_text;
     pub mod plain;
     pub mod lzo;

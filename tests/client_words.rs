@@ -12,7 +12,7 @@ use std::process::Command;
 const SOURCE: &str = "int f(int a) { return a * 3; }\n";
 
 /// Sources with faults of many kinds: name, text.
-const FAULTY: [(&str, &str); 12] = [
+const FAULTY: [(&str, &str); 14] = [
     ("unused.c", "int f(void) { int unused; int *p = 3; return *p; }\n"),
     ("format.c", "#include <stdio.h>\nvoid f(long x) {\n\tprintf(\"%d %s\\n\", x, 3);\n}\n"),
     ("macro.c", "#define TWICE(x) ((x) + (x) == 1 ? \"a\" : 7)\nint f(int a) {\n  return TWICE(a);\n}\n"),
@@ -20,6 +20,8 @@ const FAULTY: [(&str, &str); 12] = [
     ("cppwarn.c", "#warning look here\nint x;\n"),
     ("redefined.c", "#define A 1\n#define A 2\nint x = A; int f(void) { int y; return 0; }\n"),
     ("fall.c", "int f(int a) {\n  switch (a) {\n  case 1: a = 5;\n  /* fall through */\n  case 2: return a;\n  case 3: a = 2;\n  default: return 9;\n  }\n}\n"),
+    ("indent.c", "void a(void), b(void);\nvoid f(int x) {\n  if (x)\n    a();\n    b();\n}\n"),
+    ("several.c", "#define SWAP(x, y) c = x; \\\n  y = x\nvoid f(int c, int *p) {\n  if (c)\n    SWAP(1, *p);\n}\n"),
     ("types.cc", "#include <string>\nint f(const std::string &s) { unsigned u = 3; for (int i = 0; i < s.size() + u; i++) { int dead; } return s == nullptr; }\n"),
     ("class.cc", "struct A { virtual void f(); };\nstruct B : A { int b, a; B() : a(1), b(a) {} void f(); };\nB b;\n"),
     ("error.c", "#include <stdio.h>\nint f(void) { return nothing; }\nint g(void) { int y }\n"),

@@ -292,11 +292,15 @@ impl<'d> Distribution<'d> {
             let behind = cross::resolve(&program, &path)?;
             plain::family(&behind)
         });
+        let source = || fs::read(&self.invocation.input).ok();
+        if plain::indentation_matters(self.invocation, family, source) {
+            return Err(
+                "gcc might warn of its indentation, and judges that by the file itself".to_owned(),
+            );
+        }
         let wishes = Wishes {
             color: std::io::stderr().is_terminal() && !self.call.settings.dumb_terminal,
-            comments: plain::comments_matter(self.invocation, family, || {
-                fs::read(&self.invocation.input).ok()
-            }),
+            comments: plain::comments_matter(self.invocation, family, source),
         };
         let mut recipe = plain::recipe(self.invocation, family, &working_directory, wishes)
             .map_err(|why| why.to_string())?;

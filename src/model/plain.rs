@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 use memchr::memmem;
 
 use super::dependencies;
+use super::indentation;
 use super::invocation::{Invocation, Reason, Role};
 use super::plain_text::{self, TextEdit};
 use super::sources::{self, Language};
@@ -55,21 +56,42 @@ pub struct Wishes {
     pub comments: bool,
 }
 
-/// Does gcc heed comments in the source? With `-Wextra` it warns of a case that falls through to the next, unless a
-/// comment says that it shall. `-E` drops comments; then there would be warnings that a local run has not.
+/// Does gcc heed comments and macros in the source, to warn of a case that falls through without a comment that says so,
+/// or of a macro that is several statements where one is guarded? `-E` drops the one and expands the other.
 pub fn comments_matter(
     invocation: &Invocation,
     family: Option<Family>,
     source: impl FnOnce() -> Option<Vec<u8>>,
 ) -> bool {
-    let asks = |word: &[u8]| {
+    let falling = has(invocation, |word| {
         matches!(word, b"-Wextra" | b"-W")
             || word.starts_with(b"-Wimplicit-fallthrough") && word != b"-Wimplicit-fallthrough=0"
+    });
+    let several = has(invocation, |word| {
+        matches!(word, b"-Wall" | b"-Wmultistatement-macros")
+    });
+    let heeded = |source: Vec<u8>| {
+        falling && plain_text::tells_of_falling_through(&source)
+            || several && indentation::defines_statements(&source)
     };
+    let asked = family == Some(Family::Gcc) && !invocation.preprocessed && (falling || several);
+    asked && source().is_some_and(heeded)
+}
+
+/// Might gcc, asked to, warn of the source's indentation? It can do so only where the file is; see `indentation`.
+pub fn indentation_matters(
+    invocation: &Invocation,
+    family: Option<Family>,
+    source: impl FnOnce() -> Option<Vec<u8>>,
+) -> bool {
+    let asks = |word: &[u8]| matches!(word, b"-Wall" | b"-Wmisleading-indentation");
     family == Some(Family::Gcc)
         && !invocation.preprocessed
         && has(invocation, asks)
-        && source().is_some_and(|source| plain_text::tells_of_falling_through(&source))
+        && !has(invocation, |word| {
+            matches!(word, b"-w" | b"-Wno-misleading-indentation")
+        })
+        && source().is_some_and(|source| indentation::may_mislead(&source))
 }
 
 /// Finds the recipe. `cwd` gives the working directory as a compiler would record it, and is asked only if needed.
