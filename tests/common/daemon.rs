@@ -95,6 +95,8 @@ impl DaemonPlan {
         let stderr = fs::File::create(&said).unwrap();
         let process = Command::new(self.program())
             .args(["--daemon", "--no-detach", "--listen", "127.0.0.1"])
+            // If the test is killed outright, its daemons end all the same, some time.
+            .args(["--lifetime", "3600"])
             .args(["--allow", "127.0.0.1", "--nice", "0", "--log-level", "info"])
             .args([
                 "--port",
