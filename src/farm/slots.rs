@@ -401,14 +401,14 @@ mod tests {
     fn marks_age_and_can_be_switched_off() {
         let dir = tempfile::tempdir().unwrap();
         let hosts = list("a");
-        let hour_ago = SystemTime::now() - Duration::from_secs(600);
+        let long_ago = SystemTime::now() - Duration::from_secs(600);
         let slots = slots_in(dir.path(), &[]);
         slots.mark_trouble(&hosts[0]);
         let never = slots_in(dir.path(), &[("DISTCC_BACKOFF_PERIOD", "0")]);
         never.acquire(&hosts).unwrap();
         let path = dir.path().join("lock/backoff_tcp_a_3632_0");
         let mark = fs::File::options().write(true).open(path).unwrap();
-        mark.set_modified(hour_ago).unwrap();
+        mark.set_modified(long_ago).unwrap();
         slots.acquire(&hosts).unwrap();
         mark.set_modified(SystemTime::now() + Duration::from_secs(600))
             .unwrap();

@@ -222,10 +222,15 @@ impl Link {
     fn bad_answer(&self, err: &WireError) -> Error {
         let peer = &self.peer;
         let message = match err {
-            WireError::NoAnswer => format!(
-                "{peer}: server provided no answer. Is the server configured to allow access from your address \
-                 (--allow)? Does it have the compiler, and may it run it? Its log says why it hung up"
-            ),
+            WireError::NoAnswer => match self.stream {
+                Stream::Tcp(_) => format!(
+                    "{peer}: server provided no answer. Is the server configured to allow access from your \
+                     address (--allow)? Does it have the compiler, and may it run it? Its log says why it hung up"
+                ),
+                Stream::Ssh(_) => format!(
+                    "{peer}: server provided no answer. What did ssh say? Does 'ssh HOST distccd --version' work?"
+                ),
+            },
             err => format!("{peer}: {err}"),
         };
         Error::new(err.code(), message)
