@@ -59,8 +59,6 @@ pub struct ClientSettings {
     pub pause: Duration,
     /// `DISTCC_SAVE_TEMPS`: keep what was sent.
     pub save_temps: bool,
-    /// `DISTCC_TCP_CORK`: read for the sake of scripts that set it; a request leaves in one write anyway.
-    pub tcp_cork: bool,
     /// `DISTCC_SSH`: the ssh program.
     pub ssh: Option<OsString>,
     /// `TMPDIR`, or `/tmp`.
@@ -73,8 +71,6 @@ pub struct ClientSettings {
     pub dumb_terminal: bool,
     /// A variable that changes what a compiler does and that no server would see; the first one that is set.
     pub compiler_variable: Option<&'static str>,
-    /// `INCLUDE_SERVER_PORT`: the socket of the include server.
-    pub include_server_port: Option<PathBuf>,
 }
 
 impl ClientSettings {
@@ -99,7 +95,6 @@ impl ClientSettings {
             connect_timeout: seconds("DISTCC_CONNECT_TIMEOUT", CONNECT_TIMEOUT_S)?,
             pause: Duration::from_millis(number(lookup("DISTCC_PAUSE_TIME_MSEC"), PAUSE_MS)),
             save_temps: switch(lookup("DISTCC_SAVE_TEMPS"), false),
-            tcp_cork: switch(lookup("DISTCC_TCP_CORK"), true),
             ssh: filled("DISTCC_SSH"),
             tmpdir: filled("TMPDIR").map_or_else(|| PathBuf::from("/tmp"), PathBuf::from),
             path: lookup("PATH"),
@@ -108,7 +103,6 @@ impl ClientSettings {
             compiler_variable: COMPILER_VARIABLES
                 .into_iter()
                 .find(|name| lookup(name).is_some_and(|value| !value.is_empty())),
-            include_server_port: filled("INCLUDE_SERVER_PORT").map(PathBuf::from),
         })
     }
 }
@@ -179,7 +173,7 @@ mod tests {
     #[test]
     fn an_empty_environment_gives_the_documented_defaults() {
         let settings = read(&[]).unwrap();
-        assert!(settings.fallback && settings.rewrite_cross && settings.tcp_cork);
+        assert!(settings.fallback && settings.rewrite_cross);
         assert!(!settings.verbose && !settings.skip_local_retry && !settings.save_temps);
         assert_eq!(settings.backoff, Duration::from_secs(60));
         assert_eq!(settings.io_timeout, Duration::from_secs(300));
