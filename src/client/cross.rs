@@ -1,7 +1,7 @@
 //! The name under which a server is asked for the compiler: one that means the same compiler, for the same target,
 //! on a machine of another kind. What runs here is always what the user wrote.
 
-use super::masquerade::executable;
+use crate::os::files::program;
 use std::env;
 use std::env::consts::ARCH;
 use std::ffi::{OsStr, OsString};
@@ -105,7 +105,7 @@ fn behind_generic_name(name: &OsStr, path: &OsStr) -> Option<OsString> {
     }
     let target_name = target.file_name()?;
     let usual = known.iter().any(|known| target_name == *known);
-    (usual && executable(&target).is_some()).then(|| target_name.to_owned())
+    (usual && program(&target).is_some()).then(|| target_name.to_owned())
 }
 
 fn beside(link: &Path, target: &Path) -> PathBuf {
@@ -117,7 +117,7 @@ fn find(name: &OsStr, path: &OsStr) -> Option<PathBuf> {
     env::split_paths(path)
         .filter(|element| !element.to_string_lossy().contains("distcc"))
         .map(|element| element.join(name))
-        .find(|candidate| executable(candidate).is_some())
+        .find(|candidate| program(candidate).is_some())
 }
 
 fn is_bare(name: &OsStr) -> bool {

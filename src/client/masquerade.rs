@@ -2,6 +2,7 @@
 //! Names and folders are looked at here; nothing is run.
 
 use crate::model::error::{Code, Error, Result};
+use crate::os::files::program;
 use std::env;
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, Metadata};
@@ -53,20 +54,13 @@ fn position_of_name(name: &OsStr, elements: &[PathBuf]) -> Option<usize> {
     let me = fs::metadata("/proc/self/exe").ok();
     let found = |element: &PathBuf| {
         (!element.as_os_str().is_empty())
-            .then(|| executable(&element.join(name)))
+            .then(|| program(&element.join(name)))
             .flatten()
     };
     elements
         .iter()
         .position(|element| is_same(me.as_ref(), found(element).as_ref()))
         .or_else(|| elements.iter().position(|element| found(element).is_some()))
-}
-
-/// The file behind `path` if it is one that can be run.
-pub fn executable(path: &Path) -> Option<Metadata> {
-    fs::metadata(path)
-        .ok()
-        .filter(|meta| meta.is_file() && meta.mode() & 0o111 != 0)
 }
 
 /// Whether both are the same file.
@@ -101,7 +95,7 @@ fn whereabouts(called_as: &OsStr) -> String {
         false => env::var_os("PATH").and_then(|all| {
             env::split_paths(&all)
                 .map(|element| element.join(path))
-                .find(|candidate| executable(candidate).is_some())
+                .find(|candidate| program(candidate).is_some())
         }),
     };
     found

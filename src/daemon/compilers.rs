@@ -2,10 +2,10 @@
 //! Names are allowed by a masquerade directory as with stock, by `--compilers`, by a list file, or all of them.
 
 use crate::model::error::{Code, Error, Result};
+use crate::os::files;
 use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 /// Folders that stock looks into for names of allowed compilers.
@@ -59,7 +59,7 @@ impl Compilers {
         let none = Compilers::any(search);
         for word in list.split([',', ':']).filter(|word| !word.is_empty()) {
             let found = match word.starts_with('/') {
-                true => Some(PathBuf::from(word)).filter(|path| is_program(path)),
+                true => Some(PathBuf::from(word)).filter(|path| files::program(path).is_some()),
                 false if word.contains('/') => None,
                 false => none.search(OsStr::new(word)),
             };
@@ -155,7 +155,9 @@ impl Compilers {
         let missing =
             || Refusal::Missing(format!("failed to exec {shown}: not found on this server"));
         match &self.rule {
-            Rule::Any if requested.starts_with(b"/") && is_program(Path::new(wanted)) => {
+            Rule::Any
+                if requested.starts_with(b"/") && files::program(Path::new(wanted)).is_some() =>
+            {
                 Ok(PathBuf::from(wanted))
             }
             Rule::Any => Path::new(wanted)
@@ -173,7 +175,10 @@ impl Compilers {
             Rule::Masquerade(folders) => {
                 let name = plain_name(requested)
                     .ok_or_else(|| not_allowed("is a path; only names and /usr/bin are allowed"))?;
-                if !folders.iter().any(|folder| is_program(&folder.join(name))) {
+                if !folders
+                    .iter()
+                    .any(|folder| files::program(&folder.join(name)).is_some())
+                {
                     return Err(not_allowed(
                         "is not allowed here: no link of that name in the masquerade folders; see --compilers",
                     ));
@@ -201,7 +206,7 @@ impl Compilers {
     fn locate(&self, wanted: &OsStr, name: &OsStr) -> Option<PathBuf> {
         match wanted == name {
             true => self.search(name),
-            false => Some(PathBuf::from(wanted)).filter(|path| is_program(path)),
+            false => Some(PathBuf::from(wanted)).filter(|path| files::program(path).is_some()),
         }
     }
 
@@ -243,10 +248,6 @@ fn is_other_name(path: &Path, (listed, file): &(OsString, PathBuf)) -> bool {
         && matches!((path.canonicalize(), file.canonicalize()), (Ok(one), Ok(other)) if one == other)
 }
 
-fn is_program(path: &Path) -> bool {
-    fs::metadata(path).is_ok_and(|meta| meta.is_file() && meta.permissions().mode() & 0o111 != 0)
-}
-
 /// Whether a link's last target is a distcc, so that running it would send the job on.
 fn leads_to_distcc(path: &Path) -> bool {
     fs::canonicalize(path).is_ok_and(|target| {
@@ -273,6 +274,7 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
     use std::os::unix::fs::symlink;
+    use std::os::unix::fs::PermissionsExt;
 
     fn program(path: &Path) {
         fs::create_dir_all(path.parent().unwrap()).unwrap();

@@ -111,6 +111,13 @@ fn create_beside(path: &Path, name: &std::ffi::OsStr) -> io::Result<(File, PathB
     }
 }
 
+/// What is known of the file behind `path` if it is one that can be run.
+pub fn program(path: &Path) -> Option<fs::Metadata> {
+    fs::metadata(path)
+        .ok()
+        .filter(|meta| meta.is_file() && meta.mode() & 0o111 != 0)
+}
+
 /// A file in memory that can't be made shorter, closed on exec unless it is made a child's stdio.
 pub fn memory_file() -> io::Result<File> {
     // SAFETY: the name ends with NUL; the new descriptor is ours alone.

@@ -1,7 +1,8 @@
 //! The small C and C++ program that `distcc try` builds when it is given no build of one's own.
 
-use super::toolchain::{is_executable, Toolchain};
+use super::toolchain::Toolchain;
 use crate::model::error::{Code, Error, Result};
+use crate::os::files::program;
 use std::env;
 use std::ffi::OsString;
 use std::fs;
@@ -55,7 +56,7 @@ pub fn write(folder: &Path, toolchain: &Toolchain, jobs: usize) -> Result<Sample
         fs::write(folder.join(name), contents).map_err(trouble)?;
     }
     let has_make =
-        env::split_paths(&toolchain.path).any(|folder| is_executable(&folder.join("make")));
+        env::split_paths(&toolchain.path).any(|folder| program(&folder.join("make")).is_some());
     let command = match has_make {
         true => with_make(&cc, cxx.as_deref(), jobs),
         false => with_shell(cc, cxx),

@@ -1,11 +1,11 @@
 //! Which C-family compilers this machine has, by the names that PATH finds, and PATH without other folders of
 //! distcc's or ccache's links, so that a compiler found on it is a real one.
 
+use crate::os::files::program;
 use std::collections::BTreeMap;
 use std::env;
 use std::ffi::{OsStr, OsString};
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 /// Compilers by name, each with the file that the name finds.
@@ -32,7 +32,7 @@ pub fn find(path: &OsStr) -> Toolchain {
         let Ok(name) = entry.file_name().into_string() else {
             continue;
         };
-        if is_compiler(&name) && is_executable(&entry.path()) {
+        if is_compiler(&name) && program(&entry.path()).is_some() {
             compilers.entry(name).or_insert_with(|| entry.path());
         }
     }
@@ -87,16 +87,12 @@ fn is_compiler(name: &str) -> bool {
     }
 }
 
-/// Whether this is a program.
-pub fn is_executable(path: &Path) -> bool {
-    fs::metadata(path).is_ok_and(|meta| meta.is_file() && meta.permissions().mode() & 0o111 != 0)
-}
-
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
     use std::os::unix::fs::symlink;
+    use std::os::unix::fs::PermissionsExt;
 
     #[test]
     fn names_of_compilers() {
