@@ -3,7 +3,7 @@
 
 #![allow(unsafe_code)] // Signal handlers are only to be had from libc.
 
-use super::sys::check;
+use super::sys::catch_final_signals;
 use std::ffi::CString;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
@@ -14,9 +14,6 @@ use std::sync::atomic::{AtomicI32, AtomicPtr, AtomicUsize, Ordering};
 /// How many files, and how many children, can be looked after at once; more are only looked after by their guards.
 const ENTRIES_MAX: usize = 16;
 
-/// The signals that end a program in an orderly way; each also ends our children and removes our files.
-const FINAL_SIGNALS: [libc::c_int; 4] = [libc::SIGTERM, libc::SIGINT, libc::SIGHUP, libc::SIGQUIT];
-
 static FILES: [AtomicPtr<libc::c_char>; ENTRIES_MAX] =
     [const { AtomicPtr::new(std::ptr::null_mut()) }; ENTRIES_MAX];
 static CHILDREN: [AtomicI32; ENTRIES_MAX] = [const { AtomicI32::new(0) }; ENTRIES_MAX];
@@ -25,23 +22,10 @@ static CHILDREN: [AtomicI32; ENTRIES_MAX] = [const { AtomicI32::new(0) }; ENTRIE
 static STARTING: AtomicUsize = AtomicUsize::new(0);
 static HELD_BACK: AtomicI32 = AtomicI32::new(0);
 
-/// Catches the final signals from here on. One that is ignored when we start (`nohup`) stays ignored.
+/// Catches the final signals from here on: each also ends our children and removes our files.
 pub fn install() -> io::Result<()> {
-    for signal in FINAL_SIGNALS {
-        // SAFETY: both structures are plain data that sigaction fills or reads; the handler only does what is
-        // allowed in a signal handler.
-        unsafe {
-            let mut before: libc::sigaction = std::mem::zeroed();
-            check(libc::sigaction(signal, std::ptr::null(), &mut before))?;
-            if before.sa_sigaction == libc::SIG_IGN {
-                continue;
-            }
-            let mut action: libc::sigaction = std::mem::zeroed();
-            action.sa_sigaction = on_final_signal as *const () as libc::sighandler_t;
-            check(libc::sigaction(signal, &action, std::ptr::null_mut()))?;
-        }
-    }
-    Ok(())
+    // SAFETY: the handler takes the signal's number, and does only what is allowed in a signal handler.
+    unsafe { catch_final_signals(on_final_signal as *const (), 0) }
 }
 
 /// Ends the children, removes the files, and lets the signal do what it would have done without us.

@@ -3,35 +3,19 @@
 
 #![allow(unsafe_code)] // Signal handlers, kill and raise are only to be had from libc.
 
-use super::sys::check;
+use super::sys::catch_final_signals;
 use std::io;
 use std::process::Child;
 use std::sync::atomic::{AtomicI32, Ordering};
-
-/// The signals that ask a program to end.
-const FINAL_SIGNALS: [libc::c_int; 4] = [libc::SIGTERM, libc::SIGINT, libc::SIGHUP, libc::SIGQUIT];
 
 static NOTED: AtomicI32 = AtomicI32::new(0);
 static CHILD: AtomicI32 = AtomicI32::new(0);
 
 /// From here on final signals no longer end this program. One that is ignored when we start (`nohup`) stays ignored.
 pub fn note_final_signals() -> io::Result<()> {
-    for signal in FINAL_SIGNALS {
-        // SAFETY: both structures are plain data that sigaction fills or reads; the handler only does what is
-        // allowed in a signal handler.
-        unsafe {
-            let mut before: libc::sigaction = std::mem::zeroed();
-            check(libc::sigaction(signal, std::ptr::null(), &mut before))?;
-            if before.sa_sigaction == libc::SIG_IGN {
-                continue;
-            }
-            let mut action: libc::sigaction = std::mem::zeroed();
-            action.sa_sigaction = on_final_signal as *const () as libc::sighandler_t;
-            action.sa_flags = libc::SA_SIGINFO | libc::SA_RESTART;
-            check(libc::sigaction(signal, &action, std::ptr::null_mut()))?;
-        }
-    }
-    Ok(())
+    let flags = libc::SA_SIGINFO | libc::SA_RESTART;
+    // SAFETY: the handler takes what SA_SIGINFO gives, and does only what is allowed in a signal handler.
+    unsafe { catch_final_signals(on_final_signal as *const (), flags) }
 }
 
 /// Notes the signal. One that the terminal sent has reached the child as well; one that came from elsewhere has not.

@@ -1,6 +1,12 @@
-//! The one step from a system call's −1 to an error, used by every other file of this floor.
+//! What other files of this floor share: the step from a system call's −1 to an error, and the signals that end a program.
+
+#![allow(unsafe_code)] // Signal handlers are only to be had from libc.
 
 use std::io;
+
+/// The signals that ask a program to end.
+pub const FINAL_SIGNALS: [libc::c_int; 4] =
+    [libc::SIGTERM, libc::SIGINT, libc::SIGHUP, libc::SIGQUIT];
 
 /// Turns the −1 of a system call into the error that it left behind.
 pub fn check(result: libc::c_int) -> io::Result<libc::c_int> {
@@ -18,4 +24,26 @@ pub fn check_uninterrupted(mut call: impl FnMut() -> libc::c_int) -> io::Result<
             other => return other,
         }
     }
+}
+
+/// Catches the final signals from here on. One that is ignored when we start (`nohup`) stays ignored.
+///
+/// # Safety
+/// `handler` is a function of the shape that `flags` say, and does only what is allowed in a signal handler.
+pub unsafe fn catch_final_signals(handler: *const (), flags: libc::c_int) -> io::Result<()> {
+    for signal in FINAL_SIGNALS {
+        // SAFETY: both structures are plain data that sigaction fills or reads; the caller answers for the handler.
+        unsafe {
+            let mut before: libc::sigaction = std::mem::zeroed();
+            check(libc::sigaction(signal, std::ptr::null(), &mut before))?;
+            if before.sa_sigaction == libc::SIG_IGN {
+                continue;
+            }
+            let mut action: libc::sigaction = std::mem::zeroed();
+            action.sa_sigaction = handler as libc::sighandler_t;
+            action.sa_flags = flags;
+            check(libc::sigaction(signal, &action, std::ptr::null_mut()))?;
+        }
+    }
+    Ok(())
 }
