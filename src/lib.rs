@@ -24,6 +24,8 @@ pub mod model {
     pub mod wire;
     pub mod bodies;
     pub mod decode;
+    pub mod about;
+    pub mod direct;
     pub mod plan;
     pub mod option_words;
 }

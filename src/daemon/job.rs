@@ -147,6 +147,7 @@ fn words_only(version: Version, status: WaitStatus, why: &str) -> Option<Answer>
         stdout: Vec::new(),
         object: None,
         deps: None,
+        remark: None,
     };
     Answer::new(reply).ok()
 }
@@ -398,6 +399,7 @@ impl Job<'_> {
             stdout: said(stdout).map_err(|err| ("read messages", err))?,
             object,
             deps: None,
+            remark: None,
         };
         let answer = Answer::new(reply)
             .map_err(|err| ("write the answer", io::Error::other(err.to_string())))?;

@@ -4,7 +4,7 @@
 use super::bodies::Bodies;
 use super::packets::{check, Grammar, Limits, Packets, Tag, WireError};
 use super::wait_status::WaitStatus;
-use super::wire::{Entry, EntryKind, Reply, Request, Source, Version};
+use super::wire::{Entry, EntryKind, Remark, Reply, Request, Source, Version, REMARK};
 
 /// What the request grammar waits for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -251,6 +251,7 @@ enum ReplyDue {
     Stdout,
     Object,
     Deps,
+    Remark,
     Nothing,
 }
 
@@ -278,6 +279,7 @@ impl ReplyDecoder {
                 stdout: Vec::new(),
                 object: None,
                 deps: None,
+                remark: None,
             },
         })
     }
@@ -301,6 +303,15 @@ impl ReplyDecoder {
     }
 }
 
+impl ReplyGrammar {
+    fn after_results(&self) -> ReplyDue {
+        match self.reply.version {
+            Version::V3 => ReplyDue::Remark,
+            _ => ReplyDue::Nothing,
+        }
+    }
+}
+
 impl Grammar for ReplyGrammar {
     fn due(&self) -> Option<&'static str> {
         Some(match self.due {
@@ -310,6 +321,7 @@ impl Grammar for ReplyGrammar {
             ReplyDue::Stdout => "the compiler's output (SOUT)",
             ReplyDue::Object => "the object (DOTO)",
             ReplyDue::Deps => "the dependencies (DOTD)",
+            ReplyDue::Remark => "a remark (OURS)",
             ReplyDue::Nothing => return None,
         })
     }
@@ -328,6 +340,11 @@ impl Grammar for ReplyGrammar {
             }
             // What a failed compile left behind is of no use to anybody, however long it is.
             (ReplyDue::Object, b"DOTO") if !self.reply.status.success() => {
+                self.due = self.after_results();
+                Ok(None)
+            }
+            (ReplyDue::Remark, tag) if tag == REMARK => {
+                self.reply.remark = Remark::from_number(number);
                 self.due = ReplyDue::Nothing;
                 Ok(None)
             }
@@ -358,7 +375,7 @@ impl Grammar for ReplyGrammar {
             }
             ReplyDue::Deps => {
                 self.reply.deps = Some(body);
-                ReplyDue::Nothing
+                self.after_results()
             }
             other => other,
         };
@@ -366,7 +383,7 @@ impl Grammar for ReplyGrammar {
     }
 
     fn may_end(&self) -> bool {
-        self.due == ReplyDue::Deps
+        matches!(self.due, ReplyDue::Deps | ReplyDue::Remark)
     }
 
     fn memory(&self) -> usize {
@@ -522,6 +539,7 @@ mod tests {
                 stdout: b"out".to_vec(),
                 object: status.success().then_some(object),
                 deps: None,
+                remark: None,
             };
             let (mut bytes, object) = reply.encode().unwrap();
             bytes.extend_from_slice(&object);

@@ -89,6 +89,8 @@ pub enum WireError {
     NoArguments,
     /// A NUL byte in a word or a path.
     Nul(&'static str),
+    /// A body that does not hold what it should.
+    Malformed(&'static str),
     /// A compressed body that can't be expanded, or a body that can't be compressed.
     Lzo(LzoError),
 }
@@ -120,6 +122,7 @@ impl fmt::Display for WireError {
             }
             WireError::NoArguments => f.write_str("the command has no words"),
             WireError::Nul(what) => write!(f, "there is a NUL byte in {what}"),
+            WireError::Malformed(what) => write!(f, "{what} is malformed"),
             WireError::Lzo(err) => err.fmt(f),
         }
     }

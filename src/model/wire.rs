@@ -8,6 +8,9 @@ use std::borrow::Cow;
 
 pub use super::packets::{Limits, WireError};
 
+/// The tag of a [`Remark`].
+pub const REMARK: &[u8; 4] = b"OURS";
+
 /// A version of the protocol.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Version {
@@ -99,6 +102,29 @@ pub struct Reply {
     pub object: Option<Vec<u8>>,
     /// The dependency file, if there is one (version 3).
     pub deps: Option<Vec<u8>>,
+    /// What a daemon of ours adds for a client of ours (version 3).
+    pub remark: Option<Remark>,
+}
+
+/// What our daemon says at the end of an answer of version 3 to a client that has sent an `about` entry: a packet that
+/// stock neither sends nor reads. Its number on the wire is the variant's.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Remark {
+    /// The job ran at the client's own paths, with all that the client said of it: the answer is a local run's.
+    Exact = 1,
+    /// Not run: system headers here are not the client's. The job may come again with its own.
+    OtherSystem = 2,
+    /// Not run: it could not be exact on this host.
+    NotHere = 3,
+}
+
+impl Remark {
+    /// The remark of that number; other numbers are of versions to come.
+    pub fn from_number(number: u32) -> Option<Self> {
+        [Remark::Exact, Remark::OtherSystem, Remark::NotHere]
+            .into_iter()
+            .find(|remark| *remark as u32 == number)
+    }
 }
 
 impl Reply {
@@ -112,6 +138,14 @@ impl Reply {
     /// Without an object in spite of success the answer ends early, which is how a server says that the output has
     /// vanished; so it does without the dependencies of version 3.
     pub fn encode(&self) -> Result<(Vec<u8>, Cow<'_, [u8]>), WireError> {
+        let (head, mut body) = self.encode_common()?;
+        if let Some(remark) = self.remark {
+            put_head(body.to_mut(), REMARK, remark as usize)?;
+        }
+        Ok((head, body))
+    }
+
+    fn encode_common(&self) -> Result<(Vec<u8>, Cow<'_, [u8]>), WireError> {
         let mut head = Vec::with_capacity(64 + self.stderr.len() + self.stdout.len());
         put_head(&mut head, b"DONE", self.version.number())?;
         put_head(&mut head, b"STAT", self.status.0 as usize)?;
@@ -145,20 +179,69 @@ pub fn encode_request_head(version: Version, argv: &[&[u8]]) -> Result<Vec<u8>, 
     if version == Version::V3 {
         return Err(WireError::Version(3));
     }
-    if argv.is_empty() {
+    let mut out = Vec::with_capacity(32 + words_length(argv));
+    put_head(&mut out, b"DIST", version.number())?;
+    put_words(&mut out, argv)?;
+    Ok(out)
+}
+
+fn words_length(words: &[&[u8]]) -> usize {
+    words.iter().map(|word| 12 + word.len()).sum()
+}
+
+/// `ARGC` and an `ARGV` for each word.
+pub fn put_words(out: &mut Vec<u8>, words: &[&[u8]]) -> Result<(), WireError> {
+    if words.is_empty() {
         return Err(WireError::NoArguments);
     }
-    let mut out = Vec::with_capacity(32 + argv.iter().map(|word| 12 + word.len()).sum::<usize>());
-    put_head(&mut out, b"DIST", version.number())?;
-    put_head(&mut out, b"ARGC", argv.len())?;
-    for word in argv {
-        if word.contains(&0) {
-            return Err(WireError::Nul("an argument"));
-        }
-        put_head(&mut out, b"ARGV", word.len())?;
-        out.extend_from_slice(word);
+    put_head(out, b"ARGC", words.len())?;
+    for word in words {
+        put_text(out, b"ARGV", word, "an argument")?;
     }
+    Ok(())
+}
+
+/// A packet whose body is a word or a path: travels as it is, and may not hold NUL bytes.
+pub fn put_text(
+    out: &mut Vec<u8>,
+    tag: &[u8; 4],
+    text: &[u8],
+    what: &'static str,
+) -> Result<(), WireError> {
+    if text.contains(&0) {
+        return Err(WireError::Nul(what));
+    }
+    put_head(out, tag, text.len())?;
+    out.extend_from_slice(text);
+    Ok(())
+}
+
+/// The beginning of a pump request: folder, command, and how many entries follow, see [`put_file`] and [`put_link`].
+pub fn encode_pump_head(
+    cwd: &[u8],
+    argv: &[&[u8]],
+    entry_count: usize,
+) -> Result<Vec<u8>, WireError> {
+    let mut out = Vec::with_capacity(64 + cwd.len() + words_length(argv));
+    put_head(&mut out, b"DIST", Version::V3.number())?;
+    put_text(&mut out, b"CDIR", cwd, "the working directory")?;
+    put_words(&mut out, argv)?;
+    put_head(&mut out, b"NFIL", entry_count)?;
     Ok(out)
+}
+
+/// An entry of a pump request: a file, its content compressed already.
+pub fn put_file(out: &mut Vec<u8>, name: &[u8], compressed: &[u8]) -> Result<(), WireError> {
+    put_text(out, b"NAME", name, "a path")?;
+    put_head(out, b"FILE", compressed.len())?;
+    out.extend_from_slice(compressed);
+    Ok(())
+}
+
+/// An entry of a pump request: a symbolic link.
+pub fn put_link(out: &mut Vec<u8>, name: &[u8], target: &[u8]) -> Result<(), WireError> {
+    put_text(out, b"NAME", name, "a path")?;
+    put_text(out, b"LINK", target, "a link")
 }
 
 /// The head of a packet, and its body in two parts.
