@@ -19,6 +19,9 @@ pub mod model {
     pub mod indentation;
     pub mod plain_text;
     pub mod plain;
+    pub mod search_variables;
+    pub mod pump_words;
+    pub mod leaks;
     pub mod lzo;
     pub mod packets;
     pub mod wire;

@@ -119,7 +119,7 @@ pub fn recipe(
         Way::AsIs => None,
         _ => Some(preprocessor_words(invocation, family, way)),
     };
-    if wishes.color && family.is_some() && !has(invocation, sets_color) {
+    if wishes.color && family.is_some() && !invocation.says_color() {
         let word = "-fdiagnostics-color=always";
         server.insert(1, word.into());
         if let Some(words) = &mut preprocessor {
@@ -405,17 +405,6 @@ fn includes_by_option(invocation: &Invocation) -> bool {
 
 fn names_directory(word: &[u8]) -> bool {
     word.starts_with(b"-fdebug-compilation-dir") || word.starts_with(b"-ffile-compilation-dir")
-}
-
-fn sets_color(word: &[u8]) -> bool {
-    const OPTIONS: [&[u8]; 5] = [
-        b"-fdiagnostics-color",
-        b"-fno-diagnostics-color",
-        b"-fcolor-diagnostics",
-        b"-fno-color-diagnostics",
-        b"-fdiagnostics-plain-output",
-    ];
-    OPTIONS.iter().any(|option| word.starts_with(option))
 }
 
 /// The words of the compiler proper.
