@@ -5,6 +5,7 @@
 pub mod model {
     pub mod error;
     pub mod wait_status;
+    pub mod pump_settings;
     pub mod settings;
     pub mod hosts;
     pub mod sources;
@@ -21,14 +22,17 @@ pub mod model {
     pub mod plain;
     pub mod search_variables;
     pub mod pump_words;
-    pub mod leaks;
+    pub mod missed;
     pub mod lzo;
     pub mod packets;
     pub mod wire;
+    pub mod leaks;
     pub mod bodies;
     pub mod decode;
+    pub mod entries;
     pub mod about;
     pub mod direct;
+    pub mod path_list;
     pub mod plan;
     pub mod option_words;
 }
@@ -56,6 +60,7 @@ pub mod farm {
     pub mod waiting;
     pub mod slots;
     pub mod transport;
+    pub mod include_link;
 }
 
 /// Floor 3: the client, also when masquerading as a compiler.
@@ -64,7 +69,11 @@ pub mod client {
     pub mod cross;
     pub mod local;
     pub mod output;
+    pub mod here;
     pub mod remote;
+    pub mod discrepancy;
+    pub mod pumped;
+    pub mod scan_includes;
     pub mod distribute;
     pub mod program;
 }

@@ -2,6 +2,7 @@
 //! In debug information it is replaced by slashes of the same number, as stock's own later daemons do; anywhere else it
 //! can't be undone. Knows as much of ELF as where its sections are.
 
+use super::wire::Reply;
 use memchr::memmem;
 
 /// What `mkdtemp` adds to the name.
@@ -44,6 +45,16 @@ pub fn repair(object: &mut [u8]) -> Found {
         object[start..at + MARK.len() + RANDOM_BYTES].fill(b'/');
     }
     Found::Clean(places.len())
+}
+
+/// Whether anything of an answer tells of such a folder, after what can be repaired was.
+pub fn betray(reply: &mut Reply) -> bool {
+    let object = reply.object.as_deref_mut().unwrap_or_default();
+    repair(object) == Found::Leak
+        || [&reply.stderr, &reply.stdout]
+            .into_iter()
+            .chain(&reply.deps)
+            .any(|text| shows_root(text))
 }
 
 /// Whether text tells of such a folder; text is not repaired.
@@ -202,7 +213,7 @@ mod tests {
         let mut names = b"\0.shstrtab\0".to_vec();
         let mut body: Vec<u8> = Vec::new();
         let mut list = vec![0; entry];
-        let mut add = |list: &mut Vec<u8>, name: u64, flags: u64, at: usize, length: usize| {
+        let add = |list: &mut Vec<u8>, name: u64, flags: u64, at: usize, length: usize| {
             let start = list.len();
             put(list, name, 4);
             put(list, 1, 4);

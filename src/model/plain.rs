@@ -273,7 +273,7 @@ fn clang_way(invocation: &Invocation) -> Result<Way, Reason> {
 }
 
 /// Is DWARF 4 or older asked for, or the default of this clang?
-fn old_dwarf(invocation: &Invocation) -> bool {
+pub fn old_dwarf(invocation: &Invocation) -> bool {
     let asked = words(invocation).filter_map(|word| word.strip_prefix(b"-gdwarf-"));
     match asked.last() {
         Some(version) => matches!(version, b"2" | b"3" | b"4"),

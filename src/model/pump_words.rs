@@ -4,6 +4,7 @@
 use super::dependencies;
 use super::family::Family;
 use super::invocation::{Invocation, Reason, Role};
+use super::plain;
 use super::search_variables;
 use super::sources;
 use std::ffi::{OsStr, OsString};
@@ -92,6 +93,11 @@ pub fn stock_differs(
             || is_value && matches!(word.first(), Some(b'=' | b'$'))
     });
     stays.then(|| Reason::new("it names a folder that is not moved with the files there"))
+}
+
+/// Whether the object holds checksums of the sources as the compiler saw them.
+pub fn shows_checksums(invocation: &Invocation, family: Option<Family>) -> bool {
+    family == Some(Family::Clang) && invocation.debug_info && !plain::old_dwarf(invocation)
 }
 
 /// Options that concern paths as they are here, or hide from us what is in the object.
