@@ -11,6 +11,7 @@ use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
@@ -364,4 +365,26 @@ pub fn names(request: &Request) -> Vec<String> {
         }
         Source::Text(_) => Vec::new(),
     }
+}
+
+/// Stock's pump, repaired, made once for all test runs; `None` if it can't be had here, which is then noted.
+pub fn stock_pump(test: &str) -> Option<PathBuf> {
+    if !super::have(
+        test,
+        &["gcc", "distccd", "distcc-pump", "autoconf", "python3"],
+    ) {
+        return None;
+    }
+    let target = Path::new(env!("CARGO_TARGET_TMPDIR")).join("stock-pump");
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fetch-stock-pump");
+    let ran = super::run(Command::new(script).arg(&target), Duration::from_secs(1200));
+    if ran.status != 0 {
+        eprintln!("{ran}");
+        super::skip(
+            test,
+            "stock's pump can't be made here: has apt sources (deb-src)?",
+        );
+        return None;
+    }
+    Some(target.join("stock/pump"))
 }
