@@ -5,14 +5,16 @@
 mod common;
 
 use common::pump::{
-    exact_reply, failed_reply, files, names, plain_reply, stock_reply, words, Does, FakeHost,
-    FakeIncludeServer, Says,
+    exact_reply, failed_reply, files, names, stock_reply, words, Does, FakeHost, FakeIncludeServer,
+    Says,
 };
 use common::{Client, Farm, Ran};
 use distcc::model::direct::Covered;
-use distcc::model::wire::{Remark, Reply, Source, Version};
+use distcc::model::wire::{put_link, EntryKind, Remark, Reply, Source};
 use std::fs;
+use std::io::{Read, Write};
 use std::os::unix::fs::symlink;
+use std::path::PathBuf;
 use std::time::Duration;
 
 const SOURCE: &str = "#include \"x.h\"\nint f(int a) { return a + X; }\n";
@@ -414,6 +416,95 @@ fn ten_thousand_files_are_sent_like_two() {
     expect_object(&farm, client.run(&COMPILE), "pumped");
 }
 
+/// An include server of stock's that names these paths below its spool, and the spool.
+fn stocks(farm: &Farm, paths: &[&str]) -> (impl Drop, PathBuf, PathBuf) {
+    let (folder, spool) = (farm.new_folder("stock"), farm.new_folder("spool"));
+    assert_eq!(
+        spool.components().count(),
+        4,
+        "TMPDIR is not /tmp or its like"
+    );
+    let mut answer = format!("ARGC{:08x}", paths.len()).into_bytes();
+    for path in paths {
+        let path = path.replace("SPOOL", spool.to_str().unwrap());
+        answer.extend(format!("ARGV{:08x}{path}", path.len()).into_bytes());
+    }
+    let port = folder.join("socket");
+    let served = common::pump::serve_socket(&port, move |mut stream| {
+        let mut query = [0; 4096];
+        let count = stream.read(&mut query).unwrap();
+        assert!(query[..count].starts_with(b"CDIR"));
+        let _ = stream.write_all(&answer);
+    });
+    (served, port, spool)
+}
+
+#[test]
+fn stocks_lists_of_paths_become_entries() {
+    let farm = farm();
+    let host = FakeHost::answering(stock_reply());
+    let source = farm.work().join("x.c").display().to_string();
+    let client = |port: &PathBuf| {
+        farm.client(common::Which::Ours, &host.pump_host())
+            .env("INCLUDE_SERVER_PORT", port)
+    };
+    let file = format!("SPOOL{source}.lzo");
+    let paths = [
+        &*file,
+        "SPOOL/usr/include",
+        "SPOOL/w/link.lzo",
+        "SPOOL/w/forcing_technique_271828",
+    ];
+    let (_served, port, spool) = stocks(&farm, &paths);
+    let put = |name: &str| {
+        let path = PathBuf::from(format!("{}{name}", spool.display()));
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        path
+    };
+    let body = distcc::model::lzo::compress(SOURCE.as_bytes()).unwrap();
+    fs::write(put(&format!("{source}.lzo")), body).unwrap();
+    symlink("../../../usr/include", put("/usr/include")).unwrap();
+    symlink("/w/real.h", put("/w/link.lzo")).unwrap();
+    expect_object(&farm, client(&port).run(&COMPILE), "pumped");
+    let Source::Files { entries, .. } = host.requests().pop().unwrap().source else {
+        panic!("no files")
+    };
+    let shown: Vec<String> = entries
+        .iter()
+        .map(|entry| match &entry.kind {
+            EntryKind::File(text) => format!("{} {}", entry.name.escape_ascii(), text.len()),
+            EntryKind::Link(to) => {
+                format!("{} -> {}", entry.name.escape_ascii(), to.escape_ascii())
+            }
+        })
+        .collect();
+    let expected = [
+        format!("{source} {}", SOURCE.len()),
+        "/usr/include -> ../../../usr/include".to_owned(),
+        "/w/link.lzo -> /w/real.h".to_owned(),
+        "/w/forcing_technique_271828 0".to_owned(),
+    ];
+    assert_eq!(shown, expected);
+    // What such an answer leads to says nothing of the host.
+    assert!(!farm
+        .path("top/lock")
+        .read_dir()
+        .unwrap()
+        .flatten()
+        .any(|entry| { entry.file_name().to_string_lossy().starts_with("stock_") }));
+    for (paths, why) in [
+        (&[][..], "gave up analyzing"),
+        (&["SPOOL/w/gone.c.lzo"], "No such file"),
+        (&["/etc/passwd"], "no path of its own"),
+        (&["SPOOL/usr"], "not compressed"),
+    ] {
+        let (_served, port, spool) = stocks(&farm, paths);
+        fs::create_dir(spool.join("usr")).unwrap();
+        let ran = expect_object(&farm, client(&port).run(&COMPILE), "plain");
+        assert!(ran.log.contains(why), "no {why:?}: {ran}");
+    }
+}
+
 #[test]
 fn a_refusal_in_pump_mode_is_none_of_text() {
     let farm = farm();
@@ -427,5 +518,56 @@ fn a_refusal_in_pump_mode_is_none_of_text() {
     let ran = expect_object(&farm, client.run(&COMPILE), "local");
     assert!(ran.log.contains("no gcc"), "{ran}");
     assert_eq!(host.versions(), [3]);
-    let _ = plain_reply(Version::V2);
+}
+
+#[test]
+fn scan_includes_asks_the_include_server_alone() {
+    let farm = farm();
+    let mut named = files(&[
+        ("/w/x.c", SOURCE),
+        ("/w/d/forcing_technique_271828", ""),
+        ("/.distcc/about", ""),
+    ]);
+    for (name, target) in [
+        ("/usr/include", "../../../usr/include"),
+        ("/w/l.h", "/w/x.h"),
+    ] {
+        put_link(&mut named.entries, name.as_bytes(), target.as_bytes()).unwrap();
+        named.entry_count += 1;
+    }
+    let server = FakeIncludeServer::naming(&farm, named);
+    let client = server.client(&farm, "");
+    let lines = "FILE      /w/x.c\nDIRECTORY /w/d\nSYSTEMDIR /usr/include\nSYMLINK   /w/l.h\n";
+    for command in ["gcc -c x.c -o x.o", "-c x.c"] {
+        let mut words = vec!["--scan-includes"];
+        words.extend(command.split(' '));
+        let ran = client.run(&words).expect(0);
+        assert_eq!((&*ran.stdout, &*ran.stderr), (lines, ""), "{ran}");
+    }
+    assert_eq!(server.queries().len(), 2);
+    assert!(!farm.path("top/lock").exists() && !farm.work().join("x.o").exists());
+
+    farm.write("y.i", "int y;\n");
+    for command in ["gcc x.c -o prog", "gcc -E x.c", "gcc -c y.i"] {
+        let mut words = vec!["--scan-includes"];
+        words.extend(command.split(' '));
+        let ran = client.run(&words).expect(100);
+        assert!(
+            ran.stderr.contains("wouldn't have used include server"),
+            "{ran}"
+        );
+    }
+    let without = client.clone().without("INCLUDE_SERVER_PORT");
+    without
+        .run(&["--scan-includes", "gcc", "-c", "x.c"])
+        .expect(100);
+    client.run(&["--scan-includes"]).expect(101);
+    let silent = FakeIncludeServer::start(&farm, |_, _| Says::NotCovered("it is odd"));
+    let ran = silent
+        .client(&farm, "")
+        .run(&["--scan-includes", "gcc", "-c", "x.c"])
+        .expect(1);
+    assert!(ran.log.contains("it is odd"), "{ran}");
+    assert_eq!(ran.stdout, "");
+    assert!(!farm.work().join("prog").exists() && !farm.work().join("y.o").exists());
 }
