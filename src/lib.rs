@@ -26,6 +26,12 @@ pub mod model {
     pub mod decode;
     pub mod about;
     pub mod direct;
+    pub mod punt;
+    pub mod dialect;
+    pub mod source_scan;
+    pub mod predefined;
+    pub mod search;
+    pub mod preprocessor;
     pub mod plan;
     pub mod option_words;
 }
