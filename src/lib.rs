@@ -43,6 +43,8 @@ pub mod os {
     pub mod cleanup;
     pub mod lock;
     pub mod watch;
+    pub mod notify;
+    pub mod identity;
     pub mod files;
     pub mod net;
     pub mod process;
@@ -83,6 +85,15 @@ pub mod daemon {
     pub mod job;
     pub mod front;
     pub mod serve;
+}
+
+/// Floor 3: the include server of pump mode.
+pub mod pump {
+    pub mod clock;
+    pub mod content;
+    pub mod place;
+    pub mod tree;
+    pub mod walk;
 }
 
 /// Floor 3: the small programs around them.
