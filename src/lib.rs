@@ -94,6 +94,10 @@ pub mod pump {
     pub mod place;
     pub mod tree;
     pub mod walk;
+    pub mod questions;
+    pub mod search_output;
+    pub mod ask_compiler;
+    pub mod toolchain;
 }
 
 /// Floor 3: the small programs around them.
