@@ -98,6 +98,7 @@ pub mod pump {
     pub mod search_output;
     pub mod ask_compiler;
     pub mod toolchain;
+    pub mod world;
 }
 
 /// Floor 3: the small programs around them.

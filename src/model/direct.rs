@@ -23,6 +23,9 @@ pub struct Query {
     pub variables: Vec<Vec<u8>>,
     /// Send the system headers, too: the host's own are others.
     pub hermetic: bool,
+    /// The host is known to be a stock one: files that are spelled absolutely are to begin with a `#line`, as that host
+    /// would show its own paths otherwise. A host of ours must not get them so.
+    pub for_stock: bool,
     /// Files that a host missed in an answer before this one, absolute or relative to `cwd`.
     pub missed: Vec<Vec<u8>>,
 }
@@ -41,6 +44,8 @@ pub enum Answer {
 pub struct Covered {
     /// The job is exact only on a host that shows the client's paths: for any other answer it is to be done again.
     pub needs_ours: bool,
+    /// A file of the user's is spelled absolutely: ask again with [`Query::for_stock`] before it goes to a stock host.
+    pub spelled_absolutely: bool,
     /// How many entries `entries` holds.
     pub entry_count: u32,
     /// `NAME`, and `FILE` or `LINK`, of each entry, the one for our own daemon included.
@@ -56,6 +61,7 @@ impl Query {
         put_text(&mut out, b"PDIR", &self.pwd, "the working directory")?;
         put_text(&mut out, b"PROG", &self.program, "the compiler")?;
         put_head(&mut out, b"HERM", usize::from(self.hermetic))?;
+        put_head(&mut out, b"STCK", usize::from(self.for_stock))?;
         put_list(&mut out, b"VARC", &self.variables)?;
         put_list(&mut out, b"MISC", &self.missed)?;
         let words: Vec<&[u8]> = self.argv.iter().map(Vec::as_slice).collect();
@@ -74,15 +80,17 @@ fn put_list(out: &mut Vec<u8>, tag: &[u8; 4], list: &[Vec<u8>]) -> Result<(), Wi
 }
 
 impl Covered {
-    /// The answer's beginning; `entries_length` bytes of entries follow, written by the caller.
+    /// The answer's beginning, whatever `entries` of its own it holds; `entries_length` bytes of `entry_count` entries
+    /// follow, written by the caller.
     pub fn encode_head(
-        needs_ours: bool,
+        &self,
         entry_count: usize,
         entries_length: usize,
     ) -> Result<Vec<u8>, WireError> {
         let mut out = Vec::with_capacity(64);
         put_head(&mut out, b"DRCT", VERSION)?;
-        put_head(&mut out, b"OURS", usize::from(needs_ours))?;
+        put_head(&mut out, b"OURS", usize::from(self.needs_ours))?;
+        put_head(&mut out, b"SPEL", usize::from(self.spelled_absolutely))?;
         put_head(&mut out, b"NFIL", entry_count)?;
         put_head(&mut out, b"BODY", entries_length)?;
         Ok(out)
@@ -105,6 +113,7 @@ enum QueryDue {
     Pwd,
     Program,
     Hermetic,
+    ForStock,
     VariableCount,
     Variable(u32),
     MissedCount,
@@ -155,6 +164,8 @@ impl QueryGrammar {
             QueryDue::Cwd => QueryDue::Pwd,
             QueryDue::Pwd => QueryDue::Program,
             QueryDue::Program => QueryDue::Hermetic,
+            QueryDue::Hermetic => QueryDue::ForStock,
+            QueryDue::ForStock => QueryDue::VariableCount,
             QueryDue::Variable(1) | QueryDue::VariableCount => QueryDue::MissedCount,
             QueryDue::Variable(left) => QueryDue::Variable(left - 1),
             QueryDue::Missed(1) | QueryDue::MissedCount => QueryDue::WordCount,
@@ -174,6 +185,7 @@ impl Grammar for QueryGrammar {
             QueryDue::Pwd => "the name of the working directory (PDIR)",
             QueryDue::Program => "the compiler (PROG)",
             QueryDue::Hermetic => "whether system headers are wanted (HERM)",
+            QueryDue::ForStock => "whether the host is a stock one (STCK)",
             QueryDue::VariableCount => "the number of variables (VARC)",
             QueryDue::MissedCount => "the number of missed files (MISC)",
             QueryDue::Variable(_) | QueryDue::Missed(_) => "an item (ITEM)",
@@ -192,7 +204,12 @@ impl Grammar for QueryGrammar {
             (QueryDue::Version, b"DRCT") => return Err(Some(WireError::Version(number))),
             (QueryDue::Hermetic, b"HERM") => {
                 self.query.hermetic = number != 0;
-                self.due = QueryDue::VariableCount;
+                self.due = self.after();
+                return Ok(None);
+            }
+            (QueryDue::ForStock, b"STCK") => {
+                self.query.for_stock = number != 0;
+                self.due = self.after();
                 return Ok(None);
             }
             (QueryDue::VariableCount, b"VARC") if number > 0 => {
@@ -264,6 +281,7 @@ impl Grammar for QueryGrammar {
 enum AnswerDue {
     Version,
     Kind,
+    Spelling,
     Count,
     Body,
     Nothing,
@@ -301,6 +319,7 @@ impl Grammar for AnswerGrammar {
         Some(match self.due {
             AnswerDue::Version => "the version of an answer (DRCT)",
             AnswerDue::Kind => "an answer (OURS, WHYN)",
+            AnswerDue::Spelling => "whether files are spelled absolutely (SPEL)",
             AnswerDue::Count => "the number of files (NFIL)",
             AnswerDue::Body => "the files (BODY)",
             AnswerDue::Nothing => return None,
@@ -314,6 +333,10 @@ impl Grammar for AnswerGrammar {
             (AnswerDue::Version, b"DRCT", _) => return Err(Some(WireError::Version(number))),
             (AnswerDue::Kind, b"OURS", Answer::Covered(covered)) => {
                 covered.needs_ours = number != 0;
+                self.due = AnswerDue::Spelling;
+            }
+            (AnswerDue::Spelling, b"SPEL", Answer::Covered(covered)) => {
+                covered.spelled_absolutely = number != 0;
                 self.due = AnswerDue::Count;
             }
             (AnswerDue::Kind, b"WHYN", answer) => {
@@ -391,6 +414,7 @@ mod tests {
             argv: ["gcc", "-c", "x.c"].map(text).to_vec(),
             variables: vec![text("LANG=C"), text("TZ=")],
             hermetic: true,
+            for_stock: true,
             missed: vec![text("a/b.h")],
         }
     }
@@ -403,6 +427,7 @@ mod tests {
                 variables: Vec::new(),
                 missed: Vec::new(),
                 hermetic: false,
+                for_stock: false,
                 ..whole()
             },
         ] {
@@ -419,13 +444,14 @@ mod tests {
 
     #[test]
     fn answers_come_back() {
-        let mut bytes = Covered::encode_head(true, 3, 5).unwrap();
-        bytes.extend_from_slice(b"files");
         let covered = Covered {
             needs_ours: true,
+            spelled_absolutely: true,
             entry_count: 3,
             entries: b"files".to_vec(),
         };
+        let mut bytes = covered.encode_head(3, 5).unwrap();
+        bytes.extend_from_slice(b"files");
         assert_eq!(answer(&bytes).unwrap(), Answer::Covered(covered));
         let not = encode_not_covered("no such file").unwrap();
         let expected = Answer::NotCovered("no such file".to_owned());

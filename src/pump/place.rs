@@ -17,6 +17,9 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 /// The longest file that is read, in bytes.
 const FILE_BYTES_MAX: u64 = 512 << 20;
 
+/// Places that something depends on, each with the version that was seen.
+pub type Relied = Vec<(Arc<Place>, u64)>;
+
 /// A name in a folder that is no link, and what is there.
 #[derive(Debug)]
 pub struct Place {

@@ -4,7 +4,7 @@
 use super::ask_compiler::{self, ask, Environment};
 use super::clock::Epoch;
 use super::content::lock;
-use super::place::Place;
+use super::place::{Place, Relied};
 use super::questions::{self, Question, Values};
 use super::search_output::{self, Searched};
 use super::tree::Tree;
@@ -47,8 +47,8 @@ pub struct Toolchain {
     pub defaults: Vec<SearchDir>,
     /// Those of them that a host is expected to have, too: not those below a root that the user gave.
     pub system: Vec<Arc<Place>>,
-    relied: Vec<(Arc<Place>, u64)>,
-    listed: Vec<(Arc<Place>, Option<Identity>)>,
+    relied: Relied,
+    listed: Listed,
     values: Mutex<Asked>,
     key: Key,
     cwd: Vec<u8>,
@@ -60,6 +60,9 @@ struct Asked {
     in_advance: bool,
     singly: usize,
 }
+
+/// Folders whose entries matter, each in the state that was seen.
+type Listed = Vec<(Arc<Place>, Option<Identity>)>;
 
 /// All compilers that were asked.
 #[derive(Debug)]
@@ -263,7 +266,7 @@ impl Toolchain {
     ) -> Result<Toolchain, Trouble> {
         let name = String::from_utf8_lossy(&key.program).into_owned();
         let fault = |what: String| Trouble(format!("{name}: {what}"));
-        let mut relied = Relied {
+        let mut relied = Reliance {
             tree,
             epoch,
             places: Vec::new(),
@@ -313,7 +316,7 @@ impl Toolchain {
     }
 
     /// What an answer that was made with it depends on.
-    pub fn relied(&self) -> &[(Arc<Place>, u64)] {
+    pub fn relied(&self) -> &Relied {
         &self.relied
     }
 
@@ -367,13 +370,13 @@ fn family(macros: &[u8]) -> Option<Family> {
 }
 
 /// The places that an answer of a compiler depends on.
-struct Relied<'r> {
+struct Reliance<'r> {
     tree: &'r Tree,
     epoch: Epoch,
-    places: Vec<(Arc<Place>, u64)>,
+    places: Relied,
 }
 
-impl Relied<'_> {
+impl Reliance<'_> {
     fn rely(&mut self, from: &Arc<Place>, path: &[u8]) -> Result<Option<Arc<Place>>, Trouble> {
         let places = &mut self.places;
         walk(self.tree, self.epoch, from, path, &mut |place, seen| {
@@ -419,7 +422,7 @@ impl Relied<'_> {
         cwd: &Arc<Place>,
         searched: &Searched,
         program: &[u8],
-    ) -> Result<Vec<(Arc<Place>, Option<Identity>)>, Trouble> {
+    ) -> Result<Listed, Trouble> {
         if searched.candidates.is_empty() {
             return Ok(Vec::new());
         }
@@ -440,7 +443,7 @@ impl Relied<'_> {
             paths.push([path, &b"/.."[..]].concat());
             paths.push([path, &b"/../.."[..]].concat());
         }
-        let mut listed: Vec<(Arc<Place>, Option<Identity>)> = Vec::new();
+        let mut listed: Listed = Vec::new();
         for path in paths {
             let Some(place) = self.rely(cwd, &path)? else {
                 continue;
