@@ -99,6 +99,12 @@ pub mod pump {
     pub mod ask_compiler;
     pub mod toolchain;
     pub mod world;
+    pub mod stock_limits;
+    pub mod shipment;
+    pub mod system_lookups;
+    pub mod reply;
+    pub mod answers;
+    pub mod analysis;
 }
 
 /// Floor 3: the small programs around them.

@@ -168,11 +168,13 @@ impl<'w> LocalWorld<'w> {
         self.relied.iter().all(same)
     }
 
-    /// All that was looked at: what a host has, and the rest.
+    /// All that was looked at: first the rest, then what is below the system folders.
     pub fn into_relied(self) -> (Relied, Relied) {
         let system = self.toolchain.system.as_slice();
-        let relied = self.relied.into_iter();
-        relied.partition(|(place, _)| is_system(system, place))
+        let below = |(place, _): &(Arc<Place>, u64)| {
+            is_system(system, place) && !system.iter().any(|folder| Arc::ptr_eq(folder, place))
+        };
+        self.relied.into_iter().partition(|place| !below(place))
     }
 
     fn folder_at(&mut self, path: &[u8]) -> Option<Arc<Place>> {
