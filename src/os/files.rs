@@ -5,10 +5,11 @@
 
 use super::cleanup::{remove_at_end, FileGuard};
 use super::sys::check;
-use std::ffi::OsString;
+use std::ffi::{CString, OsString};
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Seek, Write};
 use std::os::fd::{AsRawFd, FromRawFd};
+use std::os::unix::ffi::OsStringExt;
 use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
@@ -109,6 +110,20 @@ fn create_beside(path: &Path, name: &std::ffi::OsStr) -> io::Result<(File, PathB
             Err(err) => return Err(err),
         }
     }
+}
+
+/// Makes a folder `PREFIX` + six letters in `parent` that nobody else has, and that nobody else may enter.
+pub fn private_folder(parent: &Path, prefix: &str) -> io::Result<PathBuf> {
+    let mut template = parent.join(prefix).into_os_string();
+    template.push("XXXXXX");
+    let template = CString::new(template.into_vec())?.into_raw();
+    // SAFETY: the string ends with NUL, and mkdtemp writes over its last six letters only; it is taken back here.
+    let (made, path) = unsafe {
+        let made = !libc::mkdtemp(template).is_null();
+        let err = io::Error::last_os_error();
+        (made.then_some(()).ok_or(err), CString::from_raw(template))
+    };
+    made.map(|()| OsString::from_vec(path.into_bytes()).into())
 }
 
 /// What is known of the file behind `path` if it is one that can be run.
@@ -245,6 +260,17 @@ mod tests {
         let err = write_output(&missing, b"x", Existing::Replace).unwrap_err();
         assert_eq!(err.kind(), io::ErrorKind::NotFound);
         assert!(!missing.parent().unwrap().exists());
+    }
+
+    #[test]
+    fn a_private_folder_is_new_and_closed_to_others() {
+        let dir = tempfile::tempdir().unwrap();
+        let one = private_folder(dir.path(), "a b.").unwrap();
+        let other = private_folder(dir.path(), "a b.").unwrap();
+        assert_ne!(one, other);
+        assert_eq!(fs::metadata(&one).unwrap().mode() & 0o7777, 0o700);
+        assert_eq!(one.parent(), Some(dir.path()));
+        assert!(private_folder(&dir.path().join("missing"), "x").is_err());
     }
 
     #[test]
