@@ -53,6 +53,8 @@ pub mod farm {
     pub mod waiting;
     pub mod slots;
     pub mod transport;
+    pub mod private_folder;
+    pub mod include_start;
 }
 
 /// Floor 3: the client, also when masquerading as a compiler.
@@ -77,6 +79,17 @@ pub mod daemon {
     pub mod job;
     pub mod front;
     pub mod serve;
+}
+
+/// Floor 3: pump mode's own programs.
+pub mod pump {
+    pub mod wrapper_path;
+    pub mod wrapper_shell;
+    pub mod wrapper_hosts;
+    pub mod wrapper_session;
+    pub mod wrapper_life;
+    pub mod wrapper_keeper;
+    pub mod wrapper;
 }
 
 /// Floor 3: the small programs around them.
