@@ -5,6 +5,7 @@
 pub mod model {
     pub mod error;
     pub mod wait_status;
+    pub mod pump_settings;
     pub mod settings;
     pub mod hosts;
     pub mod sources;
@@ -19,13 +20,19 @@ pub mod model {
     pub mod indentation;
     pub mod plain_text;
     pub mod plain;
+    pub mod search_variables;
+    pub mod pump_words;
+    pub mod missed;
     pub mod lzo;
     pub mod packets;
     pub mod wire;
+    pub mod leaks;
     pub mod bodies;
     pub mod decode;
+    pub mod entries;
     pub mod about;
     pub mod direct;
+    pub mod path_list;
     pub mod plan;
     pub mod option_words;
 }
@@ -55,6 +62,7 @@ pub mod farm {
     pub mod transport;
     pub mod private_folder;
     pub mod include_start;
+    pub mod include_link;
 }
 
 /// Floor 3: the client, also when masquerading as a compiler.
@@ -63,7 +71,11 @@ pub mod client {
     pub mod cross;
     pub mod local;
     pub mod output;
+    pub mod here;
     pub mod remote;
+    pub mod discrepancy;
+    pub mod pumped;
+    pub mod scan_includes;
     pub mod distribute;
     pub mod program;
 }

@@ -23,6 +23,9 @@ pub struct Query {
     pub variables: Vec<Vec<u8>>,
     /// Send the system headers, too: the host's own are others.
     pub hermetic: bool,
+    /// The host's daemon is one of stock's: where a path is spelled absolutely, its text is to name it; and no two files may
+    /// be taken for one because all are as old there.
+    pub for_stock: bool,
     /// Files that a host missed in an answer before this one, absolute or relative to `cwd`.
     pub missed: Vec<Vec<u8>>,
 }
@@ -41,6 +44,9 @@ pub enum Answer {
 pub struct Covered {
     /// The job is exact only on a host that shows the client's paths: for any other answer it is to be done again.
     pub needs_ours: bool,
+    /// Some file has an absolute name by which a daemon of stock's does not know it: for such a host it is to be asked for
+    /// again, with `for_stock`.
+    pub spelled_absolutely: bool,
     /// How many entries `entries` holds.
     pub entry_count: u32,
     /// `NAME`, and `FILE` or `LINK`, of each entry, the one for our own daemon included.
@@ -56,6 +62,7 @@ impl Query {
         put_text(&mut out, b"PDIR", &self.pwd, "the working directory")?;
         put_text(&mut out, b"PROG", &self.program, "the compiler")?;
         put_head(&mut out, b"HERM", usize::from(self.hermetic))?;
+        put_head(&mut out, b"STCK", usize::from(self.for_stock))?;
         put_list(&mut out, b"VARC", &self.variables)?;
         put_list(&mut out, b"MISC", &self.missed)?;
         let words: Vec<&[u8]> = self.argv.iter().map(Vec::as_slice).collect();
@@ -77,12 +84,14 @@ impl Covered {
     /// The answer's beginning; `entries_length` bytes of entries follow, written by the caller.
     pub fn encode_head(
         needs_ours: bool,
+        spelled_absolutely: bool,
         entry_count: usize,
         entries_length: usize,
     ) -> Result<Vec<u8>, WireError> {
         let mut out = Vec::with_capacity(64);
         put_head(&mut out, b"DRCT", VERSION)?;
         put_head(&mut out, b"OURS", usize::from(needs_ours))?;
+        put_head(&mut out, b"ABSL", usize::from(spelled_absolutely))?;
         put_head(&mut out, b"NFIL", entry_count)?;
         put_head(&mut out, b"BODY", entries_length)?;
         Ok(out)
@@ -105,6 +114,7 @@ enum QueryDue {
     Pwd,
     Program,
     Hermetic,
+    ForStock,
     VariableCount,
     Variable(u32),
     MissedCount,
@@ -174,6 +184,7 @@ impl Grammar for QueryGrammar {
             QueryDue::Pwd => "the name of the working directory (PDIR)",
             QueryDue::Program => "the compiler (PROG)",
             QueryDue::Hermetic => "whether system headers are wanted (HERM)",
+            QueryDue::ForStock => "whether the host is stock's (STCK)",
             QueryDue::VariableCount => "the number of variables (VARC)",
             QueryDue::MissedCount => "the number of missed files (MISC)",
             QueryDue::Variable(_) | QueryDue::Missed(_) => "an item (ITEM)",
@@ -192,6 +203,11 @@ impl Grammar for QueryGrammar {
             (QueryDue::Version, b"DRCT") => return Err(Some(WireError::Version(number))),
             (QueryDue::Hermetic, b"HERM") => {
                 self.query.hermetic = number != 0;
+                self.due = QueryDue::ForStock;
+                return Ok(None);
+            }
+            (QueryDue::ForStock, b"STCK") => {
+                self.query.for_stock = number != 0;
                 self.due = QueryDue::VariableCount;
                 return Ok(None);
             }
@@ -264,6 +280,7 @@ impl Grammar for QueryGrammar {
 enum AnswerDue {
     Version,
     Kind,
+    Spelling,
     Count,
     Body,
     Nothing,
@@ -301,6 +318,7 @@ impl Grammar for AnswerGrammar {
         Some(match self.due {
             AnswerDue::Version => "the version of an answer (DRCT)",
             AnswerDue::Kind => "an answer (OURS, WHYN)",
+            AnswerDue::Spelling => "how names are spelled (ABSL)",
             AnswerDue::Count => "the number of files (NFIL)",
             AnswerDue::Body => "the files (BODY)",
             AnswerDue::Nothing => return None,
@@ -314,6 +332,10 @@ impl Grammar for AnswerGrammar {
             (AnswerDue::Version, b"DRCT", _) => return Err(Some(WireError::Version(number))),
             (AnswerDue::Kind, b"OURS", Answer::Covered(covered)) => {
                 covered.needs_ours = number != 0;
+                self.due = AnswerDue::Spelling;
+            }
+            (AnswerDue::Spelling, b"ABSL", Answer::Covered(covered)) => {
+                covered.spelled_absolutely = number != 0;
                 self.due = AnswerDue::Count;
             }
             (AnswerDue::Kind, b"WHYN", answer) => {
@@ -391,6 +413,7 @@ mod tests {
             argv: ["gcc", "-c", "x.c"].map(text).to_vec(),
             variables: vec![text("LANG=C"), text("TZ=")],
             hermetic: true,
+            for_stock: true,
             missed: vec![text("a/b.h")],
         }
     }
@@ -403,6 +426,7 @@ mod tests {
                 variables: Vec::new(),
                 missed: Vec::new(),
                 hermetic: false,
+                for_stock: false,
                 ..whole()
             },
         ] {
@@ -419,10 +443,11 @@ mod tests {
 
     #[test]
     fn answers_come_back() {
-        let mut bytes = Covered::encode_head(true, 3, 5).unwrap();
+        let mut bytes = Covered::encode_head(true, false, 3, 5).unwrap();
         bytes.extend_from_slice(b"files");
         let covered = Covered {
             needs_ours: true,
+            spelled_absolutely: false,
             entry_count: 3,
             entries: b"files".to_vec(),
         };

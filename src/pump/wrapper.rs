@@ -10,6 +10,7 @@ use super::wrapper_shell::assignment;
 use crate::farm::include_start::socket_in;
 use crate::farm::private_folder;
 use crate::model::error::{Code, Error, Result, Status};
+use crate::model::pump_settings::DISCREPANCY_MAX;
 use crate::model::settings::ClientSettings;
 use crate::os::net::wait_readable;
 use crate::os::process::{end_of, is_no_program};
@@ -47,7 +48,7 @@ Variables (all optional):
   LSDISTCC_ARGS           more options for lsdistcc, which asks them
   INCLUDE_SERVER_ARGS     more options for the include server, read as a shell would
   DISTCC_LOCATION         the folder with the distcc to be used; else that of this program
-  DISTCC_MAX_DISCREPANCY  after how many compiles that failed on a server only the build goes on in plain mode
+  DISTCC_MAX_DISCREPANCY  after how many compiles that failed on a server only the build goes on in plain mode [20]
   TMPDIR                  where the session's private folder is made
 ";
 
@@ -304,7 +305,7 @@ fn shut_down() -> Status {
         ));
         return Status::OK;
     }
-    report(&folder, discrepancies_max().unwrap_or(1));
+    report(&folder, discrepancies_max().unwrap_or(DISCREPANCY_MAX));
     if let Some(found) = found {
         say("Shutting down distcc-pump include server");
         let [stdout, stderr] = found.end();

@@ -5,6 +5,7 @@ use super::wrapper_shell;
 use crate::farm::include_start::{has_room_for_socket, IncludeServer, Plan};
 use crate::farm::private_folder::PrivateFolder;
 use crate::model::error::{Code, Error, Result};
+use crate::model::pump_settings::DISCREPANCY_MAX;
 use crate::os::net::wait_readable;
 use crate::os::supervise;
 use crate::os::watch::Removal;
@@ -182,8 +183,8 @@ pub fn discrepancies(folder: &Path) -> u64 {
 
 /// How many discrepancies a session stands, by `$DISTCC_MAX_DISCREPANCY`.
 pub fn discrepancies_max(value: Option<&OsStr>) -> Result<u64> {
-    let Some(value) = value.filter(|value| !value.is_empty()) else {
-        return Ok(1);
+    let Some(value) = value else {
+        return Ok(DISCREPANCY_MAX);
     };
     let number = value.to_str().and_then(|text| text.trim().parse().ok());
     number.filter(|number| *number > 0).ok_or_else(|| {
@@ -242,9 +243,9 @@ mod tests {
     #[test]
     fn the_limit_of_discrepancies_is_a_number_above_0() {
         let max = |value: &str| discrepancies_max(Some(OsStr::new(value)));
-        assert_eq!(discrepancies_max(None).unwrap(), 1);
-        assert_eq!((max("").unwrap(), max("7").unwrap()), (1, 7));
-        for bad in ["0", "-1", "x", "1x"] {
+        assert_eq!(discrepancies_max(None).unwrap(), DISCREPANCY_MAX);
+        assert_eq!(max("7").unwrap(), 7);
+        for bad in ["", "0", "-1", "x", "1x"] {
             let err = max(bad).unwrap_err();
             assert_eq!(err.code, Code::Unpumped);
             assert!(err
