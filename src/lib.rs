@@ -5,6 +5,7 @@
 pub mod model {
     pub mod error;
     pub mod wait_status;
+    pub mod pump_settings;
     pub mod settings;
     pub mod hosts;
     pub mod sources;
@@ -19,11 +20,16 @@ pub mod model {
     pub mod indentation;
     pub mod plain_text;
     pub mod plain;
+    pub mod search_variables;
+    pub mod pump_words;
+    pub mod missed;
     pub mod lzo;
     pub mod packets;
     pub mod wire;
+    pub mod leaks;
     pub mod bodies;
     pub mod decode;
+    pub mod entries;
     pub mod about;
     pub mod direct;
     pub mod punt;
@@ -32,6 +38,7 @@ pub mod model {
     pub mod predefined;
     pub mod search;
     pub mod preprocessor;
+    pub mod path_list;
     pub mod plan;
     pub mod option_words;
 }
@@ -61,6 +68,9 @@ pub mod farm {
     pub mod waiting;
     pub mod slots;
     pub mod transport;
+    pub mod private_folder;
+    pub mod include_start;
+    pub mod include_link;
 }
 
 /// Floor 3: the client, also when masquerading as a compiler.
@@ -69,7 +79,11 @@ pub mod client {
     pub mod cross;
     pub mod local;
     pub mod output;
+    pub mod here;
     pub mod remote;
+    pub mod discrepancy;
+    pub mod pumped;
+    pub mod scan_includes;
     pub mod distribute;
     pub mod program;
 }
@@ -87,7 +101,7 @@ pub mod daemon {
     pub mod serve;
 }
 
-/// Floor 3: the include server of pump mode.
+/// Floor 3: pump mode's own programs.
 pub mod pump {
     pub mod clock;
     pub mod content;
@@ -105,6 +119,13 @@ pub mod pump {
     pub mod reply;
     pub mod answers;
     pub mod analysis;
+    pub mod wrapper_path;
+    pub mod wrapper_shell;
+    pub mod wrapper_hosts;
+    pub mod wrapper_session;
+    pub mod wrapper_life;
+    pub mod wrapper_keeper;
+    pub mod wrapper;
 }
 
 /// Floor 3: the small programs around them.

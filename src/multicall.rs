@@ -6,6 +6,7 @@ use crate::daemon::serve;
 use crate::model::error::{Code, Error, Result, Status};
 use crate::model::settings::ClientSettings;
 use crate::os::{cleanup, logging};
+use crate::pump::wrapper;
 use crate::tools::{lsdistcc, monitor, try_build};
 use std::ffi::{OsStr, OsString};
 use std::io::{self, Write};
@@ -25,7 +26,7 @@ struct Role {
 const ROLES: &[Role] = &[
     Role {
         name: "distcc-pump",
-        run: no_pump,
+        run: wrapper::pump,
         by_link: true,
     },
     Role {
@@ -50,7 +51,7 @@ const ROLES: &[Role] = &[
     },
     Role {
         name: "pump",
-        run: no_pump,
+        run: wrapper::pump,
         by_link: true,
     },
     Role {

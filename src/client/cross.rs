@@ -1,12 +1,36 @@
 //! The name under which a server is asked for the compiler: one that means the same compiler, for the same target,
 //! on a machine of another kind. What runs here is always what the user wrote.
 
+use crate::model::family::{family, Family};
 use crate::os::files::program;
 use std::env;
 use std::env::consts::ARCH;
 use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::path::{Path, PathBuf};
+
+/// The compiler of a command.
+#[derive(Debug)]
+pub struct Compiler {
+    /// Its kin, if that is known.
+    pub family: Option<Family>,
+    /// What servers are asked for.
+    pub server: ServerCompiler,
+}
+
+impl Compiler {
+    /// The one that `argv` begins with; `path` is PATH, `rewrite` allows another name for servers.
+    pub fn of(argv: &[OsString], path: &OsStr, rewrite: bool) -> Compiler {
+        let name = argv.first().cloned().unwrap_or_default();
+        Compiler {
+            family: family(Path::new(&name)).or_else(|| family(&resolve(&name, path)?)),
+            server: match rewrite {
+                true => server_compiler(argv, path),
+                false => ServerCompiler::as_given(&name),
+            },
+        }
+    }
+}
 
 /// A compiler as the server is to know it.
 #[derive(PartialEq, Eq, Debug)]
@@ -34,6 +58,22 @@ pub fn resolve(name: &OsStr, path: &OsStr) -> Option<PathBuf> {
         false => PathBuf::from(name),
     };
     fs::canonicalize(found).ok()
+}
+
+/// The file that running `name` would run, absolute, with its own name: that may say what the program is to be. Links to a
+/// distcc are passed over, since it would only look for the same.
+pub fn locate(name: &OsStr, path: &OsStr, cwd: &Path) -> Option<PathBuf> {
+    if !is_bare(name) {
+        return Some(cwd.join(name));
+    }
+    let is_distccs = |file: &PathBuf| {
+        let target = fs::read_link(file).unwrap_or_default();
+        let target = target.file_name().unwrap_or_default();
+        target.to_string_lossy().contains("distcc")
+    };
+    env::split_paths(path)
+        .map(|element| cwd.join(element).join(name))
+        .find(|candidate| program(candidate).is_some() && !is_distccs(candidate))
 }
 
 /// The name to send, by the rules of stock clients, so that servers of mixed farms and their lists of compilers
@@ -166,6 +206,20 @@ mod tests {
         fs::remove_file(dir.path().join("cc")).unwrap();
         symlink("tcc", dir.path().join("cc")).unwrap();
         assert_eq!(sent("cc -c x.c", &dir), "cc");
+    }
+
+    #[test]
+    fn a_compiler_is_located_under_its_own_name() {
+        let links = programs(&["distcc"]);
+        symlink("distcc", links.path().join("cc")).unwrap();
+        let real = programs(&["gcc-12"]);
+        symlink("gcc-12", real.path().join("cc")).unwrap();
+        let path = env::join_paths([links.path(), real.path()]).unwrap();
+        let locate = |name: &str| locate(OsStr::new(name), &path, Path::new("/w"));
+        assert_eq!(locate("cc"), Some(real.path().join("cc")));
+        assert_eq!(locate("../bin/cc"), Some("/w/../bin/cc".into()));
+        assert_eq!(locate("/opt/cc"), Some("/opt/cc".into()));
+        assert_eq!(locate("icc"), None);
     }
 
     #[test]

@@ -1,27 +1,29 @@
 //! The program distcc as a compiler: the one path from a command line to an exit status. What to try next is decided
 //! by `model::plan`; here it is done.
 
+use super::cross::Compiler;
+use super::discrepancy::Session;
+use super::here::Farm;
 use super::output::{
-    base_name, log_end, log_exit, refusal, say, without_daemons_words, words, write_object,
+    base_name, log_end, log_exit, refusal, say, without_daemons_words, words, write_deps,
+    write_object,
 };
+use super::pumped::{Pump, Pumped, Trust};
 use super::remote::{attempt, Attempt, Job, Means};
-use super::{cross, local, masquerade};
-use crate::farm::slots::{Slot, Slots};
-use crate::farm::state::{Phase, StateFile};
-use crate::farm::topdir::TopDir;
+use super::{local, masquerade};
+use crate::farm::slots::{Slot, Trait};
 use crate::model::error::{Code, Error, Result, Status};
-use crate::model::hosts::{HostList, HostSpec, Place};
+use crate::model::hosts::{HostSpec, Place};
 use crate::model::invocation::{scan, Invocation, LocalOnly, Scan};
-use crate::model::plain::{self, Family, Way, Wishes};
+use crate::model::plain::{self, Family, Way};
 use crate::model::plan::{self, Outcome, Policy, Step};
 use crate::model::settings::ClientSettings;
 use crate::model::wait_status::WaitStatus;
 use crate::model::wire::Reply;
-use std::env;
+use crate::model::{dependencies, leaks};
+use crate::os::files::{is_plain_file, read_plain_file};
 use std::ffi::{OsStr, OsString};
-use std::fs;
-use std::io::IsTerminal;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Instant;
 
 /// A call of distcc: what it was called as, with which settings.
@@ -89,119 +91,44 @@ impl Call {
     }
 }
 
-/// What this machine knows of the farm. A missing folder or list is no reason not to compile: the trouble is kept
-/// until it matters.
-struct Farm {
-    hosts: Result<HostList>,
-    slots: Result<Slots>,
-    state: StateFile,
-}
-
-impl Farm {
-    fn open(settings: &ClientSettings) -> Farm {
-        let top = TopDir::find(settings);
-        Farm {
-            hosts: TopDir::host_list(top.as_ref().ok(), settings),
-            slots: top.clone().and_then(|top| Slots::open(&top, settings)),
-            state: StateFile::create(top.as_ref().ok()),
-        }
-    }
-
-    fn preprocess_slots(&self) -> usize {
-        let list = self.hosts.as_ref();
-        list.map_or(HostList::default().localslots_cpp, |list| {
-            list.localslots_cpp
-        })
-    }
-
-    fn compile_slots(&self) -> usize {
-        let list = self.hosts.as_ref();
-        list.map_or(HostList::default().localslots, |list| list.localslots)
-    }
-
-    /// A slot on this machine; without one the job runs all the same.
-    fn local_slot(&self, slots_max: usize) -> Option<Slot> {
-        match self.slots.as_ref().map(|slots| slots.local(slots_max)) {
-            Ok(Ok(slot)) => Some(slot),
-            Ok(Err(err)) => {
-                log::warn!("{err}; going on without a slot");
-                None
-            }
-            Err(err) => {
-                log::warn!("{err}; going on without a slot");
-                None
-            }
-        }
-    }
-
-    /// A slot on one of the hosts that `suit`; nothing if there are hosts, but none of them does.
-    fn place(&self, suits: impl Fn(&Slots, &HostSpec) -> bool) -> Result<Option<Slot>> {
-        let hosts = self.hosts.as_ref().map_err(Error::clone)?;
-        let slots = self.slots.as_ref().map_err(Error::clone)?;
-        if hosts.hosts.iter().all(|host| suits(slots, host)) {
-            return slots.acquire(&hosts.hosts).map(Some);
-        }
-        let mut rest = hosts.hosts.clone();
-        rest.retain(|host| suits(slots, host));
-        match rest.is_empty() {
-            true => Ok(None),
-            false => slots.acquire(&rest).map(Some),
-        }
-    }
-
-    /// Compiles on this machine, with the user's own words.
-    fn run_here(
-        &mut self,
-        argv: &[OsString],
-        input: Option<&Path>,
-        why: &str,
-        slot: Option<&Slot>,
-    ) -> Result<WaitStatus> {
-        let file = input.map(base_name);
-        let name = file.map_or("(null)".into(), |name| name.to_string_lossy());
-        match file {
-            Some(_) => log::info!("{name} compiled locally: {why}"),
-            None => log::info!("run locally: {why}"),
-        }
-        log::info!("exec on localhost: {}", words(argv));
-        self.state.note(
-            Phase::Compile,
-            file,
-            Some("localhost"),
-            slot.map(|slot| slot.index),
-        );
-        let ended = local::run(argv)?;
-        log_end(&name, "localhost", ended);
-        Ok(ended)
-    }
-
-    fn mark_trouble(&self, host: &HostSpec) {
-        if let Ok(slots) = &self.slots {
-            slots.mark_trouble(host);
-        }
-    }
-
-    fn clear_trouble(&self, host: &HostSpec) {
-        if let Ok(slots) = &self.slots {
-            slots.clear_trouble(host);
-        }
-    }
-}
-
 /// One distributable compile on its way.
 struct Distribution<'d> {
     call: &'d Call,
     argv: &'d [OsString],
     invocation: &'d Invocation,
+    compiler: Compiler,
     farm: Farm,
+    /// The job as preprocessed text, or why no text is exact; made when it is first needed.
+    plain: Option<std::result::Result<Job<'d>, String>>,
+    /// The job for hosts that preprocess; `None` if there are none, or it can't go that way.
+    pump: Option<Pump<'d>>,
+    /// The hosts to which it goes as text if at all, though they preprocess.
+    not_by_pump: Vec<HostSpec>,
     /// The hosts that failed this job.
     failed: Vec<HostSpec>,
     /// Why the first of them did.
     cause: Option<Code>,
     /// The answer that the last attempt brought, with the host that gave it.
-    answer: Option<(HostSpec, Reply)>,
+    answer: Option<Answer>,
     /// Why the job ends up here, if it does.
     why_here: String,
+}
+
+/// A host's answer to this job.
+struct Answer {
+    host: HostSpec,
+    reply: Reply,
+    /// It preprocessed, too.
+    pumped: bool,
+}
+
+/// How an answer was made.
+#[derive(Clone, Copy)]
+enum Made<'m> {
+    /// From text that was preprocessed here.
+    Text(&'m Job<'m>),
+    /// All of it by the host.
+    There(Trust),
 }
 
 /// What [`Distribution::try_once`] came to.
@@ -214,11 +141,16 @@ enum Tried {
 
 impl<'d> Distribution<'d> {
     fn new(call: &'d Call, argv: &'d [OsString], invocation: &'d Invocation) -> Self {
+        let compiler = Compiler::of(argv, &call.path(), call.settings.rewrite_cross);
         Distribution {
             call,
             argv,
             invocation,
+            compiler,
             farm: Farm::open(&call.settings),
+            plain: None,
+            pump: None,
+            not_by_pump: Vec::new(),
             failed: Vec::new(),
             cause: None,
             answer: None,
@@ -227,13 +159,10 @@ impl<'d> Distribution<'d> {
     }
 
     fn run(mut self) -> Result<Status> {
-        let mut job = match self.job() {
-            Ok(job) => job,
-            Err(why) => {
-                self.why_here = why;
-                return self.compile_here(None);
-            }
-        };
+        if let Err(why) = self.prepare() {
+            self.why_here = why;
+            return self.compile_here(None);
+        }
         let policy = Policy {
             fallback: self.call.settings.fallback,
             skip_local_retry: self.call.settings.skip_local_retry,
@@ -242,7 +171,7 @@ impl<'d> Distribution<'d> {
         let mut attempts = 0;
         loop {
             attempts += 1;
-            let outcome = match self.try_once(&mut job) {
+            let outcome = match self.try_once() {
                 Tried::There(outcome) => outcome,
                 Tried::PlacedHere(slot) => {
                     let input = Some(self.invocation.input.as_path());
@@ -253,7 +182,7 @@ impl<'d> Distribution<'d> {
             };
             match plan::next(policy, attempts, outcome) {
                 Step::TryAnother => {}
-                Step::Finish => return Ok(self.finish(&job)),
+                Step::Finish => return Ok(self.finish()),
                 Step::GiveUp(status) => {
                     log::error!("failed to distribute and fallbacks are disabled");
                     return Ok(status);
@@ -276,8 +205,8 @@ impl<'d> Distribution<'d> {
         log::info!("compile from {input} to {output}");
     }
 
-    /// What is to be sent, or why it can't be.
-    fn job(&self) -> std::result::Result<Job<'d>, String> {
+    /// Makes the job ready in one of the two ways at least, or says why it can't be sent at all.
+    fn prepare(&mut self) -> std::result::Result<(), String> {
         if let Some(name) = self.call.settings.compiler_variable {
             return Err(format!("${name} is set, which a server would not see"));
         }
@@ -286,45 +215,67 @@ impl<'d> Distribution<'d> {
         {
             return Err("only a plain file can be read here and once more if need be".to_owned());
         }
-        let program = self.argv.first().cloned().unwrap_or_default();
-        let path = self.call.path();
-        let family = plain::family(Path::new(&program)).or_else(|| {
-            let behind = cross::resolve(&program, &path)?;
-            plain::family(&behind)
-        });
-        let source = || fs::read(&self.invocation.input).ok();
-        if plain::indentation_matters(self.invocation, family, source) {
-            return Err(
-                "gcc might warn of its indentation, and judges that by the file itself".to_owned(),
-            );
+        let hosts = self.farm.hosts.as_ref();
+        if hosts.is_ok_and(|list| list.hosts.iter().any(|host| host.cpp && !host.down)) {
+            self.prepare_pump();
         }
-        let wishes = Wishes {
-            color: std::io::stderr().is_terminal() && !self.call.settings.dumb_terminal,
-            comments: plain::comments_matter(self.invocation, family, source),
-        };
-        let mut recipe = plain::recipe(self.invocation, family, &working_directory, wishes)
-            .map_err(|why| why.to_string())?;
-        let compiler = match self.call.settings.rewrite_cross {
-            true => cross::server_compiler(self.argv, &path),
-            false => cross::ServerCompiler::as_given(&program),
-        };
-        if let Some(first) = recipe.server_argv.first_mut() {
-            *first = compiler.name;
+        match self.pump {
+            Some(_) => Ok(()),
+            None => match self.prepare_plain() {
+                Err(why) => Err(why.clone()),
+                Ok(_) => Ok(()),
+            },
         }
-        recipe.server_argv.extend(compiler.more);
-        Ok(Job {
-            invocation: self.invocation,
-            family,
-            recipe,
-            prepared: None,
-        })
+    }
+
+    fn prepare_pump(&mut self) {
+        let settings = &self.call.settings;
+        if self.invocation.preprocessed {
+            log::info!("cannot use distcc_pump on already preprocessed file");
+        } else if let Err(why) = Session::of(&settings.pump).check() {
+            log::info!("using plain distcc: {why}");
+        } else {
+            match Pump::new(self.invocation, &self.compiler, &self.call.path(), settings) {
+                Ok(pump) => self.pump = Some(pump),
+                Err(why) => self.tell_no_pump(&why),
+            }
+        }
+    }
+
+    fn tell_no_pump(&self, why: &str) {
+        let session = Session::of(&self.call.settings.pump);
+        session.tell(&self.invocation.input, why, self.farm.slots.as_ref().ok());
+    }
+
+    /// Makes the job as preprocessed text, unless it has been made.
+    fn prepare_plain(&mut self) -> &std::result::Result<Job<'d>, String> {
+        let dumb = self.call.settings.dumb_terminal;
+        self.plain
+            .get_or_insert_with(|| Job::new(self.invocation, &self.compiler, dumb))
+    }
+
+    fn goes_by_pump(&self, host: &HostSpec) -> bool {
+        host.cpp && self.pump.is_some() && !self.not_by_pump.contains(host)
     }
 
     /// Takes a slot and tries the job there.
-    fn try_once(&mut self, job: &mut Job) -> Tried {
-        let demanding = job.recipe.way == Way::DirectivesOnly && self.invocation.debug_info;
+    fn try_once(&mut self) -> Tried {
+        let hosts = self.farm.hosts.as_ref().map_or(&[][..], |list| &list.hosts);
+        if hosts
+            .iter()
+            .any(|host| !host.down && !self.goes_by_pump(host))
+        {
+            self.prepare_plain();
+        }
+        let demanding = match &self.plain {
+            Some(Ok(job)) => Some(job.is_demanding()),
+            _ => None,
+        };
         let placed = self.farm.place(|slots, host| {
-            !self.failed.contains(host) && (!demanding || !slots.is_inexact(host))
+            let as_text =
+                || demanding.is_some_and(|much| !much || !slots.knows(host, Trait::Inexact));
+            host.place == Place::Local
+                || !self.failed.contains(host) && (self.goes_by_pump(host) || as_text())
         });
         let slot = match placed {
             Ok(Some(slot)) if slot.host.place == Place::Local => return Tried::PlacedHere(slot),
@@ -332,18 +283,59 @@ impl<'d> Distribution<'d> {
             Ok(None) => return Tried::There(self.none_suits()),
             Err(err) => return Tried::There(self.no_host(&err)),
         };
-        if slot.host.cpp {
-            let host = &slot.host.token;
-            log::warn!("{host}: this version has no pump mode (,cpp); preprocessing here instead");
+        let by_pump = self.goes_by_pump(&slot.host);
+        let outcome = by_pump.then(|| self.try_pump(&slot)).flatten();
+        Tried::There(outcome.unwrap_or_else(|| self.try_plain(&slot)))
+    }
+
+    /// Tries the job in pump mode; `None` if it goes to this host as text, if at all.
+    fn try_pump(&mut self, slot: &Slot) -> Option<Outcome> {
+        let host = &slot.host;
+        let pump = self.pump.as_mut()?;
+        match pump.attempt(slot, &mut self.farm, &self.call.settings) {
+            Pumped::Answered(reply, trust) => Some(self.weigh(host, reply, Made::There(trust))),
+            Pumped::HostTrouble(err) => Some(self.blame(host, err)),
+            Pumped::NotOnHost(why) => {
+                log::info!("{}: not in pump mode: {why}", host.token);
+                self.why_here = why;
+                self.not_by_pump.push(host.clone());
+                None
+            }
+            Pumped::NotAtAll(why) => {
+                self.tell_no_pump(&why);
+                self.why_here = why;
+                self.pump = None;
+                None
+            }
         }
-        log::info!(
-            "exec on {}: {}",
-            slot.host.token,
-            words(&job.recipe.server_argv)
-        );
+    }
+
+    /// Tries the job as preprocessed text.
+    fn try_plain(&mut self, slot: &Slot) -> Outcome {
+        self.prepare_plain();
+        let mut job = match self.plain.take() {
+            Some(Ok(job)) => job,
+            Some(Err(why)) => {
+                self.why_here = why.clone();
+                self.plain = Some(Err(why));
+                return Outcome::Unsuited;
+            }
+            None => return Outcome::Inexact,
+        };
+        let outcome = self.try_text(slot, &mut job);
+        self.plain = Some(Ok(job));
+        outcome
+    }
+
+    fn try_text(&mut self, slot: &Slot, job: &mut Job) -> Outcome {
+        if job.is_demanding() && self.farm.knows(&slot.host, Trait::Inexact) {
+            return Outcome::Unsuited;
+        }
+        let host = &slot.host;
+        log::info!("exec on {}: {}", host.token, words(&job.recipe.server_argv));
         let preprocess_slots = self.farm.preprocess_slots();
         let Ok(slots) = &self.farm.slots else {
-            return Tried::There(Outcome::Inexact);
+            return Outcome::Inexact;
         };
         let mut means = Means {
             settings: &self.call.settings,
@@ -351,15 +343,14 @@ impl<'d> Distribution<'d> {
             preprocess_slots,
             state: &mut self.farm.state,
         };
-        let outcome = match attempt(job, &slot, &mut means) {
-            Attempt::Answered(reply) => self.weigh(&slot.host, reply, job),
+        match attempt(job, slot, &mut means) {
+            Attempt::Answered(reply) => self.weigh(host, reply, Made::Text(job)),
             Attempt::StaysHere(why) => {
                 self.why_here = why;
                 Outcome::Inexact
             }
-            Attempt::HostTrouble(err) => self.blame(&slot.host, err),
-        };
-        Tried::There(outcome)
+            Attempt::HostTrouble(err) => self.blame(host, err),
+        }
     }
 
     /// Notes that a host failed this job.
@@ -376,14 +367,15 @@ impl<'d> Distribution<'d> {
 
     /// What it means that there are hosts, but none for this job.
     fn none_suits(&mut self) -> Outcome {
-        match self.cause {
-            Some(code) => Outcome::NoOther(code),
-            None => {
+        match (self.cause, &self.plain) {
+            (Some(code), _) => Outcome::NoOther(code),
+            (None, Some(Ok(_))) => {
                 self.why_here =
                     "no host is known to give exact debug information (a distccd of this version does)"
                         .to_owned();
                 Outcome::Inexact
             }
+            (None, _) => Outcome::Inexact,
         }
     }
 
@@ -402,7 +394,7 @@ impl<'d> Distribution<'d> {
     }
 
     /// Looks at an answer: is it what a local compile would give? If so and if it went well, the output is written.
-    fn weigh(&mut self, host: &HostSpec, mut reply: Reply, job: &Job) -> Outcome {
+    fn weigh(&mut self, host: &HostSpec, mut reply: Reply, made: Made) -> Outcome {
         if let Some(code) = plan::refusal(reply.status) {
             return self.blame(host, refusal(host, code, &reply.stderr));
         }
@@ -410,7 +402,7 @@ impl<'d> Distribution<'d> {
         self.farm.clear_trouble(host);
         reply.stderr = without_daemons_words(std::mem::take(&mut reply.stderr), &host.token);
         let outcome = match reply.status.success() {
-            true => self.take(host, &reply, job),
+            true => self.take(host, &mut reply, made),
             false => Outcome::Compiled(reply.status),
         };
         match outcome {
@@ -421,45 +413,88 @@ impl<'d> Distribution<'d> {
             ),
             _ => log_end(&file, &host.token, reply.status),
         }
-        self.answer = Some((host.clone(), reply));
+        self.answer = Some(Answer {
+            host: host.clone(),
+            reply,
+            pumped: matches!(made, Made::There(_)),
+        });
         outcome
     }
 
     /// Takes the result of a compile that went well, or says why it is not what a local run would give.
-    fn take(&mut self, host: &HostSpec, reply: &Reply, job: &Job) -> Outcome {
-        let said = job
-            .prepared
-            .as_ref()
-            .is_some_and(|prepared| !prepared.said.is_empty());
-        let object = reply.object.as_deref().unwrap_or_default();
-        // Without the source at hand gcc shows no lines of it, and some columns differ; so it is with expanded text.
-        let exact = job.family == Some(Family::Clang) && job.recipe.way != Way::Expanded;
-        let words_differ = !exact || said;
-        let trusting = self.call.settings.skip_local_retry;
-        self.why_here = if !reply.stderr.is_empty() && words_differ && !trusting {
-            "the compiler has something to say, and only a local compile says it exactly".to_owned()
-        } else if plain::betrays_server(object, &reply.stderr, self.invocation, job.recipe.way) {
-            if let (Way::DirectivesOnly, Ok(slots)) = (job.recipe.way, &self.farm.slots) {
-                slots.mark_inexact(host);
+    fn take(&mut self, host: &HostSpec, reply: &mut Reply, made: Made) -> Outcome {
+        if self.differs(reply, made) && !self.call.settings.skip_local_retry {
+            self.why_here =
+                "the compiler has something to say, and only a local compile says it exactly"
+                    .to_owned();
+            return Outcome::Inexact;
+        }
+        let betrays = match made {
+            Made::There(Trust::Full) => false,
+            Made::There(Trust::Examined) => leaks::betray(reply),
+            Made::Text(job) => {
+                let object = reply.object.as_deref().unwrap_or_default();
+                plain::betrays_server(object, &reply.stderr, self.invocation, job.recipe.way)
             }
-            "the host put words of its own into the result".to_owned()
-        } else if let Err(err) = write_object(self.invocation, job.family, reply) {
-            err.message
-        } else {
-            return Outcome::Compiled(reply.status);
         };
-        Outcome::Inexact
+        if betrays {
+            if matches!(made, Made::Text(job) if job.recipe.way == Way::DirectivesOnly) {
+                self.farm.learn(host, Trait::Inexact);
+            }
+            self.why_here = "the host put words of its own into the result".to_owned();
+            return Outcome::Inexact;
+        }
+        match self.write(reply, made) {
+            Ok(()) => Outcome::Compiled(reply.status),
+            Err(err) => {
+                self.why_here = err.message;
+                Outcome::Inexact
+            }
+        }
+    }
+
+    /// Whether a local compile would say something that this answer does not say in the same words.
+    fn differs(&self, reply: &Reply, made: Made) -> bool {
+        match made {
+            Made::There(Trust::Full) => false,
+            Made::There(Trust::Examined) => !reply.stderr.is_empty(),
+            Made::Text(job) => {
+                let said = job
+                    .prepared
+                    .as_ref()
+                    .is_some_and(|prepared| !prepared.said.is_empty());
+                // Without the source at hand gcc shows no lines of it, and some columns differ; so it is with expanded text.
+                let exact = job.family == Some(Family::Clang) && job.recipe.way != Way::Expanded;
+                !reply.stderr.is_empty() && (!exact || said)
+            }
+        }
+    }
+
+    fn write(&self, reply: &Reply, made: Made) -> Result<()> {
+        if let (Made::There(_), Some(path)) = (made, dependencies::file(self.invocation)) {
+            write_deps(&path, reply.deps.as_deref().unwrap_or_default())?;
+        }
+        write_object(self.invocation, self.compiler.family, reply)
     }
 
     /// Gives the user what the host answered.
-    fn finish(self, job: &Job) -> Status {
-        let Some((host, reply)) = self.answer else {
+    fn finish(self) -> Status {
+        let Some(Answer {
+            host,
+            reply,
+            pumped,
+        }) = self.answer
+        else {
             return Code::Failed.into();
         };
         if !reply.status.success() && !self.call.settings.fallback {
             log::error!("failed to distribute and fallbacks are disabled");
         }
-        if let Some(prepared) = &job.prepared {
+        let prepared = match &self.plain {
+            Some(Ok(job)) if !pumped => job.prepared.as_ref(),
+            _ => None,
+        };
+        if let Some(prepared) = prepared {
             say(&[], &prepared.said);
         }
         say(&reply.stdout, &reply.stderr);
@@ -477,7 +512,7 @@ impl<'d> Distribution<'d> {
             (Some(_), _, _) => {
                 log::warn!("remote compilation of '{input}' failed, retrying locally")
             }
-            (None, Outcome::Inexact, _) => {}
+            (None, Outcome::Inexact | Outcome::Unsuited, _) => {}
             (None, _, Some(host)) => {
                 let host = &host.token;
                 log::warn!("failed to distribute {input} to {host}, running locally instead");
@@ -498,22 +533,29 @@ impl<'d> Distribution<'d> {
             .farm
             .run_here(self.argv, Some(input), &why, slot.as_ref())?;
         if remote.is_some_and(|remote| remote.status() != ended.status()) {
-            let input = input.display();
-            log::warn!(
-                "remote compilation of '{input}' failed, retried locally and got a different result."
-            );
+            self.note_discrepancy();
         }
         Ok(ended.status())
     }
-}
 
-/// A response file's text. What can be read only once is left to the compiler.
-fn read_plain_file(path: &Path) -> Option<Vec<u8>> {
-    is_plain_file(path).then(|| fs::read(path).ok()).flatten()
-}
-
-fn is_plain_file(path: &Path) -> bool {
-    fs::metadata(path).is_ok_and(|meta| meta.is_file())
+    /// Notes that a host's compiler and ours do not agree.
+    fn note_discrepancy(&self) {
+        let input = &self.invocation.input;
+        log::warn!(
+            "remote compilation of '{}' failed, retried locally and got a different result.",
+            input.display()
+        );
+        if let Some(Answer {
+            reply,
+            pumped: true,
+            ..
+        }) = &self.answer
+        {
+            let deps = dependencies::file(self.invocation);
+            let session = Session::of(&self.call.settings.pump);
+            session.note(input, deps.as_deref(), &reply.stderr);
+        }
+    }
 }
 
 /// Whether a word names something that only this process has open.
@@ -522,15 +564,4 @@ fn is_descriptor(word: &OsStr) -> bool {
     word.starts_with(b"/dev/stdin")
         || word.starts_with(b"/dev/fd/")
         || word.starts_with(b"/proc/self/")
-}
-
-/// The working directory as compilers write it down: `$PWD` if that is where we are, else what the system says.
-fn working_directory() -> PathBuf {
-    let here = fs::metadata(".").ok();
-    let pwd = env::var_os("PWD").map(PathBuf::from);
-    pwd.filter(|pwd| {
-        pwd.is_absolute() && masquerade::is_same(fs::metadata(pwd).ok().as_ref(), here.as_ref())
-    })
-    .or_else(|| env::current_dir().ok())
-    .unwrap_or_default()
 }

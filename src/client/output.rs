@@ -10,7 +10,8 @@ use crate::model::wire::Reply;
 use crate::os::files::{write_output, Existing};
 use crate::os::process;
 use std::ffi::{OsStr, OsString};
-use std::io::{self, Write};
+use std::io::{self, IsTerminal, Write};
+use std::path::Path;
 use std::time::Instant;
 
 /// Writes the output of a compile that went well, as a compiler of this family writes it.
@@ -23,6 +24,12 @@ pub fn write_object(invocation: &Invocation, family: Option<Family>, reply: &Rep
     };
     write_output(&invocation.output, contents, existing)
         .map_err(|err| Error::io(format_args!("write {}", invocation.output.display()), &err))
+}
+
+/// Writes the dependency file of a compile that went well, as compilers write it.
+pub fn write_deps(path: &Path, contents: &[u8]) -> Result<()> {
+    write_output(path, contents, Existing::Overwrite)
+        .map_err(|err| Error::io(format_args!("write {}", path.display()), &err))
 }
 
 /// Says on stdout and stderr what compilers said. Like a compiler's, our end does not depend on whether anybody reads it.
@@ -83,7 +90,7 @@ fn without_prefix(line: &str) -> &str {
 }
 
 /// A file's name without its folder, for messages.
-pub fn base_name(path: &std::path::Path) -> &OsStr {
+pub fn base_name(path: &Path) -> &OsStr {
     path.file_name().unwrap_or(path.as_os_str())
 }
 
@@ -100,6 +107,32 @@ pub fn refusal(host: &HostSpec, code: Code, said: &[u8]) -> Error {
         code,
         format!("{} did not compile (status {status}): {words}", host.token),
     )
+}
+
+/// The log's lines about an exchange with a host; `how` is said of the way in which the job went.
+pub fn log_transfer(
+    input: &Path,
+    host: &HostSpec,
+    sent: usize,
+    received: usize,
+    begun: Instant,
+    how: &str,
+) {
+    let seconds = begun.elapsed().as_secs_f64();
+    let rate = |bytes: usize| bytes as f64 / 1000.0 / seconds.max(1e-6);
+    log::info!(
+        "{sent} bytes from {} compiled on {} in {seconds:.4}s, rate {:.0}kB/s{how}",
+        base_name(input).to_string_lossy(),
+        host.token,
+        rate(sent)
+    );
+    let rate = rate(received);
+    log::info!("{received} bytes received in {seconds:.6}s, rate {rate:.0}kB/s");
+}
+
+/// Whether messages go where colour is seen.
+pub fn shows_color(dumb_terminal: bool) -> bool {
+    io::stderr().is_terminal() && !dumb_terminal
 }
 
 /// The last lines of each log: what all of it took.

@@ -2,6 +2,7 @@
 //! compiler command that follows, with or without a compiler's name.
 
 use super::distribute::Call;
+use super::scan_includes::scan_includes;
 use crate::farm::topdir::TopDir;
 use crate::model::error::{Code, Error, Result, Status};
 use crate::model::hosts::HostList;
@@ -42,21 +43,28 @@ pub fn distcc(argv: Vec<OsString>, settings: ClientSettings) -> Result<Status> {
     match first.to_str() {
         Some("--show-hosts") => return show(&settings, show_hosts),
         Some("-j") => return show(&settings, |list| format!("{}\n", concurrency(list))),
-        Some("--scan-includes") => return scan_includes(words.next()),
+        Some("--scan-includes") => {
+            let missing = "missing operand: --scan-includes wants a compiler command";
+            let operand = words
+                .next()
+                .ok_or(Error::new(Code::BadArguments, missing))?;
+            return scan_includes(&command(operand, words), &settings);
+        }
         _ => {}
     }
-    let mut command = Vec::with_capacity(words.len() + 2);
-    if is_implicit(&first) {
-        command.push(IMPLICIT_COMPILER.into());
-    }
-    command.push(first);
-    command.extend(words);
+    let command = command(first, words);
     let call = Call {
         settings,
         called_as,
         path: None,
     };
     call.compile(&command)
+}
+
+/// A compiler's command, with or without the compiler.
+fn command(first: OsString, words: impl Iterator<Item = OsString>) -> Vec<OsString> {
+    let compiler = is_implicit(&first).then(|| IMPLICIT_COMPILER.into());
+    compiler.into_iter().chain([first]).chain(words).collect()
 }
 
 /// Whether the first word is a compiler's argument rather than a compiler.
@@ -77,7 +85,7 @@ fn print(text: &str) -> Result<Status> {
 pub fn version(program: &str) -> String {
     let (arch, os) = (std::env::consts::ARCH, std::env::consts::OS);
     format!(
-        "{program} {} {arch}-{os}\n  (protocols 1 and 2) (default port 3632)\n\
+        "{program} {} {arch}-{os}\n  (protocols 1, 2 and 3) (default port 3632)\n\
          A new implementation in Rust, compatible with distcc 3.x.\n\
          Source: GPL-2.0-or-later. This executable contains minilzo-rs: GPL-3.0-or-later. There is no warranty.\n",
         env!("CARGO_PKG_VERSION")
@@ -107,8 +115,10 @@ The host list comes from the first of these that exists:
   $DISTCC_HOSTS, $DISTCC_DIR/hosts, ~/.distcc/hosts, /etc/distcc/hosts
 It is separated by blanks. A host is one of
   localhost[/LIMIT]                     this machine
-  HOST[:PORT][/LIMIT][,lzo]             a daemon, by default on port 3632
-  [USER]@HOST[/LIMIT][:COMMAND][,lzo]   a daemon started through ssh
+  HOST[:PORT][/LIMIT][,lzo[,cpp]]       a daemon, by default on port 3632
+  [USER]@HOST[/LIMIT][:COMMAND][,lzo[,cpp]]
+                                        a daemon started through ssh
+With cpp the host preprocesses, too, in builds that run under pump.
 and there are --randomize, --localslots=N and --localslots_cpp=N.
 
 The manual page distcc(1) explains all settings and exit codes.
@@ -139,18 +149,4 @@ fn show_hosts(list: &HostList) -> String {
 
 fn concurrency(list: &HostList) -> usize {
     list.hosts.iter().map(|host| host.slots).sum()
-}
-
-fn scan_includes(operand: Option<OsString>) -> Result<Status> {
-    match operand {
-        None => Err(Error::new(
-            Code::BadArguments,
-            "missing operand: --scan-includes wants a compiler command",
-        )),
-        Some(_) => Err(Error::new(
-            Code::Failed,
-            "'--scan_includes' specified, but distcc wouldn't have used include server: \
-             this version has no pump mode",
-        )),
-    }
 }

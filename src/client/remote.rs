@@ -1,8 +1,10 @@
 //! One attempt on one host: preprocess here while the connection is made, send, wait, receive. Knows nothing of other
 //! hosts and of what happens next.
 
+use super::cross::Compiler;
+use super::here::working_directory;
 use super::local::{start_preprocessor, Preprocessor};
-use super::output::base_name;
+use super::output::{base_name, log_transfer, shows_color};
 use crate::farm::slots::{CpuSlot, Slot, Slots};
 use crate::farm::state::{Phase, StateFile};
 use crate::farm::transport::{connect, Link};
@@ -10,7 +12,7 @@ use crate::model::decode::ReplyDecoder;
 use crate::model::error::{Error, Result};
 use crate::model::hosts::HostSpec;
 use crate::model::invocation::Invocation;
-use crate::model::plain::{self, Family, Recipe, Way};
+use crate::model::plain::{self, Family, Recipe, Way, Wishes};
 use crate::model::settings::ClientSettings;
 use crate::model::wire::{self, Limits, Reply, Version};
 use crate::os::files::Contents;
@@ -30,6 +32,44 @@ pub struct Job<'j> {
     pub recipe: Recipe,
     /// The text and what the preprocessor said, once it has run.
     pub prepared: Option<Prepared>,
+}
+
+impl<'j> Job<'j> {
+    /// What is to be sent for `invocation`, or why no text is exact.
+    pub fn new(
+        invocation: &'j Invocation,
+        compiler: &Compiler,
+        dumb_terminal: bool,
+    ) -> std::result::Result<Job<'j>, String> {
+        let family = compiler.family;
+        let source = || fs::read(&invocation.input).ok();
+        if plain::indentation_matters(invocation, family, source) {
+            return Err(
+                "gcc might warn of its indentation, and judges that by the file itself".to_owned(),
+            );
+        }
+        let wishes = Wishes {
+            color: shows_color(dumb_terminal),
+            comments: plain::comments_matter(invocation, family, source),
+        };
+        let mut recipe = plain::recipe(invocation, family, &working_directory, wishes)
+            .map_err(|why| why.to_string())?;
+        if let Some(first) = recipe.server_argv.first_mut() {
+            first.clone_from(&compiler.server.name);
+        }
+        recipe.server_argv.extend_from_slice(&compiler.server.more);
+        Ok(Job {
+            invocation,
+            family,
+            recipe,
+            prepared: None,
+        })
+    }
+
+    /// Whether only a host that undoes our way of keeping columns gives a local run's object.
+    pub fn is_demanding(&self) -> bool {
+        self.recipe.way == Way::DirectivesOnly && self.invocation.debug_info
+    }
 }
 
 /// The text of a translation unit, ready to be sent.
@@ -233,16 +273,6 @@ fn exchange(
         state.note(Phase::Receive, None, Some(host.name()), None);
     })?;
     let sent: usize = parts.iter().map(|part| part.len()).sum();
-    let seconds = begun.elapsed().as_secs_f64();
-    let rate = |bytes: usize| bytes as f64 / 1000.0 / seconds.max(1e-6);
-    log::info!(
-        "{sent} bytes from {} compiled on {} in {seconds:.4}s, rate {:.0}kB/s",
-        base_name(&job.invocation.input).to_string_lossy(),
-        host.token,
-        rate(sent)
-    );
-    let received = reply.size();
-    let rate = rate(received);
-    log::info!("{received} bytes received in {seconds:.6}s, rate {rate:.0}kB/s");
+    log_transfer(&job.invocation.input, host, sent, reply.size(), begun, "");
     Ok(reply)
 }

@@ -15,8 +15,34 @@ use std::marker::PhantomData;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
-/// How long a host counts as inexact.
-const INEXACT_FOR: Duration = Duration::from_secs(600);
+/// How long what was found out of a host counts.
+const KNOWN_FOR: Duration = Duration::from_secs(600);
+
+/// What was found out of a host, and holds for ten minutes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Trait {
+    /// What it makes of preprocessed sources with debug information is not what a compile here would give, as is so with
+    /// stock's daemon and gcc.
+    Inexact,
+    /// In pump mode it answers as stock's daemon does.
+    Stocks,
+    /// Its system headers are not ours.
+    OtherSystem,
+    /// It can't show compilers our paths.
+    NoPaths,
+}
+
+impl Trait {
+    /// What the names of its marks begin with.
+    fn prefix(self) -> &'static str {
+        match self {
+            Trait::Inexact => "inexact",
+            Trait::Stocks => "stock",
+            Trait::OtherSystem => "system",
+            Trait::NoPaths => "nopaths",
+        }
+    }
+}
 
 /// The slots of all hosts, and the marks of those in trouble.
 #[derive(Debug)]
@@ -124,24 +150,46 @@ impl Slots {
         }
     }
 
-    /// Notes that what a host makes of sources with debug information is not what a compile here would give, as is so
-    /// with stock's daemon and gcc. Such jobs keep away from it for ten minutes.
-    pub fn mark_inexact(&self, host: &HostSpec) {
-        let mark = self.inexact_mark(host);
+    /// Notes what was found out of a host.
+    pub fn learn(&self, host: &HostSpec, what: Trait) {
+        let mark = self.known(host, what);
+        log::debug!("noting {}", mark.display());
         if let Err(err) = fs::write(&mark, "x") {
             log::warn!("can't write {}: {err}", mark.display());
         }
     }
 
-    /// Whether a host was marked so of late.
-    pub fn is_inexact(&self, host: &HostSpec) -> bool {
-        let marked = fs::metadata(self.inexact_mark(host)).and_then(|mark| mark.modified());
-        let age = marked.map(|at| SystemTime::now().duration_since(at).unwrap_or_default());
-        age.is_ok_and(|age| age < INEXACT_FOR)
+    /// Notes that something is no longer so.
+    pub fn unlearn(&self, host: &HostSpec, what: Trait) {
+        let mark = self.known(host, what);
+        match fs::remove_file(&mark) {
+            Err(err) if err.kind() != io::ErrorKind::NotFound => {
+                log::warn!("can't remove {}: {err}", mark.display());
+            }
+            _ => {}
+        }
     }
 
-    fn inexact_mark(&self, host: &HostSpec) -> PathBuf {
-        self.folder.join(format!("inexact_{}", host.key()))
+    /// Whether this was found out of late.
+    pub fn knows(&self, host: &HostSpec, what: Trait) -> bool {
+        is_of_late(&self.known(host, what))
+    }
+
+    /// Whether this is the first call of late for this `matter`, over all processes of one user.
+    pub fn first_of_late(&self, matter: &str) -> bool {
+        let mark = self.folder.join(matter);
+        let is_first = !is_of_late(&mark);
+        if is_first {
+            if let Err(err) = fs::write(&mark, "x") {
+                log::debug!("can't write {}: {err}", mark.display());
+            }
+        }
+        is_first
+    }
+
+    fn known(&self, host: &HostSpec, what: Trait) -> PathBuf {
+        self.folder
+            .join(format!("{}_{}", what.prefix(), host.key()))
     }
 
     fn mark(&self, key: &str) -> PathBuf {
@@ -240,6 +288,13 @@ impl Slots {
             Err(err) => Err(unusable(&path, &err)),
         }
     }
+}
+
+/// Whether a mark was made of late.
+fn is_of_late(mark: &Path) -> bool {
+    let marked = fs::metadata(mark).and_then(|mark| mark.modified());
+    let age = marked.map(|at| SystemTime::now().duration_since(at).unwrap_or_default());
+    age.is_ok_and(|age| age < KNOWN_FOR)
 }
 
 /// How a slot is tried.

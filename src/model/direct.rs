@@ -23,8 +23,8 @@ pub struct Query {
     pub variables: Vec<Vec<u8>>,
     /// Send the system headers, too: the host's own are others.
     pub hermetic: bool,
-    /// The host is known to be a stock one: files that are spelled absolutely are to begin with a `#line`, as that host
-    /// would show its own paths otherwise. A host of ours must not get them so.
+    /// The host's daemon is one of stock's: where a path is spelled absolutely, its text is to name it; and no two files may
+    /// be taken for one because all are as old there.
     pub for_stock: bool,
     /// Files that a host missed in an answer before this one, absolute or relative to `cwd`.
     pub missed: Vec<Vec<u8>>,
@@ -44,7 +44,8 @@ pub enum Answer {
 pub struct Covered {
     /// The job is exact only on a host that shows the client's paths: for any other answer it is to be done again.
     pub needs_ours: bool,
-    /// A file of the user's is spelled absolutely: ask again with [`Query::for_stock`] before it goes to a stock host.
+    /// Some file has an absolute name by which a daemon of stock's does not know it: for such a host it is to be asked for
+    /// again, with `for_stock`.
     pub spelled_absolutely: bool,
     /// How many entries `entries` holds.
     pub entry_count: u32,
@@ -80,17 +81,17 @@ fn put_list(out: &mut Vec<u8>, tag: &[u8; 4], list: &[Vec<u8>]) -> Result<(), Wi
 }
 
 impl Covered {
-    /// The answer's beginning, whatever `entries` of its own it holds; `entries_length` bytes of `entry_count` entries
-    /// follow, written by the caller.
+    /// The answer's beginning; `entries_length` bytes of entries follow, written by the caller.
     pub fn encode_head(
-        &self,
+        needs_ours: bool,
+        spelled_absolutely: bool,
         entry_count: usize,
         entries_length: usize,
     ) -> Result<Vec<u8>, WireError> {
         let mut out = Vec::with_capacity(64);
         put_head(&mut out, b"DRCT", VERSION)?;
-        put_head(&mut out, b"OURS", usize::from(self.needs_ours))?;
-        put_head(&mut out, b"SPEL", usize::from(self.spelled_absolutely))?;
+        put_head(&mut out, b"OURS", usize::from(needs_ours))?;
+        put_head(&mut out, b"ABSL", usize::from(spelled_absolutely))?;
         put_head(&mut out, b"NFIL", entry_count)?;
         put_head(&mut out, b"BODY", entries_length)?;
         Ok(out)
@@ -164,8 +165,6 @@ impl QueryGrammar {
             QueryDue::Cwd => QueryDue::Pwd,
             QueryDue::Pwd => QueryDue::Program,
             QueryDue::Program => QueryDue::Hermetic,
-            QueryDue::Hermetic => QueryDue::ForStock,
-            QueryDue::ForStock => QueryDue::VariableCount,
             QueryDue::Variable(1) | QueryDue::VariableCount => QueryDue::MissedCount,
             QueryDue::Variable(left) => QueryDue::Variable(left - 1),
             QueryDue::Missed(1) | QueryDue::MissedCount => QueryDue::WordCount,
@@ -185,7 +184,7 @@ impl Grammar for QueryGrammar {
             QueryDue::Pwd => "the name of the working directory (PDIR)",
             QueryDue::Program => "the compiler (PROG)",
             QueryDue::Hermetic => "whether system headers are wanted (HERM)",
-            QueryDue::ForStock => "whether the host is a stock one (STCK)",
+            QueryDue::ForStock => "whether the host is stock's (STCK)",
             QueryDue::VariableCount => "the number of variables (VARC)",
             QueryDue::MissedCount => "the number of missed files (MISC)",
             QueryDue::Variable(_) | QueryDue::Missed(_) => "an item (ITEM)",
@@ -204,12 +203,12 @@ impl Grammar for QueryGrammar {
             (QueryDue::Version, b"DRCT") => return Err(Some(WireError::Version(number))),
             (QueryDue::Hermetic, b"HERM") => {
                 self.query.hermetic = number != 0;
-                self.due = self.after();
+                self.due = QueryDue::ForStock;
                 return Ok(None);
             }
             (QueryDue::ForStock, b"STCK") => {
                 self.query.for_stock = number != 0;
-                self.due = self.after();
+                self.due = QueryDue::VariableCount;
                 return Ok(None);
             }
             (QueryDue::VariableCount, b"VARC") if number > 0 => {
@@ -319,7 +318,7 @@ impl Grammar for AnswerGrammar {
         Some(match self.due {
             AnswerDue::Version => "the version of an answer (DRCT)",
             AnswerDue::Kind => "an answer (OURS, WHYN)",
-            AnswerDue::Spelling => "whether files are spelled absolutely (SPEL)",
+            AnswerDue::Spelling => "how names are spelled (ABSL)",
             AnswerDue::Count => "the number of files (NFIL)",
             AnswerDue::Body => "the files (BODY)",
             AnswerDue::Nothing => return None,
@@ -335,7 +334,7 @@ impl Grammar for AnswerGrammar {
                 covered.needs_ours = number != 0;
                 self.due = AnswerDue::Spelling;
             }
-            (AnswerDue::Spelling, b"SPEL", Answer::Covered(covered)) => {
+            (AnswerDue::Spelling, b"ABSL", Answer::Covered(covered)) => {
                 covered.spelled_absolutely = number != 0;
                 self.due = AnswerDue::Count;
             }
@@ -444,14 +443,14 @@ mod tests {
 
     #[test]
     fn answers_come_back() {
+        let mut bytes = Covered::encode_head(true, false, 3, 5).unwrap();
+        bytes.extend_from_slice(b"files");
         let covered = Covered {
             needs_ours: true,
-            spelled_absolutely: true,
+            spelled_absolutely: false,
             entry_count: 3,
             entries: b"files".to_vec(),
         };
-        let mut bytes = covered.encode_head(3, 5).unwrap();
-        bytes.extend_from_slice(b"files");
         assert_eq!(answer(&bytes).unwrap(), Answer::Covered(covered));
         let not = encode_not_covered("no such file").unwrap();
         let expected = Answer::NotCovered("no such file".to_owned());

@@ -58,6 +58,23 @@ pub struct Invocation {
     pub deps: Option<Deps>,
 }
 
+impl Invocation {
+    /// Does the user say whether messages have colour?
+    pub fn says_color(&self) -> bool {
+        const OPTIONS: [&[u8]; 5] = [
+            b"-fdiagnostics-color",
+            b"-fno-diagnostics-color",
+            b"-fcolor-diagnostics",
+            b"-fno-color-diagnostics",
+            b"-fdiagnostics-plain-output",
+        ];
+        self.argv.iter().zip(&self.roles).any(|(word, role)| {
+            let starts = |option: &&[u8]| word.as_bytes().starts_with(option);
+            *role == Role::Code && OPTIONS.iter().any(starts)
+        })
+    }
+}
+
 /// The dependency file that is wanted.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Deps {

@@ -119,7 +119,7 @@ pub fn recipe(
         Way::AsIs => None,
         _ => Some(preprocessor_words(invocation, family, way)),
     };
-    if wishes.color && family.is_some() && !has(invocation, sets_color) {
+    if wishes.color && family.is_some() && !invocation.says_color() {
         let word = "-fdiagnostics-color=always";
         server.insert(1, word.into());
         if let Some(words) = &mut preprocessor {
@@ -273,7 +273,7 @@ fn clang_way(invocation: &Invocation) -> Result<Way, Reason> {
 }
 
 /// Is DWARF 4 or older asked for, or the default of this clang?
-fn old_dwarf(invocation: &Invocation) -> bool {
+pub fn old_dwarf(invocation: &Invocation) -> bool {
     let asked = words(invocation).filter_map(|word| word.strip_prefix(b"-gdwarf-"));
     match asked.last() {
         Some(version) => matches!(version, b"2" | b"3" | b"4"),
@@ -405,17 +405,6 @@ fn includes_by_option(invocation: &Invocation) -> bool {
 
 fn names_directory(word: &[u8]) -> bool {
     word.starts_with(b"-fdebug-compilation-dir") || word.starts_with(b"-ffile-compilation-dir")
-}
-
-fn sets_color(word: &[u8]) -> bool {
-    const OPTIONS: [&[u8]; 5] = [
-        b"-fdiagnostics-color",
-        b"-fno-diagnostics-color",
-        b"-fcolor-diagnostics",
-        b"-fno-color-diagnostics",
-        b"-fdiagnostics-plain-output",
-    ];
-    OPTIONS.iter().any(|option| word.starts_with(option))
 }
 
 /// The words of the compiler proper.

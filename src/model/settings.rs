@@ -1,6 +1,7 @@
 //! Each environment variable that the client heeds, as a typed field. Read once, through a function that is handed in.
 
 use super::error::{Code, Error, Result};
+use super::pump_settings::PumpSettings;
 use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -71,6 +72,8 @@ pub struct ClientSettings {
     pub dumb_terminal: bool,
     /// A variable that changes what a compiler does and that no server would see; the first one that is set.
     pub compiler_variable: Option<&'static str>,
+    /// What concerns pump mode.
+    pub pump: PumpSettings,
 }
 
 impl ClientSettings {
@@ -103,6 +106,7 @@ impl ClientSettings {
             compiler_variable: COMPILER_VARIABLES
                 .into_iter()
                 .find(|name| lookup(name).is_some_and(|value| !value.is_empty())),
+            pump: PumpSettings::read(&lookup)?,
         })
     }
 }

@@ -257,6 +257,17 @@ pub fn lead_group() -> io::Result<()> {
     Ok(())
 }
 
+/// Leaves the caller's session, so that nothing of its terminal reaches us, and closes all that we were started with but
+/// for stdin, stdout and stderr: whoever waits for the end of a pipe must not wait for us. To be used before anything
+/// is opened, by a process that leads no group.
+pub fn leave_session() -> io::Result<()> {
+    // SAFETY: plain system calls. No object of ours owns a descriptor yet.
+    unsafe {
+        libc::syscall(libc::SYS_close_range, 3, libc::c_uint::MAX, 0);
+        check(libc::setsid()).map(drop)
+    }
+}
+
 /// A file that holds our process id; removed when dropped.
 #[derive(Debug)]
 pub struct PidFile {

@@ -5,10 +5,11 @@
 
 use super::cleanup::{remove_at_end, FileGuard};
 use super::sys::check;
-use std::ffi::OsString;
+use std::ffi::{CString, OsStr, OsString};
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Seek, Write};
 use std::os::fd::{AsRawFd, FromRawFd};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
@@ -84,7 +85,7 @@ fn write_beside(path: &Path, contents: &[u8], mode: Option<fs::Permissions>) -> 
     Ok(())
 }
 
-fn create_beside(path: &Path, name: &std::ffi::OsStr) -> io::Result<(File, PathBuf, FileGuard)> {
+fn create_beside(path: &Path, name: &OsStr) -> io::Result<(File, PathBuf, FileGuard)> {
     let mut attempt = 0;
     loop {
         // The name is cut so that the longest one that a file system takes (255 bytes) still fits.
@@ -111,11 +112,35 @@ fn create_beside(path: &Path, name: &std::ffi::OsStr) -> io::Result<(File, PathB
     }
 }
 
+/// Makes a folder `PREFIX` + six letters in `parent` that nobody else has, and that nobody else may enter.
+pub fn private_folder(parent: &Path, prefix: &str) -> io::Result<PathBuf> {
+    let mut template = parent.join(prefix).into_os_string();
+    template.push("XXXXXX");
+    let template = CString::new(template.into_vec())?.into_raw();
+    // SAFETY: the string ends with NUL, and mkdtemp writes over its last six letters only; it is taken back here.
+    let (made, path) = unsafe {
+        let made = !libc::mkdtemp(template).is_null();
+        let err = io::Error::last_os_error();
+        (made.then_some(()).ok_or(err), CString::from_raw(template))
+    };
+    made.map(|()| OsString::from_vec(path.into_bytes()).into())
+}
+
 /// What is known of the file behind `path` if it is one that can be run.
 pub fn program(path: &Path) -> Option<fs::Metadata> {
     fs::metadata(path)
         .ok()
         .filter(|meta| meta.is_file() && meta.mode() & 0o111 != 0)
+}
+
+/// Whether there is a file that can be read again and again.
+pub fn is_plain_file(path: &Path) -> bool {
+    fs::metadata(path).is_ok_and(|meta| meta.is_file())
+}
+
+/// What such a file holds; nothing of what can be read only once.
+pub fn read_plain_file(path: &Path) -> Option<Vec<u8>> {
+    is_plain_file(path).then(|| fs::read(path).ok()).flatten()
 }
 
 /// A file in memory that can't be made shorter, closed on exec unless it is made a child's stdio.
@@ -146,6 +171,25 @@ pub fn said(mut file: &File) -> io::Result<Vec<u8>> {
     let mut said = vec![0; usize::try_from(size).map_err(io::Error::other)?];
     file.read_exact_at(&mut said, 0)?;
     Ok(said)
+}
+
+/// The same file, to be read from its start by somebody who inherits it. Whoever reads moves the place for all.
+pub fn from_start(file: &File) -> io::Result<File> {
+    let mut again = file.try_clone()?;
+    again.rewind()?;
+    Ok(again)
+}
+
+/// Whether the name is one that a pattern of `fnmatch` means; `*` means slashes, too.
+pub fn matches(pattern: &OsStr, name: &Path) -> bool {
+    let text = |text: &OsStr| CString::new(text.as_bytes()).ok();
+    match (text(pattern), text(name.as_os_str())) {
+        // SAFETY: both strings end with NUL and live during the call.
+        (Some(pattern), Some(name)) => unsafe {
+            libc::fnmatch(pattern.as_ptr(), name.as_ptr(), 0) == 0
+        },
+        _ => false,
+    }
 }
 
 /// The bytes of a file, read or mapped.
@@ -248,6 +292,17 @@ mod tests {
     }
 
     #[test]
+    fn a_private_folder_is_new_and_closed_to_others() {
+        let dir = tempfile::tempdir().unwrap();
+        let one = private_folder(dir.path(), "a b.").unwrap();
+        let other = private_folder(dir.path(), "a b.").unwrap();
+        assert_ne!(one, other);
+        assert_eq!(fs::metadata(&one).unwrap().mode() & 0o7777, 0o700);
+        assert_eq!(one.parent(), Some(dir.path()));
+        assert!(private_folder(&dir.path().join("missing"), "x").is_err());
+    }
+
+    #[test]
     fn nobody_says_more_than_allowed() {
         let file = bounded_memory_file(4096).unwrap();
         let mut child = file.try_clone().unwrap();
@@ -255,6 +310,13 @@ mod tests {
         assert_eq!(said(&file).unwrap(), b"some");
         assert!(child.write_all(&[7; 8192]).is_err());
         assert!(said(&file).unwrap().len() <= 4096);
+    }
+
+    #[test]
+    fn patterns_are_those_of_the_shell_but_for_slashes() {
+        let matches = |pattern: &str, name: &str| matches(OsStr::new(pattern), Path::new(name));
+        assert!(matches("*.h", "a/b/config.h") && matches("[ab].?", "a.h"));
+        assert!(!matches("*.h", "x.hh") && !matches("a", "b") && !matches("*\0", "x"));
     }
 
     #[test]

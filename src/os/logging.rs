@@ -4,6 +4,7 @@
 
 #![allow(unsafe_code)] // syslog(3) and the taking over of descriptors are only to be had from libc.
 
+use super::files::memory_file;
 use super::sys::check;
 use crate::model::settings::ClientSettings;
 use env_logger::{Builder, Target};
@@ -13,6 +14,7 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::os::fd::FromRawFd;
 use std::path::Path;
+use std::sync::OnceLock;
 
 /// What a message may begin with to be more than an error; stock has more levels than `log`.
 const CRITICAL: &str = "CRITICAL! ";
@@ -34,7 +36,10 @@ pub fn as_client(program: &'static str, settings: &ClientSettings) {
     if settings.verbose {
         level = LevelFilter::Debug;
     }
-    init(program, level, target);
+    match settings.pump.mail_to {
+        Some(_) => init_copying(program, level, target),
+        None => init(program, level, target),
+    }
     if let Some(trouble) = trouble {
         log::error!("{trouble}");
     }
@@ -95,6 +100,53 @@ pub fn init(program: &'static str, level: LevelFilter, target: Target) {
         .format(move |out, record| out.write_all(line(program, record).as_bytes()))
         .target(target)
         .try_init();
+}
+
+/// What was logged at any level, if that may become a letter.
+static COPY: OnceLock<File> = OnceLock::new();
+
+/// A log of which everything is kept beside, whatever its level.
+struct Copying {
+    program: &'static str,
+    shown: env_logger::Logger,
+}
+
+impl log::Log for Copying {
+    fn enabled(&self, _: &log::Metadata) -> bool {
+        true
+    }
+
+    fn log(&self, record: &Record) {
+        if self.shown.matches(record) {
+            self.shown.log(record);
+        }
+        if let Some(mut copy) = COPY.get() {
+            // Without the copy there is no letter, that is all.
+            let _ = copy.write_all(line(self.program, record).as_bytes());
+        }
+    }
+
+    fn flush(&self) {}
+}
+
+fn init_copying(program: &'static str, level: LevelFilter, target: Target) {
+    if let Ok(file) = memory_file() {
+        let _ = COPY.set(file);
+    }
+    let shown = Builder::new()
+        .filter_level(level)
+        .format(move |out, record| out.write_all(line(program, record).as_bytes()))
+        .target(target)
+        .build();
+    if log::set_boxed_logger(Box::new(Copying { program, shown })).is_ok() {
+        log::set_max_level(LevelFilter::Debug);
+    }
+}
+
+/// The copy of what was logged; an error if none is kept.
+pub fn copy() -> io::Result<File> {
+    let kept = COPY.get().map(File::try_clone);
+    kept.unwrap_or_else(|| Err(io::Error::other("nothing was kept of the log")))
 }
 
 /// How much a daemon says.

@@ -7,8 +7,11 @@ use super::sys::{check, check_uninterrupted};
 use std::io;
 use std::mem::size_of;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
-use std::os::fd::{AsRawFd, BorrowedFd};
-use std::time::Instant;
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::time::{Duration, Instant};
 
 /// Longest queue of connections that nobody has accepted yet; the system cuts it to its own limit.
 const BACKLOG_MAX: libc::c_int = 4096;
@@ -45,6 +48,25 @@ pub fn wait_any<const N: usize>(
     Ok((ready > 0).then(|| entries.map(|entry| entry.revents != 0)))
 }
 
+/// Waits until one of `fds` can be read or has ended, or `until`. The first of those is named; `None` means that the time
+/// is over.
+pub fn wait_readable(fds: &[BorrowedFd], until: Option<Instant>) -> io::Result<Option<usize>> {
+    let mut entries: Vec<libc::pollfd> = fds
+        .iter()
+        .map(|fd| libc::pollfd {
+            fd: fd.as_raw_fd(),
+            events: libc::POLLIN,
+            revents: 0,
+        })
+        .collect();
+    check_uninterrupted(|| {
+        let count = entries.len() as libc::nfds_t;
+        // SAFETY: the list has so many entries, and lives during the call.
+        unsafe { libc::poll(entries.as_mut_ptr(), count, timeout_ms(until)) }
+    })?;
+    Ok(entries.iter().position(|entry| entry.revents != 0))
+}
+
 /// Milliseconds until then, rounded up; −1 for no limit.
 fn timeout_ms(until: Option<Instant>) -> libc::c_int {
     let Some(until) = until else { return -1 };
@@ -72,6 +94,37 @@ pub fn listen(address: SocketAddr, defer: bool) -> io::Result<TcpListener> {
         };
     }
     Ok(listener)
+}
+
+/// Connects to the socket at `path`. Nothing waits for longer than `patience`: neither the connecting, while the peer's queue
+/// is full, nor what is done with the connection.
+pub fn connect_unix(path: &Path, patience: Duration) -> io::Result<UnixStream> {
+    // SAFETY: sockaddr_un is plain data.
+    let mut address: libc::sockaddr_un = unsafe { std::mem::zeroed() };
+    address.sun_family = libc::AF_UNIX as libc::sa_family_t;
+    let bytes = path.as_os_str().as_bytes();
+    let room = address.sun_path.len();
+    // One byte stays for the NUL at the end.
+    if bytes.len() >= room || bytes.contains(&0) {
+        let why = format!("the path of a socket has {} bytes at most", room - 1);
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, why));
+    }
+    for (at, byte) in address.sun_path.iter_mut().zip(bytes) {
+        *at = *byte as libc::c_char;
+    }
+    // SAFETY: a plain system call; the new descriptor is ours alone.
+    let stream = unsafe {
+        let kind = libc::SOCK_STREAM | libc::SOCK_CLOEXEC;
+        UnixStream::from_raw_fd(check(libc::socket(libc::AF_UNIX, kind, 0))?)
+    };
+    stream.set_write_timeout(Some(patience))?;
+    stream.set_read_timeout(Some(patience))?;
+    check_uninterrupted(|| {
+        let length = size_of::<libc::sockaddr_un>() as libc::socklen_t;
+        // SAFETY: the address is of that length and lives during the call.
+        unsafe { libc::connect(stream.as_raw_fd(), (&raw const address).cast(), length) }
+    })?;
+    Ok(stream)
 }
 
 /// Whether the descriptor is a socket.
@@ -176,11 +229,11 @@ pub fn set_nonblocking(fd: BorrowedFd, nonblocking: bool) -> io::Result<()> {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+    use std::io::Read;
     use std::io::Write;
     use std::net::TcpStream;
     use std::os::fd::AsFd;
-    use std::os::unix::net::UnixStream;
-    use std::time::Duration;
+    use std::os::unix::net::UnixListener;
 
     #[test]
     fn hang_up_is_seen_behind_unread_bytes() {
@@ -197,6 +250,30 @@ mod tests {
             Some([true])
         );
         assert_eq!(drain(theirs.as_fd(), 100), 6);
+    }
+
+    #[test]
+    fn nobody_waits_for_ever_at_a_unix_socket() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("socket");
+        let listener = UnixListener::bind(&path).unwrap();
+        // SAFETY: the descriptor is open; listening again only changes the length of the queue.
+        check(unsafe { libc::listen(listener.as_raw_fd(), 0) }).unwrap();
+        let soon = Duration::from_millis(30);
+        let mut first = connect_unix(&path, soon).unwrap();
+        let full = connect_unix(&path, soon).unwrap_err();
+        assert_eq!(full.kind(), io::ErrorKind::WouldBlock);
+        let silent = first.read(&mut [0]).unwrap_err();
+        assert_eq!(silent.kind(), io::ErrorKind::WouldBlock);
+        let missing = connect_unix(&dir.path().join("other"), soon).unwrap_err();
+        assert_eq!(missing.kind(), io::ErrorKind::NotFound);
+        let long = dir.path().join("x".repeat(108));
+        let refused = connect_unix(&long, soon).unwrap_err();
+        assert_eq!(refused.kind(), io::ErrorKind::InvalidInput);
+        assert!(refused.to_string().contains("107"));
+        drop(listener);
+        let gone = connect_unix(&path, soon).unwrap_err();
+        assert_eq!(gone.kind(), io::ErrorKind::ConnectionRefused);
     }
 
     #[test]

@@ -5,14 +5,12 @@ use super::content::packet;
 use super::shipment::{Sent, Shipment};
 use crate::model::about::{About, Time, NAME};
 use crate::model::lzo;
+use crate::model::path_list::PLACEHOLDER;
 use crate::model::wire;
 use crate::os::identity::Moment;
 use std::collections::HashMap;
 use std::io;
 use std::sync::Arc;
-
-/// The file that makes a folder on a host in which nothing else is put: stock's name for it.
-pub const PLACEHOLDER: &[u8] = b"forcing_technique_271828";
 
 /// What an answer is, but for the framing of a protocol.
 #[derive(Debug, Default)]

@@ -1,0 +1,158 @@
+//! This machine: what it knows of the farm, its own slots, and compiling on it.
+
+use super::local;
+use super::masquerade;
+use super::output::{base_name, log_end, words};
+use crate::farm::slots::{Slot, Slots, Trait};
+use crate::farm::state::{Phase, StateFile};
+use crate::farm::topdir::TopDir;
+use crate::model::error::{Error, Result};
+use crate::model::hosts::{HostList, HostSpec};
+use crate::model::settings::ClientSettings;
+use crate::model::wait_status::WaitStatus;
+use std::env;
+use std::ffi::OsString;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// What this machine knows of the farm. A missing folder or list is no reason not to compile: the trouble is kept
+/// until it matters.
+pub struct Farm {
+    /// The host list, or why there is none.
+    pub hosts: Result<HostList>,
+    /// The slots, or why there are none.
+    pub slots: Result<Slots>,
+    /// What monitors are told.
+    pub state: StateFile,
+}
+
+impl Farm {
+    /// Finds what there is.
+    pub fn open(settings: &ClientSettings) -> Farm {
+        let top = TopDir::find(settings);
+        Farm {
+            hosts: TopDir::host_list(top.as_ref().ok(), settings),
+            slots: top.clone().and_then(|top| Slots::open(&top, settings)),
+            state: StateFile::create(top.as_ref().ok()),
+        }
+    }
+
+    /// How many preprocessors run here at once.
+    pub fn preprocess_slots(&self) -> usize {
+        let list = self.hosts.as_ref();
+        list.map_or(HostList::default().localslots_cpp, |list| {
+            list.localslots_cpp
+        })
+    }
+
+    /// How many compilers run here at once.
+    pub fn compile_slots(&self) -> usize {
+        let list = self.hosts.as_ref();
+        list.map_or(HostList::default().localslots, |list| list.localslots)
+    }
+
+    /// A slot on this machine; without one the job runs all the same.
+    pub fn local_slot(&self, slots_max: usize) -> Option<Slot> {
+        match self.slots.as_ref().map(|slots| slots.local(slots_max)) {
+            Ok(Ok(slot)) => Some(slot),
+            Ok(Err(err)) => {
+                log::warn!("{err}; going on without a slot");
+                None
+            }
+            Err(err) => {
+                log::warn!("{err}; going on without a slot");
+                None
+            }
+        }
+    }
+
+    /// A slot on one of the hosts that `suit`; nothing if there are hosts, but none of them does.
+    pub fn place(&self, suits: impl Fn(&Slots, &HostSpec) -> bool) -> Result<Option<Slot>> {
+        let hosts = self.hosts.as_ref().map_err(Error::clone)?;
+        let slots = self.slots.as_ref().map_err(Error::clone)?;
+        if hosts.hosts.iter().all(|host| suits(slots, host)) {
+            return slots.acquire(&hosts.hosts).map(Some);
+        }
+        let mut rest = hosts.hosts.clone();
+        rest.retain(|host| suits(slots, host));
+        match rest.is_empty() {
+            true => Ok(None),
+            false => slots.acquire(&rest).map(Some),
+        }
+    }
+
+    /// Compiles on this machine, with the user's own words.
+    pub fn run_here(
+        &mut self,
+        argv: &[OsString],
+        input: Option<&Path>,
+        why: &str,
+        slot: Option<&Slot>,
+    ) -> Result<WaitStatus> {
+        let file = input.map(base_name);
+        let name = file.map_or("(null)".into(), |name| name.to_string_lossy());
+        match file {
+            Some(_) => log::info!("{name} compiled locally: {why}"),
+            None => log::info!("run locally: {why}"),
+        }
+        log::info!("exec on localhost: {}", words(argv));
+        self.state.note(
+            Phase::Compile,
+            file,
+            Some("localhost"),
+            slot.map(|slot| slot.index),
+        );
+        let ended = local::run(argv)?;
+        log_end(&name, "localhost", ended);
+        Ok(ended)
+    }
+
+    /// Notes that a host failed.
+    pub fn mark_trouble(&self, host: &HostSpec) {
+        if let Ok(slots) = &self.slots {
+            slots.mark_trouble(host);
+        }
+    }
+
+    /// Notes that a host works.
+    pub fn clear_trouble(&self, host: &HostSpec) {
+        if let Ok(slots) = &self.slots {
+            slots.clear_trouble(host);
+        }
+    }
+
+    /// Notes what was found out of a host.
+    pub fn learn(&self, host: &HostSpec, what: Trait) {
+        if let Ok(slots) = &self.slots {
+            slots.learn(host, what);
+        }
+    }
+
+    /// Notes that something is no longer so of a host.
+    pub fn unlearn(&self, host: &HostSpec, what: Trait) {
+        if let Ok(slots) = &self.slots {
+            slots.unlearn(host, what);
+        }
+    }
+
+    /// Whether something was found out of a host of late.
+    pub fn knows(&self, host: &HostSpec, what: Trait) -> bool {
+        let slots = self.slots.as_ref();
+        slots.is_ok_and(|slots| slots.knows(host, what))
+    }
+}
+
+/// The working directory as compilers write it down: `$PWD` if that is where we are, else what the system says.
+pub fn working_directory() -> PathBuf {
+    let pwd = env::var_os("PWD").map(PathBuf::from);
+    let here = env::current_dir();
+    let is_here = |pwd: &PathBuf| {
+        here.as_ref().is_ok_and(|here| here == pwd)
+            || pwd.is_absolute()
+                && masquerade::is_same(
+                    fs::metadata(pwd).ok().as_ref(),
+                    fs::metadata(".").ok().as_ref(),
+                )
+    };
+    pwd.filter(is_here).or(here.ok()).unwrap_or_default()
+}

@@ -1,0 +1,312 @@
+//! Pump mode for one job on one host: the include server is asked, the host is sent what it names, and both again if the
+//! host's answer calls for it. Which hosts are tried, and what becomes of an answer, is decided elsewhere.
+
+use super::cross::{locate, Compiler};
+use super::here::{working_directory, Farm};
+use super::output::{base_name, log_transfer, shows_color, words};
+use crate::farm::include_link::{Files, IncludeServer};
+use crate::farm::slots::{Slot, Trait};
+use crate::farm::state::Phase;
+use crate::farm::transport::connect;
+use crate::model::about::VARIABLES;
+use crate::model::decode::ReplyDecoder;
+use crate::model::direct::{Covered, Query};
+use crate::model::error::{Code, Error, Result};
+use crate::model::hosts::HostSpec;
+use crate::model::invocation::Invocation;
+use crate::model::plan::{self, Asked, PumpAnswer, PumpStep};
+use crate::model::settings::ClientSettings;
+use crate::model::wire::{self, Limits, Remark, Reply, Version};
+use crate::model::{missed, pump_words};
+use std::env;
+use std::ffi::{OsStr, OsString};
+use std::fs;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::Path;
+use std::time::Instant;
+
+/// How often one job is sent to one host at most: each of the three things that it can be asked again for, and once more.
+const SENT_MAX: u32 = 5;
+
+/// What is said where a host can't be exact.
+const NOT_EXACT: &str = "this host would not give what a local compile gives";
+
+/// A job that may go by pump mode.
+#[derive(Debug)]
+pub struct Pump<'p> {
+    invocation: &'p Invocation,
+    server: IncludeServer,
+    query: Query,
+    /// What a host is asked to run.
+    server_argv: Vec<OsString>,
+    /// Why no daemon of stock's gives what a compile here gives, if that does not depend on the files.
+    stock_differs: Option<String>,
+    /// A text that is changed for stock's sake would show in the object.
+    is_untouchable: bool,
+    /// What the include server has said last, and what it was asked then.
+    answer: Option<(Asked, Files)>,
+}
+
+/// How far an answer can be believed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Trust {
+    /// It is what a local run gives, word for word.
+    Full,
+    /// It may be, but for traces of the host.
+    Examined,
+}
+
+/// How it went.
+#[derive(Debug)]
+pub enum Pumped {
+    /// The host answered.
+    Answered(Reply, Trust),
+    /// The host is at fault.
+    HostTrouble(Error),
+    /// This host can't do this job exactly in pump mode; nobody is to blame.
+    NotOnHost(String),
+    /// The job can't go by pump mode at all.
+    NotAtAll(String),
+}
+
+impl<'p> Pump<'p> {
+    /// Makes ready what is asked for and sent, or says why that can't be.
+    pub fn new(
+        invocation: &'p Invocation,
+        compiler: &Compiler,
+        path: &OsStr,
+        settings: &ClientSettings,
+    ) -> std::result::Result<Pump<'p>, String> {
+        let Some(port) = &settings.pump.port else {
+            return Err("INCLUDE_SERVER_PORT not set; did you forget to run under 'pump'?".into());
+        };
+        let lookup = |name: &str| env::var_os(name);
+        let (family, color) = (compiler.family, shows_color(settings.dumb_terminal));
+        let mut words = pump_words::server_words(invocation, family, color, &lookup)
+            .map_err(|why| why.to_string())?;
+        words.extend_from_slice(&compiler.server.more);
+        let query = query(&words, path)?;
+        let differs = pump_words::stock_differs(invocation, &query.cwd, &lookup);
+        if let Some(first) = words.first_mut() {
+            first.clone_from(&compiler.server.name);
+        }
+        Ok(Pump {
+            invocation,
+            server: IncludeServer::at(port, settings.io_timeout),
+            query,
+            server_argv: words,
+            stock_differs: differs.map(|why| why.to_string()),
+            is_untouchable: pump_words::shows_checksums(invocation, family),
+            answer: None,
+        })
+    }
+
+    /// Tries the job on the host of `slot`, more than once if its answers call for that.
+    pub fn attempt(&mut self, slot: &Slot, farm: &mut Farm, settings: &ClientSettings) -> Pumped {
+        let host = &slot.host;
+        let mut asked = Asked {
+            hermetic: farm.knows(host, Trait::OtherSystem),
+            for_stock: farm.knows(host, Trait::Stocks),
+            missed: !self.query.missed.is_empty(),
+        };
+        for _ in 0..SENT_MAX {
+            if let Err(pumped) = self.make_ready(asked, host, farm) {
+                return pumped;
+            }
+            let reply = match self.exchange(slot, farm, settings) {
+                Ok(reply) => reply,
+                Err(err) => return Pumped::HostTrouble(err),
+            };
+            let answer = self.judge(&reply);
+            learn(host, asked, &answer, farm);
+            match plan::after_pump(asked, &answer) {
+                PumpStep::Resend(more) => {
+                    log::info!("{}: to be sent again: {}", host.token, why(&answer));
+                    asked = more;
+                }
+                PumpStep::Leave => return Pumped::NotOnHost(self.why_left(&answer)),
+                PumpStep::Believe => return self.answered(reply, Trust::Full, host),
+                PumpStep::Examine => return self.answered(reply, Trust::Examined, host),
+            }
+        }
+        Pumped::NotOnHost("its answers contradict each other".to_owned())
+    }
+
+    /// What any host would be sent at first.
+    pub fn files(&mut self) -> std::result::Result<&Covered, String> {
+        self.ask(Asked::default())
+    }
+
+    /// Has the files of the job for a host, or says why they are not worth sending.
+    fn make_ready(
+        &mut self,
+        asked: Asked,
+        host: &HostSpec,
+        farm: &mut Farm,
+    ) -> std::result::Result<(), Pumped> {
+        if let (true, Some(why)) = (asked.for_stock, &self.stock_differs) {
+            return Err(Pumped::NotOnHost(format!("{NOT_EXACT}: {why}")));
+        }
+        let file = Some(base_name(&self.invocation.input));
+        farm.state
+            .note(Phase::Preprocess, file, Some("localhost"), None);
+        let covered = self.ask(asked).map_err(Pumped::NotAtAll)?;
+        let needs_ours = covered.needs_ours;
+        let is_known = || asked.for_stock || farm.knows(host, Trait::NoPaths);
+        match needs_ours && is_known() {
+            true => Err(Pumped::NotOnHost(NOT_EXACT.to_owned())),
+            false => Ok(()),
+        }
+    }
+
+    /// Asks the include server, unless it has answered the same already.
+    fn ask(&mut self, asked: Asked) -> std::result::Result<&Covered, String> {
+        let is_same = |answer: &(Asked, Files)| answer.0 == asked;
+        let files = match self.answer.take().filter(is_same) {
+            Some((_, files)) => files,
+            None => {
+                self.query.hermetic = asked.hermetic;
+                self.query.for_stock = asked.for_stock;
+                let program = self.server_argv.first().map(OsString::as_os_str);
+                self.server.ask(&self.query, program.unwrap_or_default())?
+            }
+        };
+        Ok(&self.answer.insert((asked, files)).1.covered)
+    }
+
+    /// Sends what the include server last answered and receives the host's answer.
+    fn exchange(&self, slot: &Slot, farm: &mut Farm, settings: &ClientSettings) -> Result<Reply> {
+        let (host, input) = (&slot.host, &self.invocation.input);
+        let too_much =
+            |err: wire::WireError| Error::new(err.code(), format!("{}: {err}", host.token));
+        let empty = Covered::default();
+        let covered = self
+            .answer
+            .as_ref()
+            .map_or(&empty, |(_, files)| &files.covered);
+        let (name, file) = (Some(host.name()), Some(base_name(input)));
+        let state = &mut farm.state;
+        log::info!("exec on {}: {}", host.token, words(&self.server_argv));
+        state.note(Phase::Connect, file, name, Some(slot.index));
+        let begun = Instant::now();
+        let mut link = connect(host, settings)?;
+        state.note(Phase::Send, None, name, None);
+        let argv: Vec<&[u8]> = self
+            .server_argv
+            .iter()
+            .map(|word| word.as_bytes())
+            .collect();
+        let count = covered.entry_count as usize;
+        let head = wire::encode_pump_head(&self.query.cwd, &argv, count).map_err(too_much)?;
+        link.send(&[&head, &covered.entries])?;
+        state.note(Phase::Compile, None, name, None);
+        let decoder = ReplyDecoder::for_reply(Version::V3, Limits::default());
+        let reply = link.receive(decoder, || {
+            state.note(Phase::Receive, None, name, None);
+        })?;
+        let sent = head.len() + covered.entries.len();
+        let how = format!(", {count} files in pump mode");
+        log_transfer(input, host, sent, reply.size(), begun, &how);
+        Ok(reply)
+    }
+
+    /// What an answer means for what follows. Names the files that the host missed, if it did, to the include server.
+    fn judge(&mut self, reply: &Reply) -> PumpAnswer {
+        let files = self.answer.as_ref().map(|(_, files)| files);
+        let told = files.is_some_and(|files| files.told);
+        let covered = files.map(|files| &files.covered);
+        let is = |test: fn(&Covered) -> bool| covered.is_some_and(test);
+        let spelled_absolutely = is(|covered| covered.spelled_absolutely);
+        let needs_ours = is(|covered| covered.needs_ours)
+            || self.stock_differs.is_some()
+            || spelled_absolutely && self.is_untouchable;
+        let mut answer = PumpAnswer {
+            remark: reply.remark,
+            told,
+            status: reply.status,
+            needs_ours,
+            spelled_absolutely,
+            misses: false,
+        };
+        if told && !reply.status.success() && self.query.missed.is_empty() {
+            let mut places = missed::places(&reply.stderr, self.invocation);
+            places.retain(|place| is_file(place));
+            answer.misses = !places.is_empty();
+            self.query.missed = places;
+        }
+        answer
+    }
+
+    /// The answer, if it is whole: a host that could not make the dependencies hangs up where they are due.
+    fn answered(&self, reply: Reply, trust: Trust, host: &HostSpec) -> Pumped {
+        let has_deps = reply.deps.as_ref().is_some_and(|deps| !deps.is_empty());
+        match self.invocation.deps.is_some() && reply.status.success() && !has_deps {
+            true => Pumped::HostTrouble(Error::new(
+                Code::Truncated,
+                format!(
+                    "{}: it hung up where the dependencies (DOTD) were due",
+                    host.token
+                ),
+            )),
+            false => Pumped::Answered(reply, trust),
+        }
+    }
+
+    fn why_left(&self, answer: &PumpAnswer) -> String {
+        match (&self.stock_differs, answer.remark) {
+            (Some(why), None) => format!("{NOT_EXACT}: {why}"),
+            _ => why(answer).to_owned(),
+        }
+    }
+}
+
+/// What the include server is asked of a command; its first word is the compiler as the user named it.
+fn query(words: &[OsString], path: &OsStr) -> std::result::Result<Query, String> {
+    let cwd = env::current_dir().map_err(|err| format!("find the working directory: {err}"))?;
+    let program = words.first().cloned().unwrap_or_default();
+    let program = locate(&program, path, &cwd).ok_or("there is no such compiler here")?;
+    let set = VARIABLES.iter().filter_map(|name| {
+        let value = env::var_os(name)?;
+        Some([name.as_bytes(), b"=", value.as_bytes()].concat())
+    });
+    Ok(Query {
+        pwd: working_directory().into_os_string().into_vec(),
+        program: program.into_os_string().into_vec(),
+        argv: words.iter().map(|word| word.as_bytes().to_vec()).collect(),
+        variables: set.collect(),
+        cwd: cwd.into_os_string().into_vec(),
+        ..Query::default()
+    })
+}
+
+/// Notes what an answer tells of the host.
+fn learn(host: &HostSpec, asked: Asked, answer: &PumpAnswer, farm: &Farm) {
+    if answer.told && asked.for_stock && answer.remark.is_some() {
+        farm.unlearn(host, Trait::Stocks);
+    }
+    match answer.remark {
+        None if answer.told && !asked.for_stock && plan::refusal(answer.status).is_none() => {
+            farm.learn(host, Trait::Stocks);
+        }
+        Some(Remark::OtherSystem) if !asked.hermetic => farm.learn(host, Trait::OtherSystem),
+        Some(Remark::NotHere) if answer.needs_ours => farm.learn(host, Trait::NoPaths),
+        _ => {}
+    }
+}
+
+/// Why an answer is not taken as it is.
+fn why(answer: &PumpAnswer) -> &'static str {
+    match answer.remark {
+        Some(Remark::OtherSystem) => "its system headers are others",
+        Some(Remark::NotHere) => "it says that it can't do this job exactly",
+        _ if plan::refusal(answer.status).is_some() => "it refuses the job so",
+        _ if answer.misses => "it missed files that are here",
+        Some(Remark::Exact) => "it is no daemon of stock's",
+        None => "only a distccd of this version does this job exactly",
+    }
+}
+
+fn is_file(place: &[u8]) -> bool {
+    let path = Path::new(OsStr::from_bytes(place));
+    fs::metadata(path).is_ok_and(|meta| meta.is_file())
+}

@@ -1,0 +1,173 @@
+//! Asks the include server which files a compile needs: ours by the direct protocol, which answers with what will travel;
+//! one of stock's by its list of paths, from which the same is made here. What goes wrong is said in words: the file is
+//! then preprocessed here.
+
+use crate::model::direct::{Answer, AnswerDecoder, Covered, Query};
+use crate::model::entries;
+use crate::model::packets::{Grammar, Packets};
+use crate::model::path_list::{self, PathListDecoder};
+use crate::model::wire::{put_file, put_link, Limits};
+use crate::os::net::connect_unix;
+use std::ffi::OsStr;
+use std::fmt::Display;
+use std::fs;
+use std::io::{self, Read, Write};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// What our include server's socket is called, beside the one that stock's clients know.
+const DIRECT: &str = "direct";
+
+/// An include server, running or not.
+#[derive(Debug)]
+pub struct IncludeServer {
+    port: PathBuf,
+    patience: Duration,
+}
+
+/// The files of a compile, as they will travel.
+#[derive(Debug)]
+pub struct Files {
+    /// What the include server says of them.
+    pub covered: Covered,
+    /// An entry for our own daemon is among them, which then says what its answer is worth.
+    pub told: bool,
+}
+
+impl IncludeServer {
+    /// The one whose socket for stock's clients is `port`; it may be silent for as long as `patience`.
+    pub fn at(port: &Path, patience: Duration) -> IncludeServer {
+        IncludeServer {
+            port: port.to_owned(),
+            patience,
+        }
+    }
+
+    /// Asks. `server_program` is what the job's host will be asked to run: all that stock's server hears of the compiler.
+    pub fn ask(&self, query: &Query, server_program: &OsStr) -> Result<Files, String> {
+        let direct = self.port.with_file_name(DIRECT);
+        match connect_unix(&direct, self.patience) {
+            Ok(stream) => ask_directly(stream, query),
+            Err(err) if err.kind() == io::ErrorKind::NotFound => {
+                let trouble = |err: &io::Error| unreachable(&self.port, err);
+                let stream =
+                    connect_unix(&self.port, self.patience).map_err(|err| trouble(&err))?;
+                ask_for_paths(stream, query, server_program)
+            }
+            Err(err) => Err(unreachable(&direct, &err)),
+        }
+    }
+}
+
+fn unreachable(socket: &Path, err: &io::Error) -> String {
+    let hint = match err.kind() {
+        io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => {
+            "; has the include server ended?"
+        }
+        io::ErrorKind::WouldBlock => "; the include server is too busy",
+        _ => "",
+    };
+    format!("connect to {}: {err}{hint}", socket.display())
+}
+
+fn ask_directly(mut stream: UnixStream, query: &Query) -> Result<Files, String> {
+    let question = query.encode().map_err(odd)?;
+    let decoder = AnswerDecoder::for_answers(Limits::default()).trusting();
+    match converse(&mut stream, &question, decoder)?.answer() {
+        Ok(Answer::Covered(covered)) => {
+            entries::check_count(&covered.entries, covered.entry_count).map_err(odd)?;
+            Ok(Files {
+                covered,
+                told: true,
+            })
+        }
+        Ok(Answer::NotCovered(why)) => Err(why),
+        Err(err) => Err(odd(err)),
+    }
+}
+
+fn ask_for_paths(
+    mut stream: UnixStream,
+    query: &Query,
+    server_program: &OsStr,
+) -> Result<Files, String> {
+    let rest = query.argv.iter().skip(1).map(Vec::as_slice);
+    let argv: Vec<&[u8]> = std::iter::once(server_program.as_bytes())
+        .chain(rest)
+        .collect();
+    let question = path_list::encode_query(&query.cwd, &argv).map_err(odd)?;
+    let decoder = PathListDecoder::for_path_lists(Limits::default());
+    let paths = converse(&mut stream, &question, decoder)?
+        .paths()
+        .map_err(odd)?;
+    if paths.is_empty() {
+        return Err("include server gave up analyzing".to_owned());
+    }
+    let mut covered = Covered::default();
+    for path in &paths {
+        put_entry(&mut covered.entries, path)?;
+        covered.entry_count += 1;
+    }
+    Ok(Files {
+        covered,
+        told: false,
+    })
+}
+
+/// Sends the question and reads the answer.
+fn converse<G: Grammar>(
+    stream: &mut UnixStream,
+    question: &[u8],
+    mut decoder: Packets<G>,
+) -> Result<Packets<G>, String> {
+    match stream.write_all(question) {
+        // Whoever hangs up may have answered before.
+        Err(err) if err.kind() != io::ErrorKind::BrokenPipe => return Err(silent(&err)),
+        _ => {}
+    }
+    while !decoder.is_done() {
+        match stream.read(decoder.space()) {
+            Ok(0) => break,
+            Ok(length) => decoder.filled(length).map_err(odd)?,
+            Err(err) if err.kind() == io::ErrorKind::Interrupted => {}
+            Err(err) if err.kind() == io::ErrorKind::ConnectionReset => break,
+            Err(err) => return Err(silent(&err)),
+        }
+    }
+    Ok(decoder)
+}
+
+fn odd(err: impl Display) -> String {
+    format!("talking to the include server: {err}")
+}
+
+fn silent(err: &io::Error) -> String {
+    match err.kind() {
+        io::ErrorKind::WouldBlock => {
+            "the include server was silent for too long; DISTCC_IO_TIMEOUT sets the limit"
+                .to_owned()
+        }
+        _ => odd(err),
+    }
+}
+
+/// What stock's include server has put ready at `path`, as an entry of a request.
+fn put_entry(out: &mut Vec<u8>, path: &[u8]) -> Result<(), String> {
+    let shown = Path::new(OsStr::from_bytes(path));
+    let trouble = |err: &dyn Display| format!("{}: {err}", shown.display());
+    let name = path_list::name_of(path)
+        .ok_or_else(|| trouble(&"the include server says so, but it is no path of its own"))?;
+    if path_list::folder_of(name).is_some() {
+        return put_file(out, name, &[]).map_err(|err| trouble(&err));
+    }
+    let meta = fs::symlink_metadata(shown).map_err(|err| trouble(&err))?;
+    if meta.is_symlink() {
+        let target = fs::read_link(shown).map_err(|err| trouble(&err))?;
+        return put_link(out, name, target.as_os_str().as_bytes()).map_err(|err| trouble(&err));
+    }
+    let name = path_list::name_of_file(name).ok_or_else(|| trouble(&"it is not compressed"))?;
+    let body = fs::read(shown).map_err(|err| trouble(&err))?;
+    put_file(out, name, &body).map_err(|err| trouble(&err))
+}
