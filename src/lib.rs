@@ -117,8 +117,10 @@ pub mod pump {
     pub mod shipment;
     pub mod system_lookups;
     pub mod reply;
+    pub mod spool;
     pub mod answers;
     pub mod analysis;
+    pub mod include_server_options;
     pub mod wrapper_path;
     pub mod wrapper_shell;
     pub mod wrapper_hosts;

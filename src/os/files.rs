@@ -143,6 +143,14 @@ pub fn read_plain_file(path: &Path) -> Option<Vec<u8>> {
     is_plain_file(path).then(|| fs::read(path).ok()).flatten()
 }
 
+/// Whether we may list, enter and change a folder.
+pub fn may_write(folder: &Path) -> bool {
+    let rights = libc::R_OK | libc::W_OK | libc::X_OK;
+    // SAFETY: the path ends with NUL.
+    CString::new(folder.as_os_str().as_bytes())
+        .is_ok_and(|path| unsafe { libc::access(path.as_ptr(), rights) } == 0)
+}
+
 /// A file in memory that can't be made shorter, closed on exec unless it is made a child's stdio.
 pub fn memory_file() -> io::Result<File> {
     // SAFETY: the name ends with NUL; the new descriptor is ours alone.

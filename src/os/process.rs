@@ -126,6 +126,20 @@ pub fn is_no_program(err: &io::Error) -> bool {
     err.raw_os_error() == Some(libc::ENOEXEC)
 }
 
+/// A descriptor that we were started with, by its number; closed on exec from now on. To be asked for once.
+pub fn inherited(fd: i32) -> io::Result<OwnedFd> {
+    // SAFETY: the calls fail for a number that is not open. The caller answers for nobody else having it; a standard
+    // descriptor stays, and its copy is taken.
+    unsafe {
+        if (0..=2).contains(&fd) {
+            let copy = check(libc::fcntl(fd, libc::F_DUPFD_CLOEXEC, 3))?;
+            return Ok(OwnedFd::from_raw_fd(copy));
+        }
+        check(libc::fcntl(fd, libc::F_SETFD, libc::FD_CLOEXEC))?;
+        Ok(OwnedFd::from_raw_fd(fd))
+    }
+}
+
 /// Lets programs that are started from now on inherit a descriptor. Start one that shall not have it before.
 pub fn let_inherit(fd: BorrowedFd) -> io::Result<()> {
     // SAFETY: plain system call; the descriptor has no other flag than the one that closes it on exec.

@@ -219,10 +219,7 @@ fn cover(
         return Err(trouble);
     }
     let reply = reply(query, invocation, toolchain, &closure, shipment, answers);
-    let entries = reply
-        .entries(query.for_stock)
-        .map_err(|err| Trouble(format!("put the answer together: {err}")))?;
-    Ok(Outcome::Covered(Box::new(reply), entries))
+    Ok(Outcome::Covered(Box::new(reply)))
 }
 
 /// The preprocessor's way through the unit, and where it looked for headers; or why that can't be known.
@@ -341,10 +338,12 @@ fn reply(
         system: answers.lookups,
     };
     Reply {
+        for_stock: query.for_stock,
         needs_ours,
         spelled_absolutely: shipment.files.iter().any(|sent| sent.spelled.is_some()),
         shipment,
         about,
+        entries: Default::default(),
     }
 }
 

@@ -4,7 +4,7 @@
 use super::clock::Epoch;
 use super::content::{lock, Metered};
 use super::place::{Place, Relied};
-use super::reply::{Entries, Reply};
+use super::reply::Reply;
 use super::toolchain::Toolchain;
 use super::tree::Tree;
 use crate::model::direct::Query;
@@ -17,8 +17,8 @@ use std::sync::{Arc, Mutex};
 /// What an analysis came to.
 #[derive(Debug)]
 pub enum Outcome {
-    /// The files, and their entries for the kind of host that was asked for.
-    Covered(Box<Reply>, Entries),
+    /// The files.
+    Covered(Box<Reply>),
     /// Why they can't be named.
     NotCovered(String),
 }
@@ -114,10 +114,7 @@ impl Answer {
     fn memory(&self, key: &[u8]) -> usize {
         let relied = (self.user.len() + self.system.len()) * size_of::<(Arc<Place>, u64)>();
         let outcome = match &self.outcome {
-            Outcome::Covered(reply, entries) => {
-                let files = reply.shipment.files.len() * 256;
-                entries.own + files + reply.about.system.len() * 96
-            }
+            Outcome::Covered(reply) => reply.memory(),
             Outcome::NotCovered(why) => why.len(),
         };
         size_of::<Answer>() + key.len() + relied + outcome

@@ -10,11 +10,13 @@ use crate::model::wire;
 use crate::os::identity::Moment;
 use std::collections::HashMap;
 use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 /// What an answer is, but for the framing of a protocol.
 #[derive(Debug, Default)]
 pub struct Reply {
+    /// Files are shaped for a stock host.
+    pub for_stock: bool,
     /// It is exact on our hosts only.
     pub needs_ours: bool,
     /// A file of the user's is spelled absolutely.
@@ -23,6 +25,8 @@ pub struct Reply {
     pub shipment: Shipment,
     /// What is told beside it.
     pub about: About,
+    /// Made when they are asked for.
+    pub entries: OnceLock<Entries>,
 }
 
 /// The entries of a request, in pieces.
@@ -34,8 +38,6 @@ pub struct Entries {
     pub count: usize,
     /// How many bytes.
     pub length: usize,
-    /// How many of them no content shares.
-    pub own: usize,
 }
 
 /// What a stock host makes necessary in a file: it would show its own paths, and sees no difference between files of the
@@ -100,9 +102,25 @@ pub fn shapes(files: &[Sent]) -> Vec<Shape> {
 }
 
 impl Reply {
-    /// The entries as they are for a host of ours, or for a stock one.
-    pub fn entries(&self, for_stock: bool) -> io::Result<Entries> {
-        let shapes = match for_stock {
+    /// The entries.
+    pub fn entries(&self) -> io::Result<&Entries> {
+        if let Some(entries) = self.entries.get() {
+            return Ok(entries);
+        }
+        let entries = self.make_entries()?;
+        Ok(self.entries.get_or_init(|| entries))
+    }
+
+    /// About how much memory it takes beside the contents of files, in bytes.
+    pub fn memory(&self) -> usize {
+        let shaped = |sent: &&Sent| self.for_stock && sent.spelled.is_some();
+        let files = self.shipment.files.iter();
+        let shaped: usize = files.filter(shaped).map(|sent| sent.content.memory()).sum();
+        shaped + 256 * self.shipment.files.len() + 160 * self.about.system.len()
+    }
+
+    fn make_entries(&self) -> io::Result<Entries> {
+        let shapes = match self.for_stock {
             true => shapes(&self.shipment.files),
             false => vec![Shape::default(); self.shipment.files.len()],
         };
@@ -158,7 +176,6 @@ impl Entries {
 
     fn own(&mut self, bytes: Vec<u8>, count: usize) {
         self.length += bytes.len();
-        self.own += bytes.len();
         self.count += count;
         self.pieces.push(bytes.into());
     }
