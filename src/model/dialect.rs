@@ -55,7 +55,10 @@ impl Dialect {
             trigraphs: trigraphs || (standard.strict && cxx < 201_703 && c <= 201_710),
             digraphs: !(c90 && standard.strict && c < 199_409),
             strict_c90: c90 && standard.strict,
-            elifdef: standard.major >= if clang { 13 } else { 12 },
+            elifdef: match clang {
+                true => standard.major >= 13,
+                false => standard.major >= 12 && (!standard.strict || c > 201_710 || cxx > 202_002),
+            },
             modules: clang && cxx > 201_703,
             objective: standard.objective,
         }
