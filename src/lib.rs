@@ -140,6 +140,11 @@ pub mod pump {
     pub mod answers;
     pub mod analysis;
     pub mod include_server_options;
+    pub mod compiler_path;
+    pub mod closure_files;
+    pub mod statistics;
+    pub mod talk;
+    pub mod include_server;
     pub mod wrapper_path;
     pub mod wrapper_shell;
     pub mod wrapper_hosts;

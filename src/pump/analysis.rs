@@ -68,6 +68,11 @@ impl Analyst {
         }
     }
 
+    /// The variables with which compilers are asked.
+    pub fn environment(&self) -> &Environment {
+        self.toolchains.environment()
+    }
+
     /// With other bounds.
     pub fn with_bounds(self, time_max: Duration, memory_max: usize) -> Analyst {
         Analyst {
@@ -237,25 +242,17 @@ fn follow(
         world.identify(path)
     });
     let search = search.map_err(|punt| punt.to_string())?;
-    let words = search::words(invocation, family).map_err(|punt| punt.to_string())?;
+    let words = search::words(invocation).map_err(|punt| punt.to_string())?;
     let unit = Unit {
         compiler: &toolchain.compiler,
         words: &words,
         search: &search,
         source: invocation.input.as_os_str().as_bytes(),
-        maps_names: maps_names(invocation),
+        maps_names: search::maps_names(invocation),
     };
     let closure = closure(&unit, world, Budget { steps: STEPS_MAX });
     let closure = closure.map_err(|punt| punt.to_string())?;
     Ok((closure, search))
-}
-
-fn maps_names(invocation: &Invocation) -> bool {
-    let maps = |word: &OsString| {
-        let word = word.as_bytes();
-        word.starts_with(b"-ffile-prefix-map=") || word.starts_with(b"-fmacro-prefix-map=")
-    };
-    invocation.argv.iter().any(maps)
 }
 
 /// What says the time of the compile can't be compiled at another time and place.

@@ -83,6 +83,11 @@ impl Toolchains {
         }
     }
 
+    /// The variables with which compilers are asked.
+    pub fn environment(&self) -> &Environment {
+        &self.environment
+    }
+
     /// The compiler of a command.
     pub fn of(
         &self,

@@ -42,6 +42,7 @@ pub struct LocalWorld<'w> {
     opened: HashMap<Box<[u8]>, Option<Found>>,
     files: Vec<File>,
     numbers: HashMap<(u64, u64), u32>,
+    folder_numbers: HashMap<(u64, u64), u64>,
     relied: Relied,
     missed: Vec<Vec<u8>>,
     searched: Vec<Vec<u8>>,
@@ -88,6 +89,7 @@ impl<'w> LocalWorld<'w> {
             opened: HashMap::new(),
             files: Vec::new(),
             numbers: HashMap::new(),
+            folder_numbers: HashMap::new(),
             relied: Vec::new(),
             missed: Vec::new(),
             searched: Vec::new(),
@@ -356,11 +358,16 @@ impl World for LocalWorld<'_> {
         self.site.toolchains.value(self.toolchain, question)
     }
 
-    fn folder(&mut self, path: &[u8]) -> Option<bool> {
-        match self.is_late() {
-            true => None,
-            false => Some(self.folder_at(path).is_some()),
+    fn folder(&mut self, path: &[u8]) -> Option<u64> {
+        if self.is_late() {
+            return None;
         }
+        let place = self.folder_at(path)?;
+        let seen = place.check(self.site.tree.clock(), self.site.epoch);
+        let identity = seen.identity?;
+        let next = self.folder_numbers.len() as u64;
+        let inode = (identity.device, identity.inode);
+        Some(*self.folder_numbers.entry(inode).or_insert(next))
     }
 }
 
