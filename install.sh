@@ -195,8 +195,7 @@ compilers() {
 
 want_directory share/distcc
 want_file "$binary" bin/distcc
-# No names of pump mode: they would only say that it is not there yet, and could stand before stock's.
-for role in distccd distccmon-text lsdistcc; do
+for role in distcc-pump distccd distccmon-text lsdistcc pump; do
     want_link distcc "bin/$role"
 done
 for page in "$here"/man/*.[1-8]; do

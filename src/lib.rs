@@ -32,6 +32,31 @@ pub mod model {
     pub mod entries;
     pub mod about;
     pub mod direct;
+    pub mod punt;
+    pub mod interner;
+    pub mod dialect;
+    pub mod tokens;
+    pub mod source_text;
+    pub mod macros;
+    pub mod directives;
+    pub mod pragmas;
+    pub mod text_notes;
+    pub mod source_scan;
+    pub mod predefined;
+    pub mod search_chain;
+    pub mod search;
+    pub mod unit;
+    pub mod files;
+    pub mod folders;
+    pub mod resolve;
+    pub mod once;
+    pub mod walker;
+    pub mod operators;
+    pub mod expansion;
+    pub mod constants;
+    pub mod condition;
+    pub mod command_macros;
+    pub mod preprocessor;
     pub mod path_list;
     pub mod plan;
     pub mod option_words;
@@ -44,6 +69,8 @@ pub mod os {
     pub mod cleanup;
     pub mod lock;
     pub mod watch;
+    pub mod notify;
+    pub mod identity;
     pub mod files;
     pub mod net;
     pub mod process;
@@ -60,6 +87,8 @@ pub mod farm {
     pub mod waiting;
     pub mod slots;
     pub mod transport;
+    pub mod private_folder;
+    pub mod include_start;
     pub mod include_link;
 }
 
@@ -89,6 +118,40 @@ pub mod daemon {
     pub mod job;
     pub mod front;
     pub mod serve;
+}
+
+/// Floor 3: pump mode's own programs.
+pub mod pump {
+    pub mod clock;
+    pub mod content;
+    pub mod place;
+    pub mod tree;
+    pub mod walk;
+    pub mod questions;
+    pub mod search_output;
+    pub mod ask_compiler;
+    pub mod toolchain;
+    pub mod world;
+    pub mod stock_limits;
+    pub mod shipment;
+    pub mod system_lookups;
+    pub mod reply;
+    pub mod spool;
+    pub mod answers;
+    pub mod analysis;
+    pub mod include_server_options;
+    pub mod compiler_path;
+    pub mod closure_files;
+    pub mod statistics;
+    pub mod talk;
+    pub mod include_server;
+    pub mod wrapper_path;
+    pub mod wrapper_shell;
+    pub mod wrapper_hosts;
+    pub mod wrapper_session;
+    pub mod wrapper_life;
+    pub mod wrapper_keeper;
+    pub mod wrapper;
 }
 
 /// Floor 3: the small programs around them.

@@ -3,9 +3,10 @@
 
 use crate::client::{distribute, program};
 use crate::daemon::serve;
-use crate::model::error::{Code, Error, Result, Status};
+use crate::model::error::{Error, Result, Status};
 use crate::model::settings::ClientSettings;
 use crate::os::{cleanup, logging};
+use crate::pump::{include_server, wrapper};
 use crate::tools::{lsdistcc, monitor, try_build};
 use std::ffi::{OsStr, OsString};
 use std::io::{self, Write};
@@ -24,8 +25,13 @@ struct Role {
 /// All programs, sorted by name. The client is what a name that contains `distcc` and stands nowhere here means.
 const ROLES: &[Role] = &[
     Role {
+        name: "distcc-include_server",
+        run: include_server::include_server,
+        by_link: true,
+    },
+    Role {
         name: "distcc-pump",
-        run: no_pump,
+        run: wrapper::pump,
         by_link: true,
     },
     Role {
@@ -40,7 +46,7 @@ const ROLES: &[Role] = &[
     },
     Role {
         name: "include_server",
-        run: no_pump,
+        run: include_server::include_server,
         by_link: true,
     },
     Role {
@@ -50,7 +56,7 @@ const ROLES: &[Role] = &[
     },
     Role {
         name: "pump",
-        run: no_pump,
+        run: wrapper::pump,
         by_link: true,
     },
     Role {
@@ -94,14 +100,6 @@ fn dispatch(mut argv: Vec<OsString>) -> (String, Result<Status>) {
         None => start_client().and_then(|settings| program::distcc(argv, settings)),
     };
     (name, result)
-}
-
-/// Pump mode's programs: scripts that call them are told at once, not by a compiler that cannot be found.
-fn no_pump(_: Vec<OsString>) -> Result<Status> {
-    Err(Error::new(
-        Code::Failed,
-        "pump mode is not in this version; plain mode needs no wrapper: set DISTCC_HOSTS and run the build itself",
-    ))
 }
 
 /// What every call of the client begins with. Nothing here may take long: it is done once per source file.

@@ -1,5 +1,4 @@
-//! The small programs: both monitors show both kinds of clients, lsdistcc finds whom stock's finds and more, and pump's
-//! names say that there is no pump mode.
+//! The small programs: both monitors show both kinds of clients, lsdistcc finds whom stock's finds and more.
 #![allow(clippy::unwrap_used)]
 
 mod common;
@@ -292,20 +291,6 @@ fn lsdistcc_explains_itself_on_stdout() {
             let ran = run(&farm, which, "lsdistcc", &[word]).expect(1);
             assert!(ran.stdout.starts_with("Usage: lsdistcc"), "{ran}");
             assert_eq!(ran.stderr, "");
-        }
-    }
-}
-
-#[test]
-fn pump_is_refused_in_one_line() {
-    let farm = Farm::new();
-    for name in ["pump", "distcc-pump", "include_server"] {
-        let client = farm.client(Which::Ours, "");
-        let by_word = client.run(&[name, "true"]).expect(100);
-        let by_link = run(&farm, Which::Ours, name, &["true"]).expect(100);
-        for ran in [by_word, by_link] {
-            assert_eq!(ran.stderr.lines().count(), 1, "{ran}");
-            assert!(ran.stderr.contains("pump mode is not in this version"));
         }
     }
 }

@@ -16,6 +16,8 @@ impl Status {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(u8)]
 pub enum Code {
+    /// The pump wrapper ran nothing: stock's status for that.
+    Unpumped = 1,
     /// General failure.
     Failed = 100,
     /// Bad option, operand or setting.

@@ -21,6 +21,26 @@ pub fn family(program: &Path) -> Option<Family> {
     }
 }
 
+/// Whether a program of this name is a compiler of the C family: `gcc`, `c++`, `clang-14`, `x86_64-linux-gnu-g++-12`, but
+/// not `gcc-ar` or `clang-format`.
+pub fn is_compiler(name: &str) -> bool {
+    let base = match name.rsplit_once('-') {
+        Some((base, version)) if is_version(version) => base,
+        _ => name,
+    };
+    match base.rsplit_once('-') {
+        // A target has at least two parts: `c89-gcc` has not, but is known as a whole.
+        Some((target, tool)) if target.contains('-') => {
+            matches!(tool, "gcc" | "g++" | "clang" | "clang++")
+        }
+        Some(_) => matches!(base, "c89-gcc" | "c99-gcc"),
+        None => matches!(
+            base,
+            "cc" | "c++" | "c89" | "c99" | "gcc" | "g++" | "clang" | "clang++"
+        ),
+    }
+}
+
 fn without_version(program: &Path) -> Option<&str> {
     let mut base = program.file_name()?.to_str()?;
     for thread_model in ["-win32", "-posix"] {
@@ -58,6 +78,32 @@ mod tests {
         }
         for name in ["cc", "c++", "gcc-ar", "clang-cl", "icc", "tcc", "/"] {
             assert_eq!(family(Path::new(name)), None, "{name}");
+        }
+    }
+
+    #[test]
+    fn names_of_compilers() {
+        for name in [
+            "cc",
+            "c++",
+            "g++-12",
+            "clang-14",
+            "x86_64-linux-gnu-gcc",
+            "arm-none-eabi-g++-12.2",
+            "c99-gcc",
+        ] {
+            assert!(is_compiler(name), "{name}");
+        }
+        for name in [
+            "gcc-ar",
+            "gcc-nm-12",
+            "clang-format",
+            "x86_64-linux-gnu-gcc-ar-12",
+            "ccache",
+            "distcc",
+            "c++filt",
+        ] {
+            assert!(!is_compiler(name), "{name}");
         }
     }
 }

@@ -201,6 +201,14 @@ pub struct Launcher(File);
 /// Goes to the background. Only the child returns; the parent exits 0 when [`Launcher::ready`] is called, with
 /// `announcement` on its standard output, and 100 if the child ends before.
 pub fn detach(announcement: &str) -> io::Result<Launcher> {
+    let launcher = background(announcement)?;
+    // SAFETY: plain system call.
+    check(unsafe { libc::setsid() })?;
+    Ok(launcher)
+}
+
+/// Like [`detach`], but the child stays in the caller's session and process group.
+pub fn background(announcement: &str) -> io::Result<Launcher> {
     let mut ends = [0; 2];
     // SAFETY: the array has room for both descriptors, which are then ours alone.
     let (mut read, write) = unsafe {
@@ -210,8 +218,6 @@ pub fn detach(announcement: &str) -> io::Result<Launcher> {
     // SAFETY: no thread but this one exists yet, so the child may go on as it likes.
     if check(unsafe { libc::fork() })? == 0 {
         drop(read);
-        // SAFETY: plain system call.
-        check(unsafe { libc::setsid() })?;
         return Ok(Launcher(write));
     }
     drop(write);
@@ -230,6 +236,11 @@ pub fn detach(announcement: &str) -> io::Result<Launcher> {
 }
 
 impl Launcher {
+    /// Lets the parent exit; all descriptors stay as they are.
+    pub fn well(mut self) -> io::Result<()> {
+        self.0.write_all(&[1])
+    }
+
     /// Points stdin, stdout and (unless `keep_stderr`) stderr to `/dev/null` and lets the parent exit.
     pub fn ready(mut self, keep_stderr: bool) -> io::Result<()> {
         let null = File::options().read(true).write(true).open("/dev/null")?;
@@ -255,6 +266,17 @@ pub fn lead_group() -> io::Result<()> {
         }
     }
     Ok(())
+}
+
+/// Leaves the caller's session, so that nothing of its terminal reaches us, and closes all that we were started with but
+/// for stdin, stdout and stderr: whoever waits for the end of a pipe must not wait for us. To be used before anything
+/// is opened, by a process that leads no group.
+pub fn leave_session() -> io::Result<()> {
+    // SAFETY: plain system calls. No object of ours owns a descriptor yet.
+    unsafe {
+        libc::syscall(libc::SYS_close_range, 3, libc::c_uint::MAX, 0);
+        check(libc::setsid()).map(drop)
+    }
 }
 
 /// A file that holds our process id; removed when dropped.

@@ -9,7 +9,7 @@ use std::ffi::{CString, OsStr, OsString};
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Seek, Write};
 use std::os::fd::{AsRawFd, FromRawFd};
-use std::os::unix::ffi::OsStrExt;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
@@ -112,6 +112,20 @@ fn create_beside(path: &Path, name: &OsStr) -> io::Result<(File, PathBuf, FileGu
     }
 }
 
+/// Makes a folder `PREFIX` + six letters in `parent` that nobody else has, and that nobody else may enter.
+pub fn private_folder(parent: &Path, prefix: &str) -> io::Result<PathBuf> {
+    let mut template = parent.join(prefix).into_os_string();
+    template.push("XXXXXX");
+    let template = CString::new(template.into_vec())?.into_raw();
+    // SAFETY: the string ends with NUL, and mkdtemp writes over its last six letters only; it is taken back here.
+    let (made, path) = unsafe {
+        let made = !libc::mkdtemp(template).is_null();
+        let err = io::Error::last_os_error();
+        (made.then_some(()).ok_or(err), CString::from_raw(template))
+    };
+    made.map(|()| OsString::from_vec(path.into_bytes()).into())
+}
+
 /// What is known of the file behind `path` if it is one that can be run.
 pub fn program(path: &Path) -> Option<fs::Metadata> {
     fs::metadata(path)
@@ -127,6 +141,14 @@ pub fn is_plain_file(path: &Path) -> bool {
 /// What such a file holds; nothing of what can be read only once.
 pub fn read_plain_file(path: &Path) -> Option<Vec<u8>> {
     is_plain_file(path).then(|| fs::read(path).ok()).flatten()
+}
+
+/// Whether we may list, enter and change a folder.
+pub fn may_write(folder: &Path) -> bool {
+    let rights = libc::R_OK | libc::W_OK | libc::X_OK;
+    // SAFETY: the path ends with NUL.
+    CString::new(folder.as_os_str().as_bytes())
+        .is_ok_and(|path| unsafe { libc::access(path.as_ptr(), rights) } == 0)
 }
 
 /// A file in memory that can't be made shorter, closed on exec unless it is made a child's stdio.
@@ -275,6 +297,17 @@ mod tests {
         let err = write_output(&missing, b"x", Existing::Replace).unwrap_err();
         assert_eq!(err.kind(), io::ErrorKind::NotFound);
         assert!(!missing.parent().unwrap().exists());
+    }
+
+    #[test]
+    fn a_private_folder_is_new_and_closed_to_others() {
+        let dir = tempfile::tempdir().unwrap();
+        let one = private_folder(dir.path(), "a b.").unwrap();
+        let other = private_folder(dir.path(), "a b.").unwrap();
+        assert_ne!(one, other);
+        assert_eq!(fs::metadata(&one).unwrap().mode() & 0o7777, 0o700);
+        assert_eq!(one.parent(), Some(dir.path()));
+        assert!(private_folder(&dir.path().join("missing"), "x").is_err());
     }
 
     #[test]

@@ -18,6 +18,45 @@ pub enum Life {
     Hidden,
 }
 
+/// What tells a living process from all others, also from later ones of its number, and where it comes from.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Kin {
+    /// Its number.
+    pub pid: u32,
+    /// The number of its parent, 0 if that is not to be seen from here.
+    pub parent: u32,
+    /// The number of its session.
+    pub session: u32,
+    /// When it began, in the system's ticks after the machine's start.
+    pub birth: u64,
+}
+
+/// Looks a living process up; nothing if it has ended, or may not be looked at.
+pub fn kin(pid: u32) -> Option<Kin> {
+    let stat = fs::read(format!("/proc/{pid}/stat")).ok()?;
+    let stat = String::from_utf8_lossy(&stat);
+    let Begin::Ticks(birth) = begin(&stat)? else {
+        return None;
+    };
+    let (_, rest) = stat.rsplit_once(')')?;
+    // After the state: parent, process group, session.
+    let mut fields = rest.split_ascii_whitespace().skip(1);
+    let parent = fields.next()?.parse().ok()?;
+    let session = fields.nth(1)?.parse().ok()?;
+    Some(Kin {
+        pid,
+        parent,
+        session,
+        birth,
+    })
+}
+
+/// All living processes that can be seen.
+pub fn all() -> impl Iterator<Item = Kin> {
+    let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
+    entries.filter_map(|entry| kin(entry.file_name().to_str()?.parse().ok()?))
+}
+
 /// Looks a process up.
 pub fn life(pid: u32) -> Life {
     let Some(signed) = i32::try_from(pid).ok().filter(|pid| *pid > 0) else {
@@ -91,6 +130,19 @@ mod tests {
         }
         child.wait().unwrap();
         assert_eq!(life(child.id()), Life::Gone);
+    }
+
+    #[test]
+    fn a_child_is_its_parents_kin() {
+        let mut child = Command::new("sleep").arg("60").spawn().unwrap();
+        let me = kin(std::process::id()).unwrap();
+        let found = kin(child.id()).unwrap();
+        assert_eq!((found.parent, found.session), (me.pid, me.session));
+        assert!(found.birth >= me.birth);
+        assert!(all().any(|process| process == found));
+        child.kill().unwrap();
+        child.wait().unwrap();
+        assert_eq!(kin(child.id()), None);
     }
 
     #[test]

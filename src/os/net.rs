@@ -48,6 +48,25 @@ pub fn wait_any<const N: usize>(
     Ok((ready > 0).then(|| entries.map(|entry| entry.revents != 0)))
 }
 
+/// Waits until one of `fds` can be read or has ended, or `until`. The first of those is named; `None` means that the time
+/// is over.
+pub fn wait_readable(fds: &[BorrowedFd], until: Option<Instant>) -> io::Result<Option<usize>> {
+    let mut entries: Vec<libc::pollfd> = fds
+        .iter()
+        .map(|fd| libc::pollfd {
+            fd: fd.as_raw_fd(),
+            events: libc::POLLIN,
+            revents: 0,
+        })
+        .collect();
+    check_uninterrupted(|| {
+        let count = entries.len() as libc::nfds_t;
+        // SAFETY: the list has so many entries, and lives during the call.
+        unsafe { libc::poll(entries.as_mut_ptr(), count, timeout_ms(until)) }
+    })?;
+    Ok(entries.iter().position(|entry| entry.revents != 0))
+}
+
 /// Milliseconds until then, rounded up; −1 for no limit.
 fn timeout_ms(until: Option<Instant>) -> libc::c_int {
     let Some(until) = until else { return -1 };

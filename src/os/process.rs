@@ -7,7 +7,7 @@ use super::net::{wait_any, Event};
 use super::sys::check;
 use crate::model::wait_status::WaitStatus;
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Child, Command};
 use std::time::{Duration, Instant};
@@ -25,13 +25,10 @@ impl Group {
     /// std would have to fork for that.
     pub fn spawn(command: &mut Command) -> io::Result<Group> {
         let child = command.process_group(0).spawn()?;
-        // SAFETY: the child is ours and not yet reaped, so its number means nobody else.
-        let opened = check(unsafe { libc::syscall(libc::SYS_pidfd_open, child.id(), 0) } as i32);
-        match opened {
-            Ok(fd) => Ok(Group {
+        match end_of(&child) {
+            Ok(ended) => Ok(Group {
                 child,
-                // SAFETY: the system gave us this descriptor, and nobody else has it; it is closed on exec.
-                ended: unsafe { OwnedFd::from_raw_fd(fd) },
+                ended,
                 reaped: false,
             }),
             Err(err) => {
@@ -96,6 +93,63 @@ impl Drop for Group {
 fn signal_group(leader: u32, signal: libc::c_int) {
     // SAFETY: kill touches no memory. The leader is our unreaped child, so the group is the one that it made.
     unsafe { libc::kill(-(leader as libc::pid_t), signal) };
+}
+
+/// A descriptor that is readable when a child that was not yet waited for has ended.
+pub fn end_of(child: &Child) -> io::Result<OwnedFd> {
+    process_descriptor(child.id())
+}
+
+/// A descriptor that is readable when the process of this number has ended.
+pub fn process_descriptor(pid: u32) -> io::Result<OwnedFd> {
+    // SAFETY: plain system call. A number that is nobody's is an error.
+    let fd = check(unsafe { libc::syscall(libc::SYS_pidfd_open, pid, 0) } as i32)?;
+    // SAFETY: the system gave us this descriptor, and nobody else has it; it is closed on exec.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// Sends SIGTERM, or SIGKILL if `outright`, to the process behind a descriptor; that it may have ended is no fault.
+pub fn end_process(process: BorrowedFd, outright: bool) {
+    let signal = if outright {
+        libc::SIGKILL
+    } else {
+        libc::SIGTERM
+    };
+    let none = std::ptr::null::<libc::siginfo_t>();
+    let fd = process.as_raw_fd();
+    // SAFETY: without a record the kernel makes one up, as for kill.
+    unsafe { libc::syscall(libc::SYS_pidfd_send_signal, fd, signal, none, 0) };
+}
+
+/// Whether a file that may be run could not be, because it is neither a program nor names one that runs it.
+pub fn is_no_program(err: &io::Error) -> bool {
+    err.raw_os_error() == Some(libc::ENOEXEC)
+}
+
+/// A descriptor that we were started with, by its number; closed on exec from now on. To be asked for once.
+pub fn inherited(fd: i32) -> io::Result<OwnedFd> {
+    // SAFETY: the calls fail for a number that is not open. The caller answers for nobody else having it; a standard
+    // descriptor stays, and its copy is taken.
+    unsafe {
+        if (0..=2).contains(&fd) {
+            let copy = check(libc::fcntl(fd, libc::F_DUPFD_CLOEXEC, 3))?;
+            return Ok(OwnedFd::from_raw_fd(copy));
+        }
+        check(libc::fcntl(fd, libc::F_SETFD, libc::FD_CLOEXEC))?;
+        Ok(OwnedFd::from_raw_fd(fd))
+    }
+}
+
+/// Lets programs that are started from now on inherit a descriptor. Start one that shall not have it before.
+pub fn let_inherit(fd: BorrowedFd) -> io::Result<()> {
+    // SAFETY: plain system call; the descriptor has no other flag than the one that closes it on exec.
+    check(unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_SETFD, 0) }).map(drop)
+}
+
+/// The user whose rights this process has.
+pub fn user_id() -> u32 {
+    // SAFETY: a system call without arguments that cannot fail.
+    unsafe { libc::geteuid() }
 }
 
 /// Processor time of a process and of its ended children.

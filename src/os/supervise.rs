@@ -3,16 +3,25 @@
 
 #![allow(unsafe_code)] // Signal handlers, kill and raise are only to be had from libc.
 
-use super::sys::catch_final_signals;
+use super::sys::{catch_final_signals, check};
 use std::io;
+use std::os::fd::BorrowedFd;
 use std::process::Child;
 use std::sync::atomic::{AtomicI32, Ordering};
 
 static NOTED: AtomicI32 = AtomicI32::new(0);
 static CHILD: AtomicI32 = AtomicI32::new(0);
 
+/// What the handler writes to, so that whoever waits for [`coming`] wakes up.
+static WAKE: AtomicI32 = AtomicI32::new(-1);
+
 /// From here on final signals no longer end this program. One that is ignored when we start (`nohup`) stays ignored.
 pub fn note_final_signals() -> io::Result<()> {
+    if WAKE.load(Ordering::Relaxed) < 0 {
+        // SAFETY: plain system call; the descriptor stays open to the end.
+        let fd = check(unsafe { libc::eventfd(0, libc::EFD_CLOEXEC | libc::EFD_NONBLOCK) })?;
+        WAKE.store(fd, Ordering::Relaxed);
+    }
     let flags = libc::SA_SIGINFO | libc::SA_RESTART;
     // SAFETY: the handler takes what SA_SIGINFO gives, and does only what is allowed in a signal handler.
     unsafe { catch_final_signals(on_final_signal as *const (), flags) }
@@ -26,12 +35,17 @@ extern "C" fn on_final_signal(
 ) {
     NOTED.store(signal, Ordering::Relaxed);
     let child = CHILD.load(Ordering::Relaxed);
+    let one: u64 = 1;
     // SAFETY: the kernel hands in a valid record; kill is async-signal-safe, and the child is not reaped while it
-    // stands in CHILD.
+    // stands in CHILD. errno, which the calls may change, is put back.
     unsafe {
+        let errno = *libc::__errno_location();
         if child != 0 && (*info).si_code != libc::SI_KERNEL {
             libc::kill(child, signal);
         }
+        let wake = WAKE.load(Ordering::Relaxed);
+        libc::write(wake, (&raw const one).cast(), size_of::<u64>());
+        *libc::__errno_location() = errno;
     }
 }
 
@@ -41,6 +55,13 @@ pub fn noted() -> Option<i32> {
         0 => None,
         signal => Some(signal),
     }
+}
+
+/// Readable, for good, once a final signal has come; nothing before [`note_final_signals`].
+pub fn coming() -> Option<BorrowedFd<'static>> {
+    let fd = WAKE.load(Ordering::Relaxed);
+    // SAFETY: the descriptor is ours and is never closed.
+    (fd >= 0).then(|| unsafe { BorrowedFd::borrow_raw(fd) })
 }
 
 /// Passes signals on for as long as it lives; see [`pass_signals_to`].

@@ -1,15 +1,16 @@
-//! Hearing of files that were closed after writing in one folder (inotify). A lock file that is closed is, as a rule,
-//! a lock that was released.
+//! Hearing of files that were closed after writing in one folder (inotify), and of the removal of one file.
+//! A lock file that is closed is, as a rule, a lock that was released.
 
 #![allow(unsafe_code)] // inotify is only to be had from libc.
 
 use super::sys::{check, check_uninterrupted};
 use std::ffi::CString;
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{self, Read};
-use std::os::fd::{AsRawFd, FromRawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd};
 use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// The bytes of the fixed part of an event; the name follows, padded with NULs.
@@ -91,6 +92,53 @@ impl Watch {
     }
 }
 
+/// A file whose removal is heard of. Not a folder's: one that holds open files and sockets says nothing when it goes.
+#[derive(Debug)]
+pub struct Removal {
+    events: File,
+    path: PathBuf,
+    /// Device and number.
+    file: (u64, u64),
+}
+
+impl Removal {
+    /// Watches the file at `path` from now on.
+    pub fn watch(path: &Path) -> io::Result<Removal> {
+        let meta = fs::metadata(path)?;
+        let name = CString::new(path.as_os_str().as_bytes())?;
+        // SAFETY: the descriptor is new and ours alone; the string ends with NUL.
+        let events = unsafe {
+            let fd = check(libc::inotify_init1(libc::IN_CLOEXEC | libc::IN_NONBLOCK))?;
+            let events = File::from_raw_fd(fd);
+            // The number of names, which is an attribute, changes even while the file is open.
+            let mask = libc::IN_ATTRIB | libc::IN_DELETE_SELF | libc::IN_MOVE_SELF;
+            check(libc::inotify_add_watch(fd, name.as_ptr(), mask))?;
+            events
+        };
+        Ok(Removal {
+            events,
+            path: path.to_owned(),
+            file: (meta.dev(), meta.ino()),
+        })
+    }
+
+    /// Readable when [`Removal::has_come`] should be asked.
+    pub fn hint(&self) -> BorrowedFd<'_> {
+        self.events.as_fd()
+    }
+
+    /// Whether the file is no longer at its path; also if no hint was given, since a folder above may have moved.
+    pub fn has_come(&self) -> bool {
+        let mut buffer = [0; BUFFER_BYTES];
+        while (&self.events)
+            .read(&mut buffer)
+            .is_ok_and(|length| length > 0)
+        {}
+        let now = fs::metadata(&self.path).map(|meta| (meta.dev(), meta.ino()));
+        now.ok() != Some(self.file)
+    }
+}
+
 impl Drop for Events {
     /// Linux makes the closing of a watch wait for all processors, 8 to 20 ms by measurement. A thread of its own does
     /// that waiting; where none can be had it is done here.
@@ -131,7 +179,6 @@ fn decode(mut bytes: &[u8]) -> Closed {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use std::fs;
 
     #[test]
     fn hears_of_files_closed_after_writing_and_of_no_others() {
@@ -150,6 +197,28 @@ mod tests {
             Closed::Names(vec![b"a".to_vec(), b"a-longer-name".to_vec()])
         );
         assert!(closed.includes("a") && !closed.includes("read"));
+    }
+
+    #[test]
+    fn hears_of_the_removal_of_an_open_file() {
+        use crate::os::net::wait_readable;
+        use std::time::Instant;
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("folder/file");
+        fs::create_dir(path.parent().unwrap()).unwrap();
+        let mut open = File::create(&path).unwrap();
+        let removal = Removal::watch(&path).unwrap();
+        std::io::Write::write_all(&mut open, b"x").unwrap();
+        let now = || Some(Instant::now());
+        assert_eq!(wait_readable(&[removal.hint()], now()).unwrap(), None);
+        fs::set_permissions(&path, fs::metadata(&path).unwrap().permissions()).unwrap();
+        assert_eq!(wait_readable(&[removal.hint()], None).unwrap(), Some(0));
+        assert!(!removal.has_come());
+        assert_eq!(wait_readable(&[removal.hint()], now()).unwrap(), None);
+        fs::remove_dir_all(path.parent().unwrap()).unwrap();
+        assert_eq!(wait_readable(&[removal.hint()], None).unwrap(), Some(0));
+        assert!(removal.has_come());
+        assert!(Removal::watch(&path).is_err());
     }
 
     #[test]

@@ -1,15 +1,17 @@
-//! Owns what `distcc try` must not leave behind: one private folder and one private daemon. It is a process of its
-//! own, in its own process group, that lives for as long as its stdin is open; so it also tidies up after a `try` that
-//! was killed outright.
+//! Owns what `distcc try` must not leave behind: one private folder, one private daemon and an include server. It is a
+//! process of its own, in its own process group, that lives for as long as its stdin is open; so it also tidies up after
+//! a `try` that was killed outright.
 
 use super::toolchain::Toolchain;
+use crate::farm::include_start::{IncludeServer, Plan};
+use crate::farm::private_folder::PrivateFolder;
 use crate::model::error::{Code, Error, Result, Status};
 use crate::os::supervise;
 use std::ffi::{OsStr, OsString};
-use std::fs::{self, DirBuilder, File, Permissions};
+use std::fs::{self, File, Permissions};
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
-use std::os::unix::fs::{symlink, DirBuilderExt, MetadataExt, PermissionsExt};
+use std::os::unix::fs::{symlink, MetadataExt, PermissionsExt};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
@@ -17,6 +19,9 @@ use std::time::{Duration, Instant};
 
 /// The word after `try` that starts a keeper.
 pub const KEEPER_WORD: &str = "--keeper";
+
+/// What the private folder's name begins with.
+const FOLDER_PREFIX: &str = "distcc-try.";
 
 /// This program, also when its file has been replaced since it was started.
 const THIS_PROGRAM: &str = "/proc/self/exe";
@@ -34,14 +39,45 @@ pub struct Kept {
     pub folder: PathBuf,
     /// The port of 127.0.0.1 on which the daemon listens.
     pub port: u16,
+    /// Whether there is an include server.
+    pub mode: Mode,
 }
 
-/// Starts a keeper, which starts the daemon. `Err` with its status if it could not: then it has said why.
-pub fn start(toolchain: &Toolchain, jobs: usize) -> Result<std::result::Result<Kept, Status>> {
+/// How a build's sources are to travel.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Mode {
+    /// With the headers that they include.
+    Pump,
+    /// Preprocessed.
+    Plain,
+}
+
+impl Mode {
+    fn word(self) -> &'static str {
+        match self {
+            Mode::Pump => "pump",
+            Mode::Plain => "plain",
+        }
+    }
+
+    fn named(word: &[u8]) -> Option<Mode> {
+        let modes = [Mode::Pump, Mode::Plain];
+        modes
+            .into_iter()
+            .find(|mode| mode.word().as_bytes() == word)
+    }
+}
+
+/// Starts a keeper, which starts the daemon and, if it can be had, the include server. `Err` with its status if it could not: then it has said why.
+pub fn start(
+    toolchain: &Toolchain,
+    jobs: usize,
+    mode: Mode,
+) -> Result<std::result::Result<Kept, Status>> {
     let trouble = |err: io::Error| Error::io("start the daemon's keeper", &err);
     let mut keeper = Command::new(THIS_PROGRAM)
         .arg0("distcc")
-        .args(["try", KEEPER_WORD, &jobs.to_string()])
+        .args(["try", KEEPER_WORD, mode.word(), &jobs.to_string()])
         .args(toolchain.compilers.keys())
         .env("PATH", &toolchain.path)
         .stdin(Stdio::piped())
@@ -57,11 +93,12 @@ pub fn start(toolchain: &Toolchain, jobs: usize) -> Result<std::result::Result<K
             .map_err(trouble)?;
     }
     match parse_ready(&line) {
-        Some((port, folder)) => Ok(Ok(Kept {
+        Some((mode, port, folder)) => Ok(Ok(Kept {
             keeper,
             hold,
             folder,
             port,
+            mode,
         })),
         None => {
             drop(hold);
@@ -73,12 +110,16 @@ pub fn start(toolchain: &Toolchain, jobs: usize) -> Result<std::result::Result<K
     }
 }
 
-/// `PORT FOLDER`, ended by a newline: a line cut short names nothing.
-fn parse_ready(line: &[u8]) -> Option<(u16, PathBuf)> {
-    let line = line.strip_suffix(b"\n")?;
-    let space = line.iter().position(|byte| *byte == b' ')?;
-    let port = std::str::from_utf8(&line[..space]).ok()?.parse().ok()?;
-    Some((port, OsString::from_vec(line[space + 1..].to_vec()).into()))
+/// `MODE PORT FOLDER`, ended by a newline: a line cut short names nothing.
+fn parse_ready(line: &[u8]) -> Option<(Mode, u16, PathBuf)> {
+    let mut parts = line.strip_suffix(b"\n")?.splitn(3, |byte| *byte == b' ');
+    let mode = Mode::named(parts.next()?)?;
+    let port = std::str::from_utf8(parts.next()?).ok()?.parse().ok()?;
+    Some((
+        mode,
+        port,
+        OsString::from_vec(parts.next()?.to_vec()).into(),
+    ))
 }
 
 impl Drop for Kept {
@@ -89,19 +130,30 @@ impl Drop for Kept {
     }
 }
 
-/// The keeper itself: `words` are the number of jobs and the compilers' names.
+/// The keeper itself: `words` are the mode, the number of jobs and the compilers' names.
 pub fn keep(words: &[OsString]) -> Result<Status> {
     supervise::note_final_signals().map_err(|err| Error::io("catch signals", &err))?;
-    let folder = PrivateFolder::create(&std::env::temp_dir())?;
-    let (jobs, compilers) = words.split_first().ok_or_else(|| {
+    let not_ours = || {
         Error::new(
             Code::BadArguments,
             format!("{KEEPER_WORD} is for the program's own use"),
         )
-    })?;
-    let daemon = Daemon::start(&folder.0, jobs, compilers)?;
-    let mut ready = format!("{} ", daemon.port).into_bytes();
-    ready.extend_from_slice(folder.0.as_os_str().as_bytes());
+    };
+    let [mode, jobs, compilers @ ..] = words else {
+        return Err(not_ours());
+    };
+    let mode = Mode::named(mode.as_bytes()).ok_or_else(not_ours)?;
+    let folder = PrivateFolder::create(&std::env::temp_dir(), FOLDER_PREFIX)?;
+    furnish(folder.path())
+        .map_err(|err| Error::io(format_args!("write in {}", folder.path().display()), &err))?;
+    let daemon = Daemon::start(folder.path(), jobs, compilers)?;
+    let include_server = match mode {
+        Mode::Pump => include_server(folder.path()),
+        Mode::Plain => None,
+    };
+    let mode = include_server.as_ref().map_or(Mode::Plain, |_| Mode::Pump);
+    let mut ready = format!("{} {} ", mode.word(), daemon.port).into_bytes();
+    ready.extend_from_slice(folder.path().as_os_str().as_bytes());
     ready.push(b'\n');
     let told = io::stdout()
         .write_all(&ready)
@@ -112,66 +164,30 @@ pub fn keep(words: &[OsString]) -> Result<Status> {
     Ok(Status::OK)
 }
 
-/// A folder that nobody else can write to, removed with all that is in it when dropped.
-struct PrivateFolder(PathBuf);
-
-impl PrivateFolder {
-    fn create(parent: &Path) -> Result<PrivateFolder> {
-        let trouble = |doing: &str, path: &Path, err: &io::Error| {
-            let hint = "; TMPDIR can name another place";
-            Error::new(Code::Io, format!("{doing} {}: {err}{hint}", path.display()))
-        };
-        let parent =
-            fs::canonicalize(parent).map_err(|err| trouble("find the folder", parent, &err))?;
-        for attempt in 0..100 {
-            let path = parent.join(format!("distcc-try-{}-{attempt}", std::process::id()));
-            match DirBuilder::new().mode(0o700).create(&path) {
-                Ok(()) => {
-                    let folder = PrivateFolder(path);
-                    folder
-                        .furnish()
-                        .map_err(|err| trouble("write in", &folder.0, &err))?;
-                    return Ok(folder);
-                }
-                Err(err) if err.kind() == io::ErrorKind::AlreadyExists => continue,
-                Err(err) => return Err(trouble("create", &path, &err)),
-            }
+/// Starts an include server. Without one there is plain mode, and the reason is said at once.
+fn include_server(folder: &Path) -> Option<IncludeServer> {
+    match Plan::new(folder, Vec::new()).start() {
+        Ok(server) => Some(server),
+        Err(err) => {
+            let text =
+                format!("distcc try: no pump mode, since there is no include server: {err}\n");
+            let _ = io::stderr().write_all(text.as_bytes());
+            None
         }
-        let exists = io::Error::from(io::ErrorKind::AlreadyExists);
-        Err(trouble("create a folder in", &parent, &exists))
-    }
-
-    /// Makes what the daemon and the clients need. A daemon started by root becomes somebody else: its temporary
-    /// files go to a folder that is open to all, below one that nobody can list.
-    fn furnish(&self) -> io::Result<()> {
-        for name in ["bin", "farm", "daemon"] {
-            fs::create_dir(self.0.join(name))?;
-        }
-        if fs::metadata(&self.0)?.uid() == 0 {
-            fs::set_permissions(&self.0, Permissions::from_mode(0o711))?;
-            fs::set_permissions(self.0.join("daemon"), Permissions::from_mode(0o1777))?;
-        }
-        Ok(())
     }
 }
 
-impl Drop for PrivateFolder {
-    /// Clients that were told to end may still be writing: a few attempts.
-    fn drop(&mut self) {
-        for _ in 0..50 {
-            match fs::remove_dir_all(&self.0) {
-                Err(err) if err.kind() != io::ErrorKind::NotFound => {
-                    std::thread::sleep(Duration::from_millis(20));
-                }
-                _ => return,
-            }
-        }
-        let _ = writeln!(
-            std::io::stderr(),
-            "distcc try: cannot remove {}",
-            self.0.display()
-        );
+/// Makes what the daemon and the clients need. A daemon started by root becomes somebody else: its temporary files go
+/// to a folder that is open to all, below one that nobody can list.
+fn furnish(folder: &Path) -> io::Result<()> {
+    for name in ["bin", "farm", "daemon"] {
+        fs::create_dir(folder.join(name))?;
     }
+    if fs::metadata(folder)?.uid() == 0 {
+        fs::set_permissions(folder, Permissions::from_mode(0o711))?;
+        fs::set_permissions(folder.join("daemon"), Permissions::from_mode(0o1777))?;
+    }
+    Ok(())
 }
 
 /// Puts a link to this program for each compiler into the folder `bin`; returns that folder.
@@ -277,11 +293,17 @@ mod tests {
     #[test]
     fn only_whole_lines_count() {
         assert_eq!(
-            parse_ready(b"4000 /tmp/a b\n"),
-            Some((4000, "/tmp/a b".into()))
+            parse_ready(b"pump 4000 /tmp/a b\n"),
+            Some((Mode::Pump, 4000, "/tmp/a b".into()))
         );
-        assert_eq!(parse_ready(b"4000 /tmp/a"), None);
-        assert_eq!(parse_ready(b""), None);
+        for cut in [
+            &b"plain 4000 /tmp/a"[..],
+            b"4000 /tmp/a\n",
+            b"plain 40\n",
+            b"",
+        ] {
+            assert_eq!(parse_ready(cut), None);
+        }
         assert_eq!(
             port_in("distccd[1] listening on 127.0.0.1:4000\n"),
             Some(4000)
@@ -290,23 +312,10 @@ mod tests {
     }
 
     #[test]
-    fn a_private_folder_goes_with_all_it_holds() {
-        let parent = tempfile::tempdir().unwrap();
-        let folder = PrivateFolder::create(parent.path()).unwrap();
-        let bin = link_compilers(&folder.0, [&"gcc".to_owned()].into_iter()).unwrap();
+    fn the_folder_has_a_link_for_each_compiler() {
+        let folder = tempfile::tempdir().unwrap();
+        furnish(folder.path()).unwrap();
+        let bin = link_compilers(folder.path(), [&"gcc".to_owned()].into_iter()).unwrap();
         assert!(bin.join("gcc").is_symlink());
-        drop(folder);
-        assert_eq!(fs::read_dir(parent.path()).unwrap().count(), 0);
-    }
-
-    #[test]
-    fn a_missing_temporary_folder_is_named() {
-        let err = PrivateFolder::create(Path::new("/nonexistent/x"))
-            .err()
-            .unwrap();
-        assert!(
-            err.message.contains("/nonexistent/x") && err.message.contains("TMPDIR"),
-            "{err}"
-        );
     }
 }

@@ -1,6 +1,7 @@
 //! Which C-family compilers this machine has, by the names that PATH finds, and PATH without other folders of
 //! distcc's or ccache's links, so that a compiler found on it is a real one.
 
+use crate::model::family::is_compiler;
 use crate::os::files::program;
 use std::collections::BTreeMap;
 use std::env;
@@ -64,61 +65,12 @@ fn holds_links_only(folder: &Path) -> bool {
             .is_ok_and(|entries| entries.flatten().all(|entry| leads_away(&entry.path())))
 }
 
-/// `gcc`, `c++`, `clang-14`, `x86_64-linux-gnu-g++-12`, but not `gcc-ar` or `clang-format`.
-fn is_compiler(name: &str) -> bool {
-    let is_version = |text: &str| {
-        text.starts_with(|c: char| c.is_ascii_digit())
-            && text.chars().all(|c| c.is_ascii_digit() || c == '.')
-    };
-    let base = match name.rsplit_once('-') {
-        Some((base, version)) if is_version(version) => base,
-        _ => name,
-    };
-    match base.rsplit_once('-') {
-        // A target has at least two parts: `c89-gcc` has not, but is known as a whole.
-        Some((target, tool)) if target.contains('-') => {
-            matches!(tool, "gcc" | "g++" | "clang" | "clang++")
-        }
-        Some(_) => matches!(base, "c89-gcc" | "c99-gcc"),
-        None => matches!(
-            base,
-            "cc" | "c++" | "c89" | "c99" | "gcc" | "g++" | "clang" | "clang++"
-        ),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
     use std::os::unix::fs::symlink;
     use std::os::unix::fs::PermissionsExt;
-
-    #[test]
-    fn names_of_compilers() {
-        for name in [
-            "cc",
-            "c++",
-            "g++-12",
-            "clang-14",
-            "x86_64-linux-gnu-gcc",
-            "arm-none-eabi-g++-12.2",
-            "c99-gcc",
-        ] {
-            assert!(is_compiler(name), "{name}");
-        }
-        for name in [
-            "gcc-ar",
-            "gcc-nm-12",
-            "clang-format",
-            "x86_64-linux-gnu-gcc-ar-12",
-            "ccache",
-            "distcc",
-            "c++filt",
-        ] {
-            assert!(!is_compiler(name), "{name}");
-        }
-    }
 
     #[test]
     fn the_first_real_compiler_on_path_counts() {

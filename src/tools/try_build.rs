@@ -1,10 +1,11 @@
-//! `distcc try [COMMAND…]`: a build distributed without any set-up, to a private daemon on this machine, and a summary
-//! of what ran where. Knows how a build is run; what has to vanish afterwards belongs to the keeper.
+//! `distcc try [COMMAND…]`: a build distributed without any set-up, to a private daemon on this machine and in pump mode,
+//! and a summary of what ran where. Knows how a build is run; what has to vanish afterwards belongs to the keeper.
 
-use super::keeper::{self, Kept, KEEPER_WORD};
+use super::keeper::{self, Kept, Mode, KEEPER_WORD};
 use super::sample::{self, Sample};
 use super::tally::{self, Tally};
 use super::toolchain::{self, Toolchain};
+use crate::farm::include_start::socket_in;
 use crate::model::error::{Code, Error, Result, Status};
 use crate::os::supervise;
 use std::env;
@@ -17,11 +18,14 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 const HELP: &str = "\
-Usage: distcc try [COMMAND [ARGUMENT…]]
+Usage: distcc try [--plain] [COMMAND [ARGUMENT…]]
 
 Runs COMMAND, a build such as `make -j8`, with its compilers replaced by distcc and a private distccd on this
 machine as the only host, and says at the end what was compiled by the daemon, what was not, and why. Without
 COMMAND a small C and C++ sample is built. Nothing has to be set up, and nothing is left behind.
+
+The build runs in pump mode: sources are sent together with the headers that they include, and the daemon preprocesses
+them. With --plain they are preprocessed here.
 
 The exit status is that of COMMAND, or 128 + the signal that ended it.
 ";
@@ -29,8 +33,12 @@ The exit status is that of COMMAND, or 128 + the signal that ended it.
 /// `try [COMMAND…]`; all words, the first is `try`.
 pub fn try_build(argv: Vec<OsString>) -> Result<Status> {
     let words = argv.get(1..).unwrap_or_default();
+    let (mode, words) = match words.split_first() {
+        Some((first, rest)) if first == "--plain" => (Mode::Plain, rest),
+        _ => (Mode::Pump, words),
+    };
     let Some((first, rest)) = words.split_first() else {
-        return build(None);
+        return build(None, mode);
     };
     match first.to_str() {
         Some("--help" | "-h") => {
@@ -38,17 +46,17 @@ pub fn try_build(argv: Vec<OsString>) -> Result<Status> {
             Ok(Status::OK)
         }
         Some(KEEPER_WORD) => keeper::keep(rest),
-        Some("--") if rest.is_empty() => build(None),
-        Some("--") => build(Some(rest)),
+        Some("--") if rest.is_empty() => build(None, mode),
+        Some("--") => build(Some(rest), mode),
         Some(option) if option.starts_with('-') => Err(Error::new(
             Code::BadArguments,
             format!("unknown option {option}; `distcc try --help` shows how it is used"),
         )),
-        _ => build(Some(words)),
+        _ => build(Some(words), mode),
     }
 }
 
-fn build(command: Option<&[OsString]>) -> Result<Status> {
+fn build(command: Option<&[OsString]>, mode: Mode) -> Result<Status> {
     let toolchain = toolchain::find(&env::var_os("PATH").unwrap_or_default());
     if toolchain.compilers.is_empty() {
         return Err(Error::new(
@@ -58,7 +66,7 @@ fn build(command: Option<&[OsString]>) -> Result<Status> {
     }
     supervise::note_final_signals().map_err(|err| Error::io("catch signals", &err))?;
     let jobs = std::thread::available_parallelism().map_or(2, usize::from) + 2;
-    let kept = match keeper::start(&toolchain, jobs)? {
+    let kept = match keeper::start(&toolchain, jobs, mode)? {
         Ok(kept) => kept,
         Err(status) => return Ok(status),
     };
@@ -84,6 +92,7 @@ struct Ran {
     time: Duration,
     tally: Tally,
     port: u16,
+    mode: Mode,
 }
 
 fn run(
@@ -101,7 +110,13 @@ fn run(
     let mut command = Command::new(program);
     command.args(arguments);
     set_environment(&mut command, &bin, toolchain, &kept.folder, &log);
-    command.env("DISTCC_HOSTS", format!("127.0.0.1:{}/{jobs}", kept.port));
+    let host = format!("127.0.0.1:{}/{jobs}", kept.port);
+    match kept.mode {
+        Mode::Pump => command
+            .env("DISTCC_HOSTS", host + ",cpp,lzo")
+            .env("INCLUDE_SERVER_PORT", socket_in(&kept.folder)),
+        Mode::Plain => command.env("DISTCC_HOSTS", host),
+    };
     if let Some(sample) = sample {
         command
             .current_dir(&sample.folder)
@@ -124,6 +139,7 @@ fn run(
         time: begun.elapsed(),
         tally: tally::count(&String::from_utf8_lossy(&log)),
         port: kept.port,
+        mode: kept.mode,
     })
 }
 
@@ -176,10 +192,12 @@ fn summary(ran: &Ran, is_sample: bool) -> String {
         Status(code) => format!("with status {code}"),
     };
     let mut text = format!(
-        "\ndistcc try: the build ended {how} after {:.1} s; a private distccd on 127.0.0.1:{} was its only host\n{}",
-        ran.time.as_secs_f64(), ran.port, ran.tally
+        "\ndistcc try: the build ended {how} after {:.1} s; a private distccd on 127.0.0.1:{} was its only host\n",
+        ran.time.as_secs_f64(),
+        ran.port
     );
-    let compiles = ran.tally.remote + ran.tally.local_total();
+    text.push_str(&ran.tally.summary(ran.mode == Mode::Pump));
+    let compiles = ran.tally.remote() + ran.tally.local_total();
     if compiles == 0 && !is_sample && ran.status == Status::OK {
         text.push_str(
             "No compile went through distcc. Either there was nothing left to do (try `make clean` first), or the build calls\n\
@@ -202,9 +220,11 @@ mod tests {
 
     #[test]
     fn an_unknown_option_is_named() {
-        let err = error(&["--frobnicate"]);
-        assert_eq!(err.code, Code::BadArguments);
-        assert!(err.message.contains("--frobnicate"));
+        for words in [&["--frobnicate"][..], &["--plain", "--frobnicate"]] {
+            let err = error(words);
+            assert_eq!(err.code, Code::BadArguments);
+            assert!(err.message.contains("--frobnicate"));
+        }
     }
 
     #[test]
@@ -214,6 +234,7 @@ mod tests {
             time: Duration::ZERO,
             tally: Tally::default(),
             port: 1,
+            mode: Mode::Pump,
         };
         assert!(summary(&ran, false).contains("absolute path"));
         assert!(!summary(&ran, true).contains("absolute path"));

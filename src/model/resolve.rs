@@ -1,0 +1,401 @@
+//! Which file an `#include` means: the search along the folders, as gcc and clang each do it.
+
+use super::files::{DirId, Files, ObjectId, Origin, PathId};
+use super::folders::Folders;
+use super::interner::Id;
+use super::macros::NumberMap;
+use super::punt::Punt;
+use super::search::SearchPath;
+use super::unit::{Lookup, World};
+
+/// What is asked for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Asked {
+    /// The header's name.
+    pub name: Id,
+    /// `<…>`
+    pub angle: bool,
+    /// `#include_next`
+    pub next: bool,
+}
+
+/// Who asks.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Asker {
+    /// The command line.
+    Command,
+    /// The source.
+    Source(PathId),
+    /// A header, and how it was found.
+    Header(PathId, Origin),
+}
+
+/// Searches for headers.
+#[derive(Debug)]
+pub struct Resolver {
+    clang: bool,
+    /// The folders' names with a slash where it is needed.
+    chain: Vec<Box<[u8]>>,
+    frameworks: Vec<bool>,
+    angle: usize,
+    /// All files met.
+    pub files: Files,
+    /// clang's names of folders.
+    folders: Folders,
+    /// For each file, the first path by which it was found: clang takes its folder for that of all names.
+    first: NumberMap<u32, PathId>,
+    /// In which of the search path's folders a framework is; clang settles that when it first meets the framework.
+    homes: NumberMap<Id, Home>,
+    /// A precompiled header may still be taken by gcc: no header was found yet.
+    precompiled: bool,
+}
+
+#[derive(Clone, PartialEq, Eq, Debug)]
+enum Home {
+    Chain(usize),
+    Within,
+}
+
+impl Resolver {
+    /// For a search path.
+    pub fn new(search: &SearchPath, clang: bool, old_clang: bool) -> Resolver {
+        let dirs = search.dirs.iter();
+        Resolver {
+            clang,
+            chain: dirs.clone().map(|dir| prefix(&dir.path, clang)).collect(),
+            frameworks: dirs.map(|dir| dir.framework).collect(),
+            angle: search.angle,
+            files: Files::default(),
+            folders: Folders::new(&search.seen, old_clang),
+            first: NumberMap::default(),
+            homes: NumberMap::default(),
+            precompiled: !clang,
+        }
+    }
+
+    /// The source itself.
+    pub fn source<W: World + ?Sized>(&mut self, world: &mut W, path: &[u8]) -> ObjectId {
+        let path = self.open(world, path);
+        self.files.add(path, Origin::Direct)
+    }
+
+    /// The file that is meant, if there is one. `stack` gives the files that are being read, the innermost first.
+    ///
+    /// # Errors
+    /// It can't be told.
+    pub fn find<W: World + ?Sized>(
+        &mut self,
+        world: &mut W,
+        asked: Asked,
+        asker: Asker,
+        stack: &[PathId],
+    ) -> Result<Option<ObjectId>, Punt> {
+        let name = asked.name.spelling();
+        let start = match name.first() {
+            None => return Ok(None),
+            Some(b'/') => Origin::Direct,
+            Some(_) => match self.start(world, asked, asker) {
+                Some(start) => start,
+                None => return Ok(None),
+            },
+        };
+        let found = match self.files.known(start, asked.name) {
+            Some(known) => known,
+            None => {
+                let found = self.search(world, start, asked.name)?;
+                self.precompiled &= found.is_none();
+                self.files.remember(start, asked.name, found);
+                found
+            }
+        };
+        match found {
+            None if self.clang && !self.homes.is_empty() => {
+                Ok(self.find_within(world, asked.name, stack))
+            }
+            found => Ok(found),
+        }
+    }
+
+    /// A header that the compiler includes by itself, along the folders for `<…>`.
+    ///
+    /// # Errors
+    /// It can't be told.
+    pub fn find_preinclude<W: World + ?Sized>(
+        &mut self,
+        world: &mut W,
+        asked: Asked,
+    ) -> Result<Option<ObjectId>, Punt> {
+        let waits = std::mem::take(&mut self.precompiled);
+        let found = self.find(world, asked, Asker::Command, &[]);
+        self.precompiled = waits;
+        found
+    }
+
+    /// Where the search for a relative name begins; None: nowhere.
+    fn start<W: World + ?Sized>(
+        &mut self,
+        world: &mut W,
+        asked: Asked,
+        asker: Asker,
+    ) -> Option<Origin> {
+        let chain = |at: usize| (at < self.chain.len()).then_some(at);
+        if let (true, Asker::Header(_, origin)) = (asked.next, asker) {
+            let after = match origin {
+                Origin::Chain(at) => Some(at as usize + 1),
+                Origin::Beside(_) | Origin::Command if !self.clang => Some(0),
+                _ => None,
+            };
+            if let Some(after) = after {
+                return chain(after).map(chain_origin);
+            }
+        }
+        if asked.angle {
+            return chain(self.angle).map(chain_origin);
+        }
+        let path = match asker {
+            Asker::Command if self.clang => {
+                return Some(Origin::Beside(self.folders.current(
+                    world,
+                    &mut self.files,
+                    b".",
+                )))
+            }
+            Asker::Command => return Some(Origin::Command),
+            Asker::Source(path) | Asker::Header(path, _) => path,
+        };
+        Some(Origin::Beside(self.folder_of(world, path)))
+    }
+
+    /// The folder in which a file's quoted includes are searched first.
+    fn folder_of<W: World + ?Sized>(&mut self, world: &mut W, path: PathId) -> DirId {
+        let first = match self.files.path(path).file {
+            Some(at) if self.clang => self.first.get(&at.file).copied().unwrap_or(path),
+            _ => path,
+        };
+        let path = &self.files.path(first).path;
+        if self.clang {
+            let parent = Folders::parent(path).to_vec();
+            return self.folders.current(world, &mut self.files, &parent);
+        }
+        let slash = path.iter().rposition(|byte| *byte == b'/');
+        let dir = path[..slash.map_or(0, |slash| slash + 1)].to_vec();
+        self.files.dir_id(&dir)
+    }
+
+    fn search<W: World + ?Sized>(
+        &mut self,
+        world: &mut W,
+        start: Origin,
+        name: Id,
+    ) -> Result<Option<ObjectId>, Punt> {
+        let text = name.spelling();
+        let own = match start {
+            Origin::Chain(at) => return self.search_chain(world, at as usize, name),
+            Origin::Direct => self.open(world, text),
+            Origin::Command => self.open_in(world, b"./", text),
+            Origin::Beside(dir) => {
+                let dir = self.files.dir(dir).to_vec();
+                self.open_in(world, &dir, text)
+            }
+        };
+        self.check_precompiled(world, own)?;
+        if self.files.exists(own) {
+            return Ok(Some(self.files.add(own, start)));
+        }
+        match start {
+            Origin::Direct => Ok(None),
+            _ => self.search_chain(world, 0, name),
+        }
+    }
+
+    /// Asks the folders from number `start` on. As in gcc, what is found from the heads of the two lists on is one object.
+    fn search_chain<W: World + ?Sized>(
+        &mut self,
+        world: &mut W,
+        start: usize,
+        name: Id,
+    ) -> Result<Option<ObjectId>, Punt> {
+        let origin = chain_origin(start);
+        if let Some(known) = self.files.known(origin, name) {
+            return Ok(known);
+        }
+        let end = match start < self.angle {
+            true => self.angle.min(self.chain.len()),
+            false => self.chain.len(),
+        };
+        let mut found = None;
+        for at in start..end {
+            let Some(path) = self.try_dir(world, at, name)? else {
+                continue;
+            };
+            if self.files.exists(path) {
+                found = Some(self.files.add(path, chain_origin(at)));
+                break;
+            }
+        }
+        if found.is_none() && start < self.angle {
+            found = self.search_chain(world, self.angle, name)?;
+        }
+        let at = found.and_then(|found| match self.files.object(found).origin {
+            Origin::Chain(at) => Some(at as usize),
+            _ => None,
+        });
+        let name_text = name.spelling().to_vec();
+        self.files.lookups.push(Lookup {
+            start,
+            at,
+            name: name_text,
+        });
+        self.files.remember(origin, name, found);
+        Ok(found)
+    }
+
+    /// Where `name` would be in folder number `at`; None: nowhere.
+    fn try_dir<W: World + ?Sized>(
+        &mut self,
+        world: &mut W,
+        at: usize,
+        name: Id,
+    ) -> Result<Option<PathId>, Punt> {
+        if self.frameworks[at] {
+            return Ok(self.try_framework(world, at, name.spelling()));
+        }
+        let dir = std::mem::take(&mut self.chain[at]);
+        let path = self.open_in(world, &dir, name.spelling());
+        self.chain[at] = dir;
+        self.check_precompiled(world, path)?;
+        Ok(Some(path))
+    }
+
+    /// `Foo/Bar.h` is `Foo.framework/Headers/Bar.h`, or in `PrivateHeaders`.
+    fn try_framework<W: World + ?Sized>(
+        &mut self,
+        world: &mut W,
+        at: usize,
+        name: &[u8],
+    ) -> Option<PathId> {
+        let slash = name.iter().position(|byte| *byte == b'/')?;
+        let (framework, header) = (&name[..slash], &name[slash + 1..]);
+        let key = super::interner::intern(framework);
+        let home = self.homes.get(&key);
+        if home.is_some_and(|home| *home != Home::Chain(at)) {
+            return None;
+        }
+        let root = [&self.chain[at], framework, b".framework/"].concat();
+        if home.is_none() {
+            self.folders.look(world, &root)?;
+            self.homes.insert(key, Home::Chain(at));
+        }
+        Some(self.open_framework(world, &root, header))
+    }
+
+    fn open_framework<W: World + ?Sized>(
+        &mut self,
+        world: &mut W,
+        root: &[u8],
+        header: &[u8],
+    ) -> PathId {
+        let public = self.open_in(world, &[root, b"Headers/"].concat(), header);
+        match self.files.exists(public) {
+            true => public,
+            false => self.open_in(world, &[root, b"PrivateHeaders/"].concat(), header),
+        }
+    }
+
+    /// A header of a framework within the framework of a file that is being read.
+    fn find_within<W: World + ?Sized>(
+        &mut self,
+        world: &mut W,
+        name: Id,
+        stack: &[PathId],
+    ) -> Option<ObjectId> {
+        let text = name.spelling();
+        let slash = text.iter().position(|byte| *byte == b'/')?;
+        let (framework, header) = (&text[..slash], &text[slash + 1..]);
+        let key = super::interner::intern(framework);
+        for path in stack {
+            let path = self.files.path(*path).path.clone();
+            let Some(at) = memchr::memmem::find(&path, b".framework/") else {
+                continue;
+            };
+            let outer = &path[..at + b".framework/".len()];
+            let root = [outer, b"Frameworks/", framework, b".framework/"].concat();
+            if !self.homes.contains_key(&key) {
+                if self.folders.look(world, &root).is_none() {
+                    continue;
+                }
+                self.homes.insert(key, Home::Within);
+            }
+            let path = self.open_framework(world, &root, header);
+            if self.files.exists(path) {
+                return Some(self.files.add(path, Origin::Direct));
+            }
+        }
+        None
+    }
+
+    /// gcc looks for a precompiled form of the first header.
+    fn check_precompiled<W: World + ?Sized>(
+        &mut self,
+        world: &mut W,
+        path: PathId,
+    ) -> Result<(), Punt> {
+        if !self.precompiled {
+            return Ok(());
+        }
+        let name = [&self.files.path(path).path, &b".gch"[..]].concat();
+        match world.open(&name).is_some() || world.folder(&name).is_some() {
+            true => Err(Punt::new(format!(
+                "there is a precompiled header {}",
+                String::from_utf8_lossy(&name)
+            ))),
+            false => Ok(()),
+        }
+    }
+
+    fn open_in<W: World + ?Sized>(&mut self, world: &mut W, dir: &[u8], name: &[u8]) -> PathId {
+        let path = self.files.open_in(world, dir, name);
+        self.met(path);
+        path
+    }
+
+    fn open<W: World + ?Sized>(&mut self, world: &mut W, path: &[u8]) -> PathId {
+        let path = self.files.open(world, path);
+        self.met(path);
+        path
+    }
+
+    /// clang remembers the first name of each file and folder.
+    fn met(&mut self, path: PathId) {
+        if !self.clang {
+            return;
+        }
+        let entry = self.files.path(path);
+        if let Some(at) = entry.file {
+            self.first.entry(at.file).or_insert(path);
+        }
+        self.folders.register(Folders::parent(&entry.path));
+    }
+
+    /// Was the file found under another name before?
+    pub fn has_other_name(&self, path: PathId) -> bool {
+        let file = self.files.path(path).file;
+        file.is_some_and(|at| self.first.get(&at.file).is_some_and(|first| *first != path))
+    }
+}
+
+fn chain_origin(at: usize) -> Origin {
+    Origin::Chain(u32::try_from(at).unwrap_or(u32::MAX))
+}
+
+/// A folder's name, ready to have a header's name appended.
+fn prefix(path: &[u8], clang: bool) -> Box<[u8]> {
+    let mut prefix = path.to_vec();
+    if clang && prefix.len() > 1 && prefix.ends_with(b"/") {
+        prefix.pop();
+    }
+    if !prefix.is_empty() && !prefix.ends_with(b"/") {
+        prefix.push(b'/');
+    }
+    prefix.into()
+}

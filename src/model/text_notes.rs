@@ -1,0 +1,308 @@
+//! Words in the text between directives that matter to the preprocessor or to whoever sends the file elsewhere: the
+//! clock, files named in assembler text, macros that are pushed and popped by `_Pragma`.
+
+use std::sync::LazyLock;
+
+use memchr::memmem::{find, Finder};
+
+use super::dialect::Dialect;
+use super::directives::{Directive, Odd};
+use super::interner::{intern, Id};
+use super::tokens::{blanks, in_name};
+
+/// What was found.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Hit {
+    /// `__DATE__`, `__TIME__`, `__TIMESTAMP__`
+    Clock,
+    /// `_Pragma`
+    Pragma,
+    /// `push_macro`, `pop_macro`
+    MacroStack,
+    /// `PUSH_MACROS`, `POP_MACROS`: as the names of macros that do so end.
+    Carrier,
+    /// `incbin`
+    Incbin,
+    /// `.include`
+    AssemblerInclude,
+    /// `@import`
+    Import,
+}
+
+static WORDS: LazyLock<[(Finder<'static>, Hit); 7]> = LazyLock::new(|| {
+    [
+        (Finder::new(b"__DATE__"), Hit::Clock),
+        (Finder::new(b"__TIME"), Hit::Clock),
+        (Finder::new(b"_Pragma"), Hit::Pragma),
+        (Finder::new(b"_macro"), Hit::MacroStack),
+        (Finder::new(b"_MACROS"), Hit::Carrier),
+        (Finder::new(b"incbin"), Hit::Incbin),
+        (Finder::new(b".include"), Hit::AssemblerInclude),
+    ]
+});
+
+/// All that is found in a text, in its order; most texts have nothing.
+#[derive(Debug, Default)]
+pub struct Hits {
+    /// The last one first.
+    waiting: Vec<(usize, Hit)>,
+    /// Where the next one is.
+    next: usize,
+}
+
+impl Hits {
+    /// Looks through a whole text.
+    pub fn find(text: &[u8], dialect: Dialect) -> Hits {
+        let mut waiting = Vec::new();
+        for (finder, hit) in WORDS.iter() {
+            waiting.extend(finder.find_iter(text).map(|at| (at, *hit)));
+        }
+        if dialect.objective {
+            waiting.extend(memchr::memmem::find_iter(text, b"@import").map(|at| (at, Hit::Import)));
+        }
+        waiting.retain(|(at, hit)| is_word(text, *at, *hit));
+        waiting.sort_unstable_by_key(|(at, _)| std::cmp::Reverse(*at));
+        let mut hits = Hits { waiting, next: 0 };
+        hits.look();
+        hits
+    }
+
+    /// The next one before `end`.
+    pub fn before(&mut self, end: usize) -> Option<(usize, Hit)> {
+        if self.next >= end {
+            return None;
+        }
+        let hit = self.waiting.pop();
+        self.look();
+        hit
+    }
+
+    /// What is in a comment is not said.
+    pub fn drop(&mut self, start: usize, end: usize) {
+        if self.next < end {
+            self.waiting.retain(|(at, _)| *at < start || *at >= end);
+            self.look();
+        }
+    }
+
+    fn look(&mut self) {
+        self.next = self.waiting.last().map_or(usize::MAX, |(at, _)| *at);
+    }
+}
+
+fn is_word(text: &[u8], at: usize, hit: Hit) -> bool {
+    let (before, after) = text.split_at(at.min(text.len()));
+    let starts = !before.last().is_some_and(|byte| in_name(*byte));
+    match hit {
+        Hit::Clock => {
+            const WORDS: [&[u8]; 3] = [b"__DATE__", b"__TIME__", b"__TIMESTAMP__"];
+            starts && WORDS.iter().any(|word| after.starts_with(word))
+        }
+        Hit::Pragma => starts,
+        Hit::MacroStack => before.ends_with(b"push") || before.ends_with(b"pop"),
+        Hit::Carrier => before.ends_with(b"PUSH") || before.ends_with(b"POP"),
+        Hit::Incbin => before.ends_with(b"."),
+        Hit::AssemblerInclude | Hit::Import => true,
+    }
+}
+
+/// What a hit at `at` in the line from `start` to `end` comes to.
+pub(super) fn in_text(
+    text: &[u8],
+    start: usize,
+    end: usize,
+    at: usize,
+    hit: Hit,
+) -> Option<Directive> {
+    let line = text.get(start..end).unwrap_or_default();
+    let (before, after) = line.split_at(at.saturating_sub(start).min(line.len()));
+    let odd = |why| Some(Directive::Odd { why });
+    match hit {
+        Hit::Clock => Some(Directive::Clock),
+        Hit::Pragma => pragma_decides(after).then_some(Directive::Odd { why: Odd::Pragma }),
+        Hit::MacroStack => macro_stack(before, after).or(odd(Odd::MacroStack)),
+        Hit::Carrier => {
+            let name = name_around(line, before.len());
+            match line.trim_ascii().len() == name.len() {
+                true => Some(Directive::Alone { name: intern(name) }),
+                false => Some(Directive::Amid { name: intern(name) }),
+            }
+        }
+        Hit::Incbin => match assembler_file(&after[b"incbin".len()..]) {
+            Some(name) => Some(Directive::Incbin { name }),
+            None => odd(Odd::Assembler),
+        },
+        Hit::AssemblerInclude => {
+            names_file(&after[b".include".len()..]).then_some(Directive::Odd {
+                why: Odd::Assembler,
+            })
+        }
+        Hit::Import => odd(Odd::Module),
+    }
+}
+
+/// What a hit in the line of a `#define` of `defined` comes to.
+pub(super) fn in_definition(line: &[u8], at: usize, hit: Hit, defined: Id) -> Option<Directive> {
+    let (before, after) = line.split_at(at.min(line.len()));
+    let odd = |why| Some(Directive::Odd { why });
+    match hit {
+        Hit::Clock => Some(Directive::Clock),
+        Hit::Pragma => pragma_decides(after).then_some(Directive::Odd { why: Odd::Pragma }),
+        Hit::MacroStack => Some(Directive::Carrier { name: defined }),
+        Hit::Carrier => match intern(name_around(line, before.len())) {
+            name if name == defined => None,
+            name => Some(Directive::Amid { name }),
+        },
+        Hit::Incbin => odd(Odd::Assembler),
+        Hit::AssemblerInclude => {
+            names_file(&after[b".include".len()..]).then_some(Directive::Odd {
+                why: Odd::Assembler,
+            })
+        }
+        Hit::Import => odd(Odd::Module),
+    }
+}
+
+/// The whole name that `at` is in.
+fn name_around(line: &[u8], at: usize) -> &[u8] {
+    let (before, after) = line.split_at(at.min(line.len()));
+    let start = before.iter().rposition(|byte| !in_name(*byte));
+    let length = after.iter().take_while(|byte| in_name(**byte)).count();
+    &line[start.map_or(0, |start| start + 1)..at + length]
+}
+
+/// Is `text` a `_Pragma ("…")` about once-only headers and the like?
+fn pragma_decides(text: &[u8]) -> bool {
+    const DECIDING: [&[u8]; 4] = [
+        b"once",
+        b"GCC dependency",
+        b"clang module",
+        b"clang dependency",
+    ];
+    let text = text
+        .strip_prefix(b"_Pragma")
+        .unwrap_or(text)
+        .trim_ascii_start();
+    let text = text.strip_prefix(b"(").unwrap_or(text).trim_ascii_start();
+    let quote = text.iter().position(|byte| *byte == b'"');
+    let inside = quote.map_or(&b""[..], |quote| text[quote + 1..].trim_ascii_start());
+    DECIDING.iter().any(|word| inside.starts_with(word))
+}
+
+/// `_Pragma("push_macro(\"NAME\")")`; `before` ends in `push` or `pop`.
+fn macro_stack(before: &[u8], after: &[u8]) -> Option<Directive> {
+    let after = after.strip_prefix(b"_macro")?.trim_ascii_start();
+    let after = after.strip_prefix(b"(")?.trim_ascii_start();
+    let after = after.strip_prefix(b"\\\"")?;
+    let length = after.iter().take_while(|byte| in_name(**byte)).count();
+    let (name, after) = after.split_at(length);
+    let after = after.strip_prefix(b"\\\"")?.trim_ascii_start();
+    let after = after.strip_prefix(b")")?.trim_ascii_start();
+    after.strip_prefix(b"\"")?;
+    let (before, is_push) = match before.strip_suffix(b"push") {
+        Some(before) => (before, true),
+        None => (before.strip_suffix(b"pop")?, false),
+    };
+    let before = before
+        .trim_ascii_end()
+        .strip_suffix(b"\"")?
+        .trim_ascii_end();
+    let before = before.strip_suffix(b"(")?.trim_ascii_end();
+    before.strip_suffix(b"_Pragma")?;
+    let name = intern(name);
+    Some(match is_push {
+        true => Directive::Push { name },
+        false => Directive::Pop { name },
+    })
+}
+
+/// The file in ` \"FILE\"` within a string.
+fn assembler_file(text: &[u8]) -> Option<Id> {
+    let blank = blanks(text);
+    let text = text.get(blank..)?.strip_prefix(b"\\\"")?;
+    let end = find(text, b"\\\"")?;
+    let name = &text[..end];
+    let is_odd = |byte: &u8| matches!(byte, b'\\' | b'"' | b'\n' | b'\r' | b'%');
+    (blank > 0 && !name.is_empty() && !name.iter().any(is_odd)).then(|| intern(name))
+}
+
+/// Does a file name, or the end of a string, follow?
+fn names_file(text: &[u8]) -> bool {
+    let blank = blanks(text);
+    blank > 0 && matches!(text.get(blank), Some(b'"' | b'\\'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn notes(line: &str) -> Vec<Directive> {
+        let text = line.as_bytes();
+        let dialect = Dialect {
+            objective: true,
+            ..Dialect::default()
+        };
+        let mut hits = Hits::find(text, dialect);
+        std::iter::from_fn(|| hits.before(text.len()))
+            .filter_map(|(at, hit)| in_text(text, 0, text.len(), at, hit))
+            .collect()
+    }
+
+    #[test]
+    fn words_that_matter_are_found() {
+        let odd = |why| Directive::Odd { why };
+        let name = |text: &str| intern(text.as_bytes());
+        for (line, expected) in [
+            ("x = __DATE__ __TIME__;", vec![Directive::Clock; 2]),
+            ("__TIMESTAMP__", vec![Directive::Clock]),
+            ("my__DATE__ __TIME_T", vec![]),
+            ("_Pragma(\"once\") x", vec![odd(Odd::Pragma)]),
+            ("_Pragma ( \"GCC diagnostic push\" )", vec![]),
+            (
+                "_Pragma(\"push_macro(\\\"min\\\")\") _Pragma(\"pop_macro( \\\"max\\\" )\")",
+                vec![
+                    Directive::Push { name: name("min") },
+                    Directive::Pop { name: name("max") },
+                ],
+            ),
+            ("DO(push_macro(\"x\"))", vec![odd(Odd::MacroStack)]),
+            ("my_macro()", vec![]),
+            (
+                "  _LIBCPP_PUSH_MACROS ",
+                vec![Directive::Alone {
+                    name: name("_LIBCPP_PUSH_MACROS"),
+                }],
+            ),
+            (
+                "A_POP_MACROS x",
+                vec![Directive::Amid {
+                    name: name("A_POP_MACROS"),
+                }],
+            ),
+            (
+                "asm(\".incbin \\\"a/b.bin\\\", 2\");",
+                vec![Directive::Incbin {
+                    name: name("a/b.bin"),
+                }],
+            ),
+            ("asm(\".incbin \" NAME);", vec![odd(Odd::Assembler)]),
+            ("incbin(x)", vec![]),
+            ("asm(\".include \\\"a\\\"\");", vec![odd(Odd::Assembler)]),
+            ("x.include_dirs(y)", vec![]),
+            ("@import Foo;", vec![odd(Odd::Module)]),
+        ] {
+            assert_eq!(notes(line), expected, "{line}");
+        }
+    }
+
+    #[test]
+    fn what_is_in_comments_is_dropped() {
+        let text = b"__DATE__ __TIME__ __DATE__";
+        let mut hits = Hits::find(text, Dialect::default());
+        hits.drop(5, 18);
+        assert_eq!(hits.before(26), Some((0, Hit::Clock)));
+        assert_eq!(hits.before(18), None);
+        assert_eq!(hits.before(26), Some((18, Hit::Clock)));
+        assert_eq!(hits.before(26), None);
+    }
+}

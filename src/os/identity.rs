@@ -1,0 +1,234 @@
+//! What tells one state of a file from another without reading it: device, inode, size and times. And whether a file
+//! system is one on which this machine's kernel sees every change.
+
+#![allow(unsafe_code)] // lstat into a small structure, and fstatfs, are only to be had from libc.
+
+use super::sys::check;
+use std::ffi::CStr;
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read};
+use std::mem::MaybeUninit;
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+/// Nanoseconds since 1970; before that negative.
+pub type Moment = i64;
+
+/// A file is of which kind.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Kind {
+    /// A regular file.
+    File,
+    /// A folder.
+    Folder,
+    /// A symbolic link.
+    Link,
+    /// A device, a pipe, a socket.
+    Other,
+}
+
+/// A state of a file. Equal ones mean the same content, if the last change is not too young.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Identity {
+    /// Number of the file system.
+    pub device: u64,
+    /// Number of the file on it.
+    pub inode: u64,
+    /// Kind and rights.
+    pub mode: u32,
+    /// Bytes.
+    pub size: u64,
+    /// Last change of the content, as anybody may set it.
+    pub modified: Moment,
+    /// Last change of anything, set by the system.
+    pub changed: Moment,
+}
+
+/// How coarse the times of file systems may be, and how far two clocks of one machine may lie apart.
+const GRAIN: Moment = 2_000_000_000;
+
+impl Identity {
+    /// Looks at `path` itself, not at what it links to.
+    pub fn of(path: &CStr) -> io::Result<Identity> {
+        let mut stat = MaybeUninit::uninit();
+        // SAFETY: the path ends with NUL; the structure is filled if the call succeeds.
+        unsafe {
+            check(libc::lstat(path.as_ptr(), stat.as_mut_ptr()))?;
+            Ok(Identity::from_stat(&stat.assume_init()))
+        }
+    }
+
+    /// Of an open file.
+    pub fn of_file(file: &File) -> io::Result<Identity> {
+        let mut stat = MaybeUninit::uninit();
+        // SAFETY: the descriptor is open; the structure is filled if the call succeeds.
+        unsafe {
+            check(libc::fstat(file.as_raw_fd(), stat.as_mut_ptr()))?;
+            Ok(Identity::from_stat(&stat.assume_init()))
+        }
+    }
+
+    fn from_stat(stat: &libc::stat) -> Identity {
+        let moment = |seconds: i64, nanoseconds: i64| {
+            seconds
+                .saturating_mul(1_000_000_000)
+                .saturating_add(nanoseconds)
+        };
+        Identity {
+            device: stat.st_dev,
+            inode: stat.st_ino,
+            mode: stat.st_mode,
+            size: u64::try_from(stat.st_size).unwrap_or_default(),
+            modified: moment(stat.st_mtime, stat.st_mtime_nsec),
+            changed: moment(stat.st_ctime, stat.st_ctime_nsec),
+        }
+    }
+
+    /// What it is.
+    pub fn kind(&self) -> Kind {
+        match self.mode & libc::S_IFMT {
+            libc::S_IFREG => Kind::File,
+            libc::S_IFDIR => Kind::Folder,
+            libc::S_IFLNK => Kind::Link,
+            _ => Kind::Other,
+        }
+    }
+
+    /// Looked at at `moment`, it may be changed after that without getting another identity: its last change is so
+    /// young that the next one may fall into the same tick of the clock.
+    pub fn is_racy(&self, moment: Moment) -> bool {
+        self.changed >= moment - GRAIN || (self.modified - moment).abs() <= GRAIN
+    }
+}
+
+/// The time of day.
+pub fn now() -> Moment {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    since.map_or(0, |since| {
+        Moment::try_from(since.as_nanos()).unwrap_or_default()
+    })
+}
+
+/// How often a file is read that changes meanwhile.
+const READS_MAX: u32 = 4;
+
+/// Reads a whole file of at most `bytes_max`, and says which state of it that was: one that lasted while it was read.
+pub fn read(path: &Path, bytes_max: u64) -> io::Result<(Vec<u8>, Identity)> {
+    for _ in 0..READS_MAX {
+        // Whatever has become of it meanwhile: opening a pipe must not wait.
+        let mut options = OpenOptions::new();
+        let mut file = options
+            .read(true)
+            .custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY)
+            .open(path)?;
+        let before = Identity::of_file(&file)?;
+        if before.kind() != Kind::File {
+            return Err(io::Error::other("it is no ordinary file"));
+        }
+        if before.size > bytes_max {
+            return Err(io::Error::other("it is too large"));
+        }
+        let mut bytes = Vec::with_capacity(before.size as usize + 1);
+        file.by_ref().take(bytes_max + 1).read_to_end(&mut bytes)?;
+        if Identity::of_file(&file)? == before && bytes.len() as u64 == before.size {
+            return Ok((bytes, before));
+        }
+    }
+    Err(io::Error::other("it changes while it is read"))
+}
+
+/// Whether the kernel of this machine is told of every change in `folder`, as it makes them all: no network file
+/// system, none that a program serves.
+pub fn is_local(folder: &File) -> bool {
+    const LOCAL: &[i64] = &[
+        libc::EXT4_SUPER_MAGIC,
+        libc::XFS_SUPER_MAGIC,
+        libc::BTRFS_SUPER_MAGIC,
+        libc::TMPFS_MAGIC,
+        libc::OVERLAYFS_SUPER_MAGIC,
+        0xf2f5_2010,
+    ];
+    let mut stat: MaybeUninit<libc::statfs> = MaybeUninit::uninit();
+    // SAFETY: the descriptor is open; the structure is filled if the call succeeds.
+    let stat = unsafe {
+        match check(libc::fstatfs(folder.as_raw_fd(), stat.as_mut_ptr())) {
+            Ok(_) => stat.assume_init(),
+            Err(_) => return false,
+        }
+    };
+    #[allow(clippy::unnecessary_cast)] // Another width on other machines.
+    LOCAL.contains(&(stat.f_type as i64))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use std::ffi::CString;
+    use std::fs;
+    use std::os::unix::ffi::OsStrExt;
+    use std::os::unix::fs::symlink;
+    use std::path::Path;
+
+    fn of(path: &Path) -> io::Result<Identity> {
+        Identity::of(&CString::new(path.as_os_str().as_bytes()).unwrap())
+    }
+
+    #[test]
+    fn kinds_and_changes() {
+        let dir = tempfile::tempdir().unwrap();
+        let (file, link) = (dir.path().join("f"), dir.path().join("l"));
+        assert_eq!(of(&file).unwrap_err().kind(), io::ErrorKind::NotFound);
+        fs::write(&file, "one").unwrap();
+        symlink("f", &link).unwrap();
+        let before = of(&file).unwrap();
+        assert_eq!((before.kind(), before.size), (Kind::File, 3));
+        assert_eq!(of(&link).unwrap().kind(), Kind::Link);
+        assert_eq!(of(dir.path()).unwrap().kind(), Kind::Folder);
+        assert_eq!(of(Path::new("/dev/null")).unwrap().kind(), Kind::Other);
+        let opened = File::open(&file).unwrap();
+        assert_eq!(Identity::of_file(&opened).unwrap(), before);
+        fs::write(&file, "three").unwrap();
+        assert_ne!(of(&file).unwrap(), before);
+    }
+
+    #[test]
+    fn young_changes_are_racy() {
+        let dir = tempfile::tempdir().unwrap();
+        let identity = of(dir.path()).unwrap();
+        assert!(identity.is_racy(now()));
+        assert!(!identity.is_racy(now() + 3 * GRAIN));
+        // A clock of another machine may run ahead of ours.
+        let ahead = Identity {
+            changed: now() + 100 * GRAIN,
+            ..identity
+        };
+        assert!(ahead.is_racy(now()));
+    }
+
+    #[test]
+    fn only_ordinary_files_are_read() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("f");
+        fs::write(&file, "some").unwrap();
+        let (bytes, identity) = read(&file, 4).unwrap();
+        assert_eq!(
+            (bytes.as_slice(), identity),
+            (&b"some"[..], of(&file).unwrap())
+        );
+        for (path, max) in [
+            (file.as_path(), 3),
+            (Path::new("/dev/null"), 9),
+            (dir.path(), 9),
+        ] {
+            assert!(read(path, max).is_err(), "{}", path.display());
+        }
+    }
+
+    #[test]
+    fn proc_is_not_local() {
+        assert!(!is_local(&File::open("/proc").unwrap()));
+    }
+}

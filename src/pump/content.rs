@@ -1,0 +1,172 @@
+//! What a file holds, as far as requests want it: the hash, the scan for each dialect, and the packets under which it
+//! travels. The bytes themselves are not kept; how much memory the rest takes is counted.
+
+use crate::model::about::{Hash, HASH_BYTES};
+use crate::model::dialect::Dialect;
+use crate::model::lzo;
+use crate::model::source_scan::Scan;
+use crate::model::wire;
+use std::io;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+
+/// A lock whose holder panicked guards nothing that a panic could leave half done.
+pub fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// How much memory something takes, and all of its kind together.
+#[derive(Debug)]
+pub struct Metered {
+    all: Arc<AtomicUsize>,
+    own: AtomicUsize,
+}
+
+impl Metered {
+    /// Something that takes `bytes`, counted in `all` until it is dropped.
+    pub fn new(all: &Arc<AtomicUsize>, bytes: usize) -> Metered {
+        all.fetch_add(bytes, Ordering::Relaxed);
+        Metered {
+            all: Arc::clone(all),
+            own: AtomicUsize::new(bytes),
+        }
+    }
+
+    fn grow(&self, bytes: usize) {
+        self.own.fetch_add(bytes, Ordering::Relaxed);
+        self.all.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    /// In bytes.
+    pub fn bytes(&self) -> usize {
+        self.own.load(Ordering::Relaxed)
+    }
+}
+
+impl Drop for Metered {
+    fn drop(&mut self) {
+        self.all.fetch_sub(self.bytes(), Ordering::Relaxed);
+    }
+}
+
+/// What somebody wants of a content, beside its hash.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Want {
+    /// The scan for this dialect.
+    pub scan: Option<Dialect>,
+    /// The packets for sending it.
+    pub packet: bool,
+}
+
+/// What a file holds.
+#[derive(Debug)]
+pub struct Content {
+    /// The beginning of its BLAKE3 hash.
+    pub hash: Hash,
+    scans: Mutex<Vec<(Dialect, Arc<Scan>)>>,
+    packet: OnceLock<Arc<[u8]>>,
+    metered: Metered,
+}
+
+impl Content {
+    /// Of a file with these bytes; what it takes is counted in `all`.
+    pub fn new(bytes: &[u8], all: &Arc<AtomicUsize>) -> Content {
+        Content {
+            hash: hash(bytes),
+            scans: Mutex::new(Vec::new()),
+            packet: OnceLock::new(),
+            metered: Metered::new(all, size_of::<Content>()),
+        }
+    }
+
+    /// Whether all that is wanted is here.
+    pub fn has(&self, want: Want) -> bool {
+        let scan = want.scan.is_none_or(|dialect| self.scan(dialect).is_some());
+        scan && (!want.packet || self.packet.get().is_some())
+    }
+
+    /// Makes what is wanted and not here yet from the bytes, which are those of the hash.
+    pub fn make(&self, want: Want, path: &[u8], bytes: &[u8]) -> io::Result<()> {
+        if let Some(dialect) = want.scan.filter(|dialect| self.scan(*dialect).is_none()) {
+            let scan = Arc::new(Scan::new(bytes, dialect));
+            self.metered.grow(scan.memory());
+            lock(&self.scans).push((dialect, scan));
+        }
+        if want.packet && self.packet.get().is_none() {
+            let packet: Arc<[u8]> = packet(path, bytes)?.into();
+            self.metered.grow(packet.len());
+            // Another thread's is the same.
+            let _ = self.packet.set(packet);
+        }
+        Ok(())
+    }
+
+    /// The scan for a dialect, if it has been made.
+    pub fn scan(&self, dialect: Dialect) -> Option<Arc<Scan>> {
+        let scans = lock(&self.scans);
+        let found = scans.iter().find(|(known, _)| *known == dialect)?;
+        Some(Arc::clone(&found.1))
+    }
+
+    /// `NAME` and `FILE` for a request, if they have been made.
+    pub fn packet(&self) -> Option<Arc<[u8]>> {
+        self.packet.get().cloned()
+    }
+
+    /// How much memory it takes, in bytes.
+    pub fn memory(&self) -> usize {
+        self.metered.bytes()
+    }
+}
+
+/// The hash of a content.
+pub fn hash(bytes: &[u8]) -> Hash {
+    let whole = blake3::hash(bytes);
+    let mut hash = Hash::default();
+    hash.copy_from_slice(&whole.as_bytes()[..HASH_BYTES]);
+    hash
+}
+
+/// `NAME` and `FILE` of a file with these bytes.
+pub fn packet(path: &[u8], bytes: &[u8]) -> io::Result<Vec<u8>> {
+    let compressed = lzo::compress(bytes).map_err(io::Error::other)?;
+    let mut packet = Vec::with_capacity(24 + path.len() + compressed.len());
+    wire::put_file(&mut packet, path, &compressed).map_err(io::Error::other)?;
+    Ok(packet)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn what_is_made_is_counted_until_it_goes() {
+        let all = Arc::default();
+        let bytes = b"#include \"a.h\"\n";
+        let content = Content::new(bytes, &all);
+        let want = Want {
+            scan: Some(Dialect::default()),
+            packet: true,
+        };
+        assert!(!content.has(want) && content.has(Want::default()));
+        let before = content.memory();
+        content.make(want, b"/a", bytes).unwrap();
+        assert!(content.has(want) && content.memory() > before);
+        let packet = content.packet().unwrap();
+        assert!(packet.starts_with(b"NAME00000002/aFILE"), "{packet:?}");
+        let after = content.memory();
+        content.make(want, b"/a", bytes).unwrap();
+        assert_eq!(content.memory(), after, "made once");
+        assert_eq!(all.load(Ordering::Relaxed), after);
+        drop(content);
+        assert_eq!(all.load(Ordering::Relaxed), 0);
+    }
+
+    #[test]
+    fn hashes_are_blake3() {
+        let expected = [0xaf, 0x13, 0x49, 0xb9, 0xf5, 0xf9, 0xa1, 0xa6];
+        assert_eq!(hash(b"")[..8], expected);
+        assert_ne!(hash(b"a"), hash(b"b"));
+    }
+}

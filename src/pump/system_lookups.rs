@@ -1,0 +1,154 @@
+//! How the client's system folders answered the compiler, so that a host can tell whether its own would answer likewise:
+//! which header was found where and with which content, and which names are in none of them.
+
+use super::world::LocalWorld;
+use crate::model::about;
+use crate::model::preprocessor::{Closure, Lookup};
+use crate::model::search::SearchPath;
+use std::collections::HashSet;
+
+/// The folders of the search path that a host has itself, and how they answered.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct SystemAnswers {
+    /// As they are spelled, in the order in which they are searched.
+    pub dirs: Vec<Vec<u8>>,
+    /// Each question once.
+    pub lookups: Vec<about::Lookup>,
+}
+
+/// Tells of all files and absences below the system folders on which a unit depends.
+pub fn answers(
+    world: &mut LocalWorld<'_>,
+    closure: &Closure,
+    search: &SearchPath,
+) -> SystemAnswers {
+    let mut telling = Telling {
+        numbers: numbers(world, search),
+        search,
+        told: HashSet::new(),
+        answers: SystemAnswers::default(),
+    };
+    for (dir, number) in search.dirs.iter().zip(&telling.numbers) {
+        if number.is_some() {
+            telling.answers.dirs.push(dir.path.clone());
+        }
+    }
+    for lookup in &closure.lookups {
+        telling.lookup(world, lookup);
+    }
+    for visited in closure.files.iter().chain(&closure.probes) {
+        telling.file(world, &visited.path);
+    }
+    for path in world.missed() {
+        if telling.told.insert(path.clone()) {
+            let path = path.clone();
+            telling
+                .answers
+                .lookups
+                .push(about::Lookup::Nothing { path });
+        }
+    }
+    telling.answers
+}
+
+/// For each folder of the search path its number among the system's, if it is one.
+fn numbers(world: &mut LocalWorld<'_>, search: &SearchPath) -> Vec<Option<u16>> {
+    let mut next = 0;
+    let number = |dir: &crate::model::search::SearchDir| {
+        let place = world.trace(&dir.path, &mut |_, _| {}).ok().flatten()?;
+        if dir.framework || !world.is_system(&place) {
+            return None;
+        }
+        next += 1;
+        Some(next - 1)
+    };
+    search.dirs.iter().map(number).collect()
+}
+
+struct Telling<'t> {
+    numbers: Vec<Option<u16>>,
+    search: &'t SearchPath,
+    /// Paths whose presence or absence follows from what was told.
+    told: HashSet<Vec<u8>>,
+    answers: SystemAnswers,
+}
+
+impl Telling<'_> {
+    fn path(&self, dir: usize, name: &[u8]) -> Vec<u8> {
+        let dir = self.search.dirs.get(dir);
+        let dir = dir.map_or(&b""[..], |dir| dir.path.as_slice());
+        match dir {
+            b"" => name.to_vec(),
+            dir => [dir, &b"/"[..], name].concat(),
+        }
+    }
+
+    /// The numbers of the system's folders that were asked in vain.
+    fn asked_in_vain(&self, lookup: &Lookup) -> Vec<(usize, u16)> {
+        let end = lookup.at.unwrap_or(self.numbers.len());
+        let dirs = self.numbers.iter().enumerate();
+        dirs.take(end)
+            .skip(lookup.start)
+            .filter_map(|(dir, number)| Some((dir, (*number)?)))
+            .collect()
+    }
+
+    fn lookup(&mut self, world: &LocalWorld<'_>, lookup: &Lookup) {
+        let in_vain = self.asked_in_vain(lookup);
+        let name = lookup.name.clone();
+        let at = lookup.at.and_then(|dir| self.numbers.get(dir).copied());
+        let first = in_vain.first().map(|(_, number)| *number);
+        let told = match at {
+            // In one of the system's.
+            Some(Some(at)) => {
+                let path = self.path(lookup.at.unwrap_or_default(), &name);
+                match hash(world, &path) {
+                    Some(hash) => {
+                        self.told.insert(path);
+                        Some(about::Lookup::Found {
+                            start: first.unwrap_or(at),
+                            at,
+                            hash,
+                            name: name.clone(),
+                        })
+                    }
+                    // It leads out of them, and travels.
+                    None => None,
+                }
+            }
+            // In none at all.
+            None => first.map(|start| about::Lookup::Missing {
+                start,
+                name: name.clone(),
+            }),
+            Some(None) => None,
+        };
+        if let Some(told) = told {
+            self.answers.lookups.push(told);
+            for (dir, _) in in_vain {
+                let path = self.path(dir, &name);
+                self.told.insert(path);
+            }
+        }
+    }
+
+    /// A file that was found otherwise: beside another one, or by its absolute name.
+    fn file(&mut self, world: &LocalWorld<'_>, path: &[u8]) {
+        let Some(hash) = hash(world, path) else {
+            return;
+        };
+        if self.told.insert(path.to_vec()) {
+            let path = path.to_vec();
+            self.answers
+                .lookups
+                .push(about::Lookup::Holds { path, hash });
+        }
+    }
+}
+
+/// What a path holds if it leads to a file of the system's.
+fn hash(world: &LocalWorld<'_>, path: &[u8]) -> Option<about::Hash> {
+    let found = world.found(path)?;
+    let system = world.is_system(&found.place);
+    system.then(|| world.file(found.file).map(|file| file.content.hash))?
+}

@@ -1,0 +1,273 @@
+//! One connection: a question is read, answered and forgotten, by our own protocol or by stock's. Whatever a client does,
+//! and whatever an analysis does, concerns this connection only.
+
+use super::analysis::Analyst;
+use super::answers::{Answer, Outcome};
+use super::closure_files;
+use super::compiler_path;
+use super::content::lock;
+use super::include_server_options::Options;
+use super::reply::Reply;
+use super::spool::Spool;
+use super::statistics::Statistics;
+use crate::model::direct::{encode_not_covered, Covered, Query, QueryDecoder};
+use crate::model::packets::{Grammar, Limits, Packets};
+use crate::model::path_list::{encode_paths, PathQueryDecoder};
+use crate::model::sources;
+use std::collections::HashSet;
+use std::ffi::OsString;
+use std::io::{self, IoSlice, Read, Write};
+use std::os::unix::net::UnixStream;
+use std::panic::{catch_unwind, AssertUnwindSafe};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+/// How long a client may take to ask.
+const ASK: Duration = Duration::from_secs(30);
+
+/// How long a client may take to read the next part of an answer.
+const LISTEN: Duration = Duration::from_secs(60);
+
+/// How many reasons are remembered as said already.
+const REASONS_MAX: usize = 1000;
+
+/// Bits of `--debug_pattern`.
+const WARNINGS: u32 = 1;
+const REQUESTS: u32 = 2;
+const FILES: u32 = 4;
+
+/// What all connections share.
+#[derive(Debug)]
+pub struct Office {
+    /// Who finds the answers.
+    pub analyst: Analyst,
+    /// Where files are put for stock's clients.
+    pub spool: Spool,
+    /// As the user wishes.
+    pub options: Options,
+    /// `$PATH`
+    pub path: OsString,
+    /// What requests have cost.
+    pub statistics: Statistics,
+    /// Reasons that were said, so that a build is not told the same for each file.
+    said: Mutex<HashSet<String>>,
+}
+
+impl Office {
+    /// Where nobody has asked yet.
+    pub fn new(analyst: Analyst, spool: Spool, options: Options, path: OsString) -> Office {
+        Office {
+            analyst,
+            spool,
+            options,
+            path,
+            statistics: Statistics::default(),
+            said: Mutex::default(),
+        }
+    }
+
+    /// Serves a client of ours.
+    pub fn direct(&self, mut stream: UnixStream) {
+        let begun = Instant::now();
+        let decoder = QueryDecoder::for_queries(Limits::default());
+        let Some(Ok(query)) = receive(&mut stream, decoder).map(QueryDecoder::query) else {
+            return;
+        };
+        let answer = self.answer(&query);
+        let sent = match self.outcome(&query, &answer) {
+            Ok(reply) => send_covered(&mut stream, reply),
+            Err(why) => {
+                self.say_once(&why, &query.argv);
+                send_not_covered(&mut stream, &why)
+            }
+        };
+        drop(stream);
+        self.after(&query.argv, &answer, begun, &sent);
+    }
+
+    /// Serves a client of stock's.
+    pub fn paths(&self, mut stream: UnixStream) {
+        let begun = Instant::now();
+        let decoder = PathQueryDecoder::for_path_queries(Limits::default());
+        let asked = receive(&mut stream, decoder).map(PathQueryDecoder::query);
+        let Some(Ok(asked)) = asked else {
+            return;
+        };
+        let name = asked.argv.first().map(Vec::as_slice).unwrap_or_default();
+        let program = compiler_path::find(name, &asked.cwd, &self.path);
+        let query = Query {
+            pwd: asked.cwd.clone(),
+            cwd: asked.cwd,
+            program: program.unwrap_or_default(),
+            argv: asked.argv,
+            for_stock: true,
+            ..Query::default()
+        };
+        let answer = match query.program.is_empty() {
+            true => Arc::new(Answer::once(Outcome::NotCovered(
+                "the compiler is not to be found".to_owned(),
+            ))),
+            false => self.answer(&query),
+        };
+        let paths = self.outcome(&query, &answer).and_then(|reply| {
+            let paths = self.spool.put(reply, !self.options.no_folders);
+            paths.map_err(|err| format!("fatal error: put files ready: {err}"))
+        });
+        let paths = paths.unwrap_or_else(|why| {
+            self.say(&why, &query.argv);
+            Vec::new()
+        });
+        let sent = encode_paths(&paths)
+            .map_err(io::Error::other)
+            .and_then(|bytes| stream.write_all(&bytes));
+        drop(stream);
+        self.after(&query.argv, &answer, begun, &sent);
+    }
+
+    /// A panic is the end of one analysis.
+    fn answer(&self, query: &Query) -> Arc<Answer> {
+        let analysis = AssertUnwindSafe(|| self.analyst.answer(query));
+        catch_unwind(analysis).unwrap_or_else(|_| {
+            let why = "internal error: the analysis panicked".to_owned();
+            Arc::new(Answer::once(Outcome::NotCovered(why)))
+        })
+    }
+
+    /// The files, if they are known and nothing that the user wishes stands against it.
+    fn outcome<'a>(&self, query: &Query, answer: &'a Answer) -> Result<&'a Reply, String> {
+        let reply = match &answer.outcome {
+            Outcome::NotCovered(why) => return Err(why.clone()),
+            Outcome::Covered(reply) => reply,
+        };
+        let Options {
+            verify,
+            write_closure,
+            ..
+        } = self.options;
+        if verify || write_closure {
+            let environment = self.analyst.environment();
+            closure_files::check(query, reply, environment, verify, write_closure)?;
+        }
+        Ok(reply)
+    }
+
+    fn after(&self, argv: &[Vec<u8>], answer: &Answer, begun: Instant, sent: &io::Result<()>) {
+        answer.cover(&self.analyst.tree);
+        let unit = unit(argv);
+        self.statistics.count(answer, begun.elapsed());
+        if self.options.statistics {
+            let text = self.statistics.text(&unit, &self.analyst);
+            let _ = io::stdout().write_all(text.as_bytes());
+        }
+        if self.options.debug & REQUESTS != 0 {
+            let took = begun.elapsed().as_micros();
+            let gone = if sent.is_err() {
+                ", the client has gone"
+            } else {
+                ""
+            };
+            print(&format!("TRACE: {unit}: {took} µs{gone}"));
+        }
+        if self.options.debug & FILES != 0 {
+            if let Outcome::Covered(reply) = &answer.outcome {
+                for sent in &reply.shipment.files {
+                    let path = String::from_utf8_lossy(sent.place.path());
+                    print(&format!("TRACE: {unit}: {path}"));
+                }
+            }
+        }
+    }
+
+    fn say(&self, why: &str, argv: &[Vec<u8>]) {
+        if self.options.debug & WARNINGS != 0 {
+            let unit = unit(argv);
+            print(&format!(
+                "Preprocessing locally. Include server not covering: {why} for translation unit '{unit}'"
+            ));
+        }
+    }
+
+    /// Our client says why in its log; on the terminal the first one is enough.
+    fn say_once(&self, why: &str, argv: &[Vec<u8>]) {
+        let mut said = lock(&self.said);
+        if said.len() < REASONS_MAX && said.insert(why.to_owned()) {
+            drop(said);
+            self.say(why, argv);
+        }
+    }
+}
+
+/// One line on stderr; what others put into names must not drive a terminal.
+fn print(text: &str) {
+    let mut line: String = text
+        .chars()
+        .map(|letter| if letter.is_control() { '?' } else { letter })
+        .collect();
+    line.push('\n');
+    let _ = io::stderr().write_all(line.as_bytes());
+}
+
+/// The source of a command, for people.
+fn unit(argv: &[Vec<u8>]) -> String {
+    let words = argv.iter().skip(1);
+    let mut sources = words.filter(|word| sources::kind_of_name(word).is_some());
+    let unit = sources.next_back().map_or(&b"unknown"[..], Vec::as_slice);
+    String::from_utf8_lossy(unit).into_owned()
+}
+
+/// Reads a question; None if the client asks nothing that can be understood, or takes too long.
+fn receive<G: Grammar>(stream: &mut UnixStream, mut decoder: Packets<G>) -> Option<Packets<G>> {
+    let until = Instant::now() + ASK;
+    while !decoder.is_done() {
+        let left = until.checked_duration_since(Instant::now())?;
+        stream
+            .set_read_timeout(Some(left.max(Duration::from_millis(1))))
+            .ok()?;
+        match stream.read(decoder.space()) {
+            Ok(0) => return None,
+            Ok(count) => decoder.filled(count).ok()?,
+            Err(err) if err.kind() == io::ErrorKind::Interrupted => {}
+            Err(_) => return None,
+        }
+    }
+    stream.set_write_timeout(Some(LISTEN)).ok()?;
+    Some(decoder)
+}
+
+fn send_covered(stream: &mut UnixStream, reply: &Reply) -> io::Result<()> {
+    let entries = match reply.entries() {
+        Ok(entries) => entries,
+        Err(err) => {
+            let why = format!("put the answer together: {err}");
+            return send_not_covered(stream, &why);
+        }
+    };
+    let head = Covered::encode_head(
+        reply.needs_ours,
+        reply.spelled_absolutely,
+        entries.count,
+        entries.length,
+    );
+    let head = head.map_err(io::Error::other)?;
+    let mut pieces = Vec::with_capacity(1 + entries.pieces.len());
+    pieces.push(IoSlice::new(&head));
+    pieces.extend(entries.pieces.iter().map(|piece| IoSlice::new(piece)));
+    write_all(stream, &mut pieces)
+}
+
+fn send_not_covered(stream: &mut UnixStream, why: &str) -> io::Result<()> {
+    let bytes = encode_not_covered(why).map_err(io::Error::other)?;
+    stream.write_all(&bytes)
+}
+
+fn write_all(stream: &mut UnixStream, mut pieces: &mut [IoSlice<'_>]) -> io::Result<()> {
+    while !pieces.is_empty() {
+        match stream.write_vectored(pieces) {
+            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+            Ok(count) => IoSlice::advance_slices(&mut pieces, count),
+            Err(err) if err.kind() == io::ErrorKind::Interrupted => {}
+            Err(err) => return Err(err),
+        }
+    }
+    Ok(())
+}

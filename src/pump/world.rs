@@ -1,0 +1,390 @@
+//! The machine as the preprocessor asks about it for one request: which file a path leads to, what it holds, what the
+//! compiler answers. Everything that was asked is noted with the version that was seen, absences included.
+
+use super::clock::Epoch;
+use super::content::{Content, Want};
+use super::place::{Place, Relied, Seen};
+use super::toolchain::{is_below, Toolchain, Toolchains};
+use super::tree::Tree;
+use super::walk::{walk, Trouble};
+use crate::model::preprocessor::{Opened, World};
+use crate::model::search::FolderIdentity;
+use crate::os::identity::{Identity, Kind};
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Instant;
+
+/// How many questions are answered between two looks at the clock.
+const QUESTIONS_PER_LOOK: u32 = 256;
+
+/// What one request may use.
+#[derive(Clone, Copy, Debug)]
+pub struct Site<'s> {
+    /// All places.
+    pub tree: &'s Tree,
+    /// All compilers.
+    pub toolchains: &'s Toolchains,
+    /// The request.
+    pub epoch: Epoch,
+    /// When it must be done.
+    pub deadline: Instant,
+}
+
+/// The world of one request.
+#[derive(Debug)]
+pub struct LocalWorld<'w> {
+    site: Site<'w>,
+    toolchain: &'w Toolchain,
+    cwd: Arc<Place>,
+    /// System folders; none if their files travel, too.
+    system: &'w [Arc<Place>],
+    folders: HashMap<Box<[u8]>, Option<Arc<Place>>>,
+    opened: HashMap<Box<[u8]>, Option<Found>>,
+    files: Vec<File>,
+    numbers: HashMap<(u64, u64), u32>,
+    folder_numbers: HashMap<(u64, u64), u64>,
+    relied: Relied,
+    missed: Vec<Vec<u8>>,
+    searched: Vec<Vec<u8>>,
+    trouble: Option<Trouble>,
+    questions: u32,
+}
+
+/// What a path leads to.
+#[derive(Clone, Debug)]
+pub struct Found {
+    /// Number of the file.
+    pub file: u32,
+    /// Where it really is.
+    pub place: Arc<Place>,
+    /// The last name of the path is a link.
+    pub linked: bool,
+}
+
+/// A file that was opened.
+#[derive(Clone, Debug)]
+pub struct File {
+    /// What it holds.
+    pub content: Arc<Content>,
+    /// Which state of it that is.
+    pub identity: Identity,
+    /// As the preprocessor knows it.
+    pub opened: Opened,
+}
+
+impl<'w> LocalWorld<'w> {
+    /// The world of a request in `cwd`. With `hermetic` no folder is taken for the system's.
+    pub fn new(
+        site: Site<'w>,
+        toolchain: &'w Toolchain,
+        cwd: Arc<Place>,
+        hermetic: bool,
+    ) -> LocalWorld<'w> {
+        LocalWorld {
+            site,
+            toolchain,
+            cwd,
+            system: if hermetic { &[] } else { &toolchain.system },
+            folders: HashMap::new(),
+            opened: HashMap::new(),
+            files: Vec::new(),
+            numbers: HashMap::new(),
+            folder_numbers: HashMap::new(),
+            relied: Vec::new(),
+            missed: Vec::new(),
+            searched: Vec::new(),
+            trouble: None,
+            questions: 0,
+        }
+    }
+
+    /// Which folder a path is, for the search path; it is noted as one that is searched.
+    pub fn identify(&mut self, path: &[u8]) -> Option<FolderIdentity> {
+        let place = self.folder_at(path)?;
+        let identity = place
+            .check(self.site.tree.clock(), self.site.epoch)
+            .identity?;
+        self.searched.push(path.to_vec());
+        Some((identity.device, identity.inode))
+    }
+
+    /// Whether a place is below a system folder, so that a host has it already.
+    pub fn is_system(&self, place: &Place) -> bool {
+        is_system(self.system, place)
+    }
+
+    /// What a path that was opened leads to.
+    pub fn found(&self, path: &[u8]) -> Option<&Found> {
+        self.opened.get(path)?.as_ref()
+    }
+
+    /// The file of that number.
+    pub fn file(&self, number: u32) -> Option<&File> {
+        self.files.get(number as usize)
+    }
+
+    /// Where nothing was found below the system folders.
+    pub fn missed(&self) -> &[Vec<u8>] {
+        &self.missed
+    }
+
+    /// The folders of the search path that are there.
+    pub fn searched(&self) -> &[Vec<u8>] {
+        &self.searched
+    }
+
+    /// Goes along a path and tells of all places on the way.
+    pub fn trace(
+        &mut self,
+        path: &[u8],
+        each: &mut dyn FnMut(&Arc<Place>, &Seen),
+    ) -> Result<Option<Arc<Place>>, Trouble> {
+        self.trace_from(&Arc::clone(&self.cwd), path, each)
+    }
+
+    /// Goes along a path from another folder.
+    pub fn trace_from(
+        &mut self,
+        from: &Arc<Place>,
+        path: &[u8],
+        each: &mut dyn FnMut(&Arc<Place>, &Seen),
+    ) -> Result<Option<Arc<Place>>, Trouble> {
+        let LocalWorld { site, relied, .. } = self;
+        walk(site.tree, site.epoch, from, path, &mut |place, seen| {
+            note(relied, site.epoch, place, seen);
+            each(place, seen);
+        })
+    }
+
+    /// What went wrong while it was asked, if anything; then what it answered is worth nothing.
+    pub fn trouble(&mut self) -> Option<Trouble> {
+        self.trouble.take()
+    }
+
+    /// Whether everything is still as it was seen; another request may have looked later.
+    pub fn is_consistent(&self) -> bool {
+        let Site { tree, epoch, .. } = self.site;
+        let same = |(place, version): &(Arc<Place>, u64)| {
+            place.check(tree.clock(), epoch).version == *version
+        };
+        self.relied.iter().all(same)
+    }
+
+    /// All that was looked at: first the rest, then what is below the system folders.
+    pub fn into_relied(self) -> (Relied, Relied) {
+        let system = self.toolchain.system.as_slice();
+        let below = |(place, _): &(Arc<Place>, u64)| {
+            is_system(system, place) && !system.iter().any(|folder| Arc::ptr_eq(folder, place))
+        };
+        self.relied.into_iter().partition(|place| !below(place))
+    }
+
+    fn folder_at(&mut self, path: &[u8]) -> Option<Arc<Place>> {
+        if let Some(known) = self.folders.get(path) {
+            return known.clone();
+        }
+        let place = match self.trace(path, &mut |_, _| {}) {
+            Ok(place) => place,
+            Err(trouble) => {
+                self.trouble = Some(trouble);
+                None
+            }
+        };
+        let Site { tree, epoch, .. } = self.site;
+        let is_folder =
+            |place: &Arc<Place>| place.check(tree.clock(), epoch).kind() == Some(Kind::Folder);
+        let place = place.filter(is_folder);
+        self.folders.insert(path.into(), place.clone());
+        place
+    }
+
+    fn find(&mut self, path: &[u8]) -> Option<Found> {
+        let slash = path.iter().rposition(|byte| *byte == b'/');
+        let name = &path[slash.map_or(0, |at| at + 1)..];
+        let dir = match slash {
+            Some(0) => &b"/"[..],
+            Some(at) => &path[..at],
+            None => b"",
+        };
+        // Such a path can be a folder only.
+        if matches!(name, b"" | b"." | b"..") {
+            return None;
+        }
+        let Some(folder) = self.folder_at(dir) else {
+            self.miss(path, None);
+            return None;
+        };
+        let place = folder.child(name)?;
+        let Site { tree, epoch, .. } = self.site;
+        let seen = place.check(tree.clock(), epoch);
+        note(&mut self.relied, epoch, &place, &seen);
+        let (place, seen, linked) = match seen.kind() {
+            Some(Kind::Link) => match self.trace_from(&folder, name, &mut |_, _| {}) {
+                Ok(Some(end)) => {
+                    let seen = end.check(tree.clock(), epoch);
+                    (end, seen, true)
+                }
+                Ok(None) => {
+                    self.miss(path, Some(&folder));
+                    return None;
+                }
+                Err(trouble) => {
+                    self.trouble = Some(trouble);
+                    return None;
+                }
+            },
+            _ => (place, seen, false),
+        };
+        self.end_of(path, &folder, place, seen, linked)
+    }
+
+    fn end_of(
+        &mut self,
+        path: &[u8],
+        folder: &Arc<Place>,
+        place: Arc<Place>,
+        seen: Seen,
+        linked: bool,
+    ) -> Option<Found> {
+        match (seen.kind(), seen.identity, seen.trouble) {
+            (Some(Kind::File), Some(identity), _) => {
+                let file = self.number(&place, &identity)?;
+                Some(Found {
+                    file,
+                    place,
+                    linked,
+                })
+            }
+            (_, _, Some(errno)) => {
+                let err = std::io::Error::from_raw_os_error(errno);
+                self.trouble = Some(Trouble::new("look at", place.path(), &err));
+                None
+            }
+            (Some(Kind::Other), ..) => {
+                let name = String::from_utf8_lossy(place.path());
+                self.trouble = Some(Trouble(format!("{name} is no ordinary file")));
+                None
+            }
+            (Some(_), ..) => None,
+            (None, ..) => {
+                self.miss(path, Some(folder));
+                None
+            }
+        }
+    }
+
+    /// Notes that nothing is at `path`, if a host must know that.
+    fn miss(&mut self, path: &[u8], folder: Option<&Arc<Place>>) {
+        let system = match folder {
+            Some(folder) => self.is_system(folder),
+            None => {
+                let defaults = &self.toolchain.defaults;
+                !self.system.is_empty() && defaults.iter().any(|dir| is_below(path, &dir.path))
+            }
+        };
+        if system {
+            self.missed.push(path.to_vec());
+        }
+    }
+
+    fn number(&mut self, place: &Arc<Place>, identity: &Identity) -> Option<u32> {
+        let inode = (identity.device, identity.inode);
+        if let Some(number) = self.numbers.get(&inode) {
+            return Some(*number);
+        }
+        let dialect = self.toolchain.compiler.dialect;
+        let want = Want {
+            scan: Some(dialect),
+            packet: !self.is_system(place),
+        };
+        let loaded = place.load(self.site.tree.clock(), self.site.epoch, want);
+        let loaded = match loaded {
+            Ok(loaded) => loaded,
+            Err(err) => {
+                self.trouble = Some(Trouble::new("read", place.path(), &err));
+                return None;
+            }
+        };
+        let number = u32::try_from(self.files.len()).ok()?;
+        let scan = loaded.content.scan(dialect)?;
+        self.files.push(File {
+            opened: Opened {
+                file: number,
+                scan,
+                twin: twin(&loaded.content, &loaded.identity),
+            },
+            content: loaded.content,
+            identity: loaded.identity,
+        });
+        self.numbers.insert(inode, number);
+        Some(number)
+    }
+
+    fn is_late(&mut self) -> bool {
+        self.questions += 1;
+        if self.questions % QUESTIONS_PER_LOOK == 0 && Instant::now() > self.site.deadline {
+            self.trouble = Some(Trouble("the analysis takes too long".to_owned()));
+        }
+        self.trouble.is_some()
+    }
+}
+
+impl World for LocalWorld<'_> {
+    fn open(&mut self, path: &[u8]) -> Option<Opened> {
+        if self.is_late() {
+            return None;
+        }
+        let known = self
+            .opened
+            .get(path)
+            .map(|found| found.as_ref().map(|found| found.file));
+        let file = match known {
+            Some(known) => known,
+            None => {
+                let found = self.find(path);
+                let file = found.as_ref().map(|found| found.file);
+                self.opened.insert(path.into(), found);
+                file
+            }
+        };
+        Some(self.file(file?)?.opened.clone())
+    }
+
+    fn ask(&mut self, operator: &[u8], operand: &[u8]) -> Option<i64> {
+        if self.is_late() {
+            return None;
+        }
+        let question = (operator.to_vec(), operand.to_vec());
+        self.site.toolchains.value(self.toolchain, question)
+    }
+
+    fn folder(&mut self, path: &[u8]) -> Option<u64> {
+        if self.is_late() {
+            return None;
+        }
+        let place = self.folder_at(path)?;
+        let seen = place.check(self.site.tree.clock(), self.site.epoch);
+        let identity = seen.identity?;
+        let next = self.folder_numbers.len() as u64;
+        let inode = (identity.device, identity.inode);
+        Some(*self.folder_numbers.entry(inode).or_insert(next))
+    }
+}
+
+fn note(relied: &mut Relied, epoch: Epoch, place: &Arc<Place>, seen: &Seen) {
+    if place.note(epoch) {
+        relied.push((Arc::clone(place), seen.version));
+    }
+}
+
+fn is_system(system: &[Arc<Place>], place: &Place) -> bool {
+    let below = |folder: &Arc<Place>| is_below(place.path(), folder.path());
+    system.iter().any(below)
+}
+
+/// Equal for equal content, and with it size, and time of modification in seconds.
+fn twin(content: &Content, identity: &Identity) -> u64 {
+    let (head, _) = content.hash.split_first_chunk().unwrap_or((&[0; 8], &[]));
+    let seconds = identity.modified.div_euclid(1_000_000_000) as u64;
+    u64::from_le_bytes(*head) ^ seconds.wrapping_mul(0x9e37_79b9_7f4a_7c15)
+}
