@@ -1,5 +1,5 @@
-//! Our client in pump mode with stock's include server and stock's daemon: objects are a local compile's, but for slashes
-//! in debug information; dependency files say the same; and `--scan-includes` says what stock's says.
+//! Our client in pump mode with stock's daemon, and with stock's include server or ours: objects are a local compile's, but
+//! for slashes in debug information; dependency files say the same; and `--scan-includes` says what stock's says.
 #![allow(clippy::unwrap_used)]
 
 mod common;
@@ -11,7 +11,7 @@ use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
-/// A session of stock's pump that ends when it is dropped.
+/// A session of a pump that ends when it is dropped.
 struct Session {
     port: PathBuf,
     running: Option<Running>,
@@ -88,6 +88,17 @@ fn project(farm: &Farm) {
     symlink(farm.work().join("real"), farm.work().join("src/ln")).unwrap();
 }
 
+/// Stock's pump, if it can be had, and ours.
+fn pumps(farm: &Farm) -> Vec<PathBuf> {
+    let ours = farm
+        .masquerade(Which::Ours, &["pump", "distcc"])
+        .join("pump");
+    stock_pump("stock's pump")
+        .into_iter()
+        .chain([ours])
+        .collect()
+}
+
 const OPTIONS: &str = "-Iinc -Ilib -c src/main.c -o r.o";
 
 fn words(command: &str, farm: &Farm) -> Vec<String> {
@@ -108,14 +119,18 @@ fn compare(farm: &Farm, client: &Client, command: &str) -> (Ran, Option<String>)
 
 #[test]
 fn objects_are_a_local_compiles() {
-    let Some(pump) = stock_pump("stock's pump") else {
-        return;
-    };
+    let farm = Farm::new();
+    for pump in pumps(&farm) {
+        objects(&pump);
+    }
+}
+
+fn objects(pump: &Path) {
     let farm = Farm::new();
     project(&farm);
     let daemon = farm.daemon(Which::Stock).start();
     let hosts = format!("{},cpp,lzo", daemon.host());
-    let session = Session::start(&farm, &pump, &hosts);
+    let session = Session::start(&farm, pump, &hosts);
     let client = session.client(&farm, Which::Ours, &hosts);
     for command in [
         format!("gcc -O2 {OPTIONS}"),
@@ -162,14 +177,18 @@ fn contains(bytes: &[u8], part: &[u8]) -> bool {
 
 #[test]
 fn what_shows_stocks_folder_is_not_taken() {
-    let Some(pump) = stock_pump("stock's pump") else {
-        return;
-    };
+    let farm = Farm::new();
+    for pump in pumps(&farm) {
+        leaks(&pump);
+    }
+}
+
+fn leaks(pump: &Path) {
     let farm = Farm::new();
     farm.write("b.c", "const char *f(void) { return __BASE_FILE__; }\n");
     let daemon = farm.daemon(Which::Stock).start();
     let hosts = format!("{},cpp,lzo", daemon.host());
-    let session = Session::start(&farm, &pump, &hosts);
+    let session = Session::start(&farm, pump, &hosts);
     let client = session.client(&farm, Which::Ours, &hosts);
     let (ran, differs) = compare(&farm, &client, "gcc -c WORK/b.c -o r.o");
     assert_eq!(differs, None, "{ran}");
@@ -188,14 +207,18 @@ fn rule(path: &Path) -> BTreeSet<String> {
 
 #[test]
 fn dependency_files_say_what_a_local_compiles_say() {
-    let Some(pump) = stock_pump("stock's pump") else {
-        return;
-    };
+    let farm = Farm::new();
+    for pump in pumps(&farm) {
+        dependencies(&pump);
+    }
+}
+
+fn dependencies(pump: &Path) {
     let farm = Farm::new();
     project(&farm);
     let daemon = farm.daemon(Which::Stock).start();
     let hosts = format!("{},cpp,lzo", daemon.host());
-    let session = Session::start(&farm, &pump, &hosts);
+    let session = Session::start(&farm, pump, &hosts);
     let client = session.client(&farm, Which::Ours, &hosts);
     for (options, file) in [
         ("-MD", "r.d"),
