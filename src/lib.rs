@@ -33,6 +33,7 @@ pub mod model {
     pub mod entries;
     pub mod about;
     pub mod direct;
+    pub mod path_map;
     pub mod punt;
     pub mod interner;
     pub mod dialect;

@@ -5,8 +5,8 @@
 use super::clock::{Clock, Epoch};
 use super::content::{self, lock, Content, Want};
 use crate::model::about::Hash;
+use crate::model::path_map::PathMap;
 use crate::os::identity::{self, now, Identity, Kind, Moment};
-use std::collections::HashMap;
 use std::ffi::{CString, OsStr};
 use std::io;
 use std::os::unix::ffi::OsStrExt;
@@ -25,7 +25,7 @@ pub type Relied = Vec<(Arc<Place>, u64)>;
 pub struct Place {
     path: CString,
     parent: Option<Arc<Place>>,
-    pub(super) children: RwLock<HashMap<Box<[u8]>, Arc<Place>>>,
+    pub(super) children: RwLock<PathMap<Arc<Place>>>,
     /// The last request that has it in its list.
     noted: AtomicU64,
     /// Number of the watch over this folder; 0: there is none.

@@ -5,6 +5,7 @@ use super::content::Content;
 use super::place::Place;
 use super::walk::Trouble;
 use super::world::LocalWorld;
+use crate::model::path_map::PathSet;
 use crate::model::preprocessor::{Closure, World};
 use crate::os::identity::{Identity, Kind};
 use std::collections::{HashMap, HashSet};
@@ -74,7 +75,7 @@ pub fn pack(
         sent: HashMap::new(),
         noted: HashSet::new(),
         folders: Vec::new(),
-        gone: HashSet::new(),
+        gone: PathSet::default(),
     };
     for visited in closure.files.iter().chain(&closure.probes) {
         packing.file(&visited.path)?;
@@ -104,7 +105,7 @@ struct Packing<'p, 'w> {
     noted: HashSet<*const Place>,
     folders: Vec<Arc<Place>>,
     /// Ways that were gone already.
-    gone: HashSet<Vec<u8>>,
+    gone: PathSet,
 }
 
 impl Packing<'_, '_> {
@@ -183,13 +184,8 @@ impl Packing<'_, '_> {
     }
 }
 
-/// `/usr/include` → `../../…/usr/include`, for each folder that is not below another one.
+/// `/usr/include` → `../../…/usr/include`, for each system folder.
 fn system_links(system: &[Arc<Place>]) -> Vec<Link> {
-    let below_another = |place: &Arc<Place>| {
-        let other = |other: &Arc<Place>| !Arc::ptr_eq(other, place);
-        let above = |other: &Arc<Place>| super::toolchain::is_below(place.path(), other.path());
-        system.iter().any(|place| other(place) && above(place))
-    };
     let link = |place: &Arc<Place>| {
         let path = place.path();
         let slashes = path.iter().filter(|byte| **byte == b'/').count();
@@ -200,8 +196,7 @@ fn system_links(system: &[Arc<Place>]) -> Vec<Link> {
             target,
         }
     };
-    let places = system.iter().filter(|place| !below_another(place));
-    places.map(link).collect()
+    system.iter().map(link).collect()
 }
 
 /// Those folders in which nothing is put that travels.
@@ -243,7 +238,7 @@ mod tests {
     use crate::pump::tree::Tree;
 
     #[test]
-    fn system_links_lead_out_and_no_folder_has_two() {
+    fn system_links_lead_out_as_stocks_do() {
         let tree = Tree::default();
         let place = |path: &str| {
             let names = path.split('/').filter(|name| !name.is_empty());
@@ -252,10 +247,8 @@ mod tests {
             })
         };
         let system = [
-            "/usr/include/c++/12",
             "/usr/lib/gcc/x86_64-linux-gnu/12/include",
             "/usr/local/include",
-            "/usr/include/x86_64-linux-gnu",
             "/usr/include",
             "/usr/include-foo",
         ]

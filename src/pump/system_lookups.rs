@@ -3,9 +3,9 @@
 
 use super::world::LocalWorld;
 use crate::model::about;
+use crate::model::path_map::PathSet;
 use crate::model::preprocessor::{Closure, Lookup};
 use crate::model::search::SearchPath;
-use std::collections::HashSet;
 
 /// The folders of the search path that a host has itself, and how they answered.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -25,7 +25,7 @@ pub fn answers(
     let mut telling = Telling {
         numbers: numbers(world, search),
         search,
-        told: HashSet::new(),
+        told: PathSet::default(),
         answers: SystemAnswers::default(),
     };
     for (dir, number) in search.dirs.iter().zip(&telling.numbers) {
@@ -69,7 +69,7 @@ struct Telling<'t> {
     numbers: Vec<Option<u16>>,
     search: &'t SearchPath,
     /// Paths whose presence or absence follows from what was told.
-    told: HashSet<Vec<u8>>,
+    told: PathSet,
     answers: SystemAnswers,
 }
 

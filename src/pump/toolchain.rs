@@ -45,7 +45,8 @@ pub struct Toolchain {
     pub compiler: Compiler,
     /// Its folders, as it lists them.
     pub defaults: Vec<SearchDir>,
-    /// Those of them that a host is expected to have, too: not those below a root that the user gave.
+    /// Those of them that a host is expected to have, too: not those below a root that the user gave, nor
+    /// those below another one.
     pub system: Vec<Arc<Place>>,
     relied: Relied,
     listed: Listed,
@@ -410,8 +411,9 @@ impl Reliance<'_> {
             let of_user = root
                 .as_ref()
                 .is_some_and(|root| root.path() != b"/" && is_below(place.path(), root.path()));
-            let known = folders.iter().any(|known| Arc::ptr_eq(known, &place));
-            if !of_user && !known && place.path() != b"/" {
+            let above = |known: &Arc<Place>| is_below(place.path(), known.path());
+            if !of_user && !folders.iter().any(above) && place.path() != b"/" {
+                folders.retain(|known| !is_below(known.path(), place.path()));
                 folders.push(place);
             }
         }
@@ -545,7 +547,8 @@ mod tests {
         let (program, count) = (at.join("gcc"), at.join("count"));
         let script = |macros: &str| {
             let text = format!(
-                "#!/bin/sh\necho x >> {}\necho '#define __GNUC__ 12'\necho '{macros}'\n\
+                "#!/bin/sh\necho x >> {}\n\
+                 echo '# 0 \"/dev/null\"\n# 0 \"<built-in>\"\n#define __GNUC__ 12\n{macros}\n# 0 \"<command-line>\"'\n\
                  echo 'ignoring nonexistent directory \"{at}/none\"' >&2\n\
                  echo '#include <...> search starts here:' >&2\necho ' {at}/inc' >&2\necho 'End of search list.' >&2\n",
                 count.display(),

@@ -7,6 +7,7 @@ use super::place::{Place, Relied, Seen};
 use super::toolchain::{is_below, Toolchain, Toolchains};
 use super::tree::Tree;
 use super::walk::{walk, Trouble};
+use crate::model::path_map::PathMap;
 use crate::model::preprocessor::{Opened, World};
 use crate::model::search::FolderIdentity;
 use crate::os::identity::{Identity, Kind};
@@ -38,8 +39,8 @@ pub struct LocalWorld<'w> {
     cwd: Arc<Place>,
     /// System folders; none if their files travel, too.
     system: &'w [Arc<Place>],
-    folders: HashMap<Box<[u8]>, Option<Arc<Place>>>,
-    opened: HashMap<Box<[u8]>, Option<Found>>,
+    folders: PathMap<Option<Arc<Place>>>,
+    opened: PathMap<Option<Found>>,
     files: Vec<File>,
     numbers: HashMap<(u64, u64), u32>,
     folder_numbers: HashMap<(u64, u64), u64>,
@@ -85,8 +86,8 @@ impl<'w> LocalWorld<'w> {
             toolchain,
             cwd,
             system: if hermetic { &[] } else { &toolchain.system },
-            folders: HashMap::new(),
-            opened: HashMap::new(),
+            folders: PathMap::default(),
+            opened: PathMap::default(),
             files: Vec::new(),
             numbers: HashMap::new(),
             folder_numbers: HashMap::new(),
