@@ -195,7 +195,7 @@ compilers() {
 
 want_directory share/distcc
 want_file "$binary" bin/distcc
-for role in distcc-pump distccd distccmon-text lsdistcc pump; do
+for role in distcc-include_server distcc-pump distccd distccmon-text include_server lsdistcc pump; do
     want_link distcc "bin/$role"
 done
 for page in "$here"/man/*.[1-8]; do

@@ -21,6 +21,7 @@ pub mod model {
     pub mod plain_text;
     pub mod plain;
     pub mod search_variables;
+    pub mod stock_limits;
     pub mod pump_words;
     pub mod missed;
     pub mod lzo;
@@ -133,7 +134,6 @@ pub mod pump {
     pub mod ask_compiler;
     pub mod toolchain;
     pub mod world;
-    pub mod stock_limits;
     pub mod shipment;
     pub mod system_lookups;
     pub mod reply;

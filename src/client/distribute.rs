@@ -261,10 +261,9 @@ impl<'d> Distribution<'d> {
     /// Takes a slot and tries the job there.
     fn try_once(&mut self) -> Tried {
         let hosts = self.farm.hosts.as_ref().map_or(&[][..], |list| &list.hosts);
-        if hosts
-            .iter()
-            .any(|host| !host.down && !self.goes_by_pump(host))
-        {
+        let takes_text =
+            |host: &HostSpec| !host.down && host.place != Place::Local && !self.goes_by_pump(host);
+        if hosts.iter().any(takes_text) {
             self.prepare_plain();
         }
         let demanding = match &self.plain {
@@ -316,7 +315,7 @@ impl<'d> Distribution<'d> {
         let mut job = match self.plain.take() {
             Some(Ok(job)) => job,
             Some(Err(why)) => {
-                self.why_here = why.clone();
+                self.why_here = format!("{}; and {why}", self.why_here);
                 self.plain = Some(Err(why));
                 return Outcome::Unsuited;
             }

@@ -144,15 +144,17 @@ impl Farm {
 
 /// The working directory as compilers write it down: `$PWD` if that is where we are, else what the system says.
 pub fn working_directory() -> PathBuf {
-    let pwd = env::var_os("PWD").map(PathBuf::from);
-    let here = env::current_dir();
+    name_of(env::current_dir().unwrap_or_default())
+}
+
+/// The name that compilers write down of the working directory, which the system calls `cwd`.
+pub fn name_of(cwd: PathBuf) -> PathBuf {
     let is_here = |pwd: &PathBuf| {
-        here.as_ref().is_ok_and(|here| here == pwd)
+        let meta = |path: &Path| fs::metadata(path).ok();
+        *pwd == cwd
             || pwd.is_absolute()
-                && masquerade::is_same(
-                    fs::metadata(pwd).ok().as_ref(),
-                    fs::metadata(".").ok().as_ref(),
-                )
+                && masquerade::is_same(meta(pwd).as_ref(), meta(Path::new(".")).as_ref())
     };
-    pwd.filter(is_here).or(here.ok()).unwrap_or_default()
+    let pwd = env::var_os("PWD").map(PathBuf::from);
+    pwd.filter(is_here).unwrap_or(cwd)
 }

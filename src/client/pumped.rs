@@ -2,7 +2,7 @@
 //! host's answer calls for it. Which hosts are tried, and what becomes of an answer, is decided elsewhere.
 
 use super::cross::{locate, Compiler};
-use super::here::{working_directory, Farm};
+use super::here::{name_of, Farm};
 use super::output::{base_name, log_transfer, shows_color, words};
 use crate::farm::include_link::{Files, IncludeServer};
 use crate::farm::slots::{Slot, Trait};
@@ -270,7 +270,7 @@ fn query(words: &[OsString], path: &OsStr) -> std::result::Result<Query, String>
         Some([name.as_bytes(), b"=", value.as_bytes()].concat())
     });
     Ok(Query {
-        pwd: working_directory().into_os_string().into_vec(),
+        pwd: name_of(cwd.clone()).into_os_string().into_vec(),
         program: program.into_os_string().into_vec(),
         argv: words.iter().map(|word| word.as_bytes().to_vec()).collect(),
         variables: set.collect(),

@@ -4,6 +4,7 @@
 
 use crate::model::direct::{Answer, AnswerDecoder, Covered, Query};
 use crate::model::entries;
+use crate::model::lzo::{self, LzoError};
 use crate::model::packets::{Grammar, Packets};
 use crate::model::path_list::{self, PathListDecoder};
 use crate::model::wire::{put_file, put_link, Limits};
@@ -167,7 +168,63 @@ fn put_entry(out: &mut Vec<u8>, path: &[u8]) -> Result<(), String> {
         let target = fs::read_link(shown).map_err(|err| trouble(&err))?;
         return put_link(out, name, target.as_os_str().as_bytes()).map_err(|err| trouble(&err));
     }
-    let name = path_list::name_of_file(name).ok_or_else(|| trouble(&"it is not compressed"))?;
+    let file = path_list::name_of_file(name).ok_or_else(|| trouble(&"it is not compressed"))?;
     let body = fs::read(shown).map_err(|err| trouble(&err))?;
-    put_file(out, name, &body).map_err(|err| trouble(&err))
+    let text = fs::read(OsStr::from_bytes(file)).map_err(|err| trouble(&err))?;
+    let body = checked(body, &text, name.ends_with(b".abs")).map_err(|err| trouble(&err))?;
+    put_file(out, file, &body).map_err(|err| trouble(&err))
+}
+
+/// The body of a file, made anew if it does not hold what the file does: stock's include server looks at a file only once
+/// in its life, and that of version 3.4 damages all bytes that are not ASCII. `named` says that a line with the file's
+/// name has been put before the text.
+fn checked(body: Vec<u8>, text: &[u8], named: bool) -> Result<Vec<u8>, String> {
+    let words = |err: LzoError| err.to_string();
+    let bytes_max = Limits::default().expanded_bytes_max;
+    let prepared = lzo::expand(&body, bytes_max).map_err(words)?;
+    let line = match named {
+        true => memchr::memchr(b'\n', &prepared).map_or(0, |end| end + 1),
+        false => 0,
+    };
+    let (line, rest) = prepared.split_at(line);
+    match rest == text {
+        true => Ok(body),
+        false if line.is_ascii() => lzo::compress(&[line, text].concat()).map_err(words),
+        false => Err("the include server has damaged its name".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn a_body_that_is_not_the_files_is_made_anew() {
+        let pack = |text: &str| lzo::compress(text.as_bytes()).unwrap();
+        let unpack = |body: Vec<u8>| {
+            String::from_utf8_lossy(&lzo::expand(&body, 1000).unwrap()).into_owned()
+        };
+        let text = "char *s = \"caf\u{e9}\";\n";
+        for (was, named, expected) in [
+            (text.to_owned(), false, text.to_owned()),
+            ("old\n".to_owned(), false, text.to_owned()),
+            (
+                format!("#line 1 \"/a\"\n{text}"),
+                true,
+                format!("#line 1 \"/a\"\n{text}"),
+            ),
+            (
+                "#line 1 \"/a\"\nold".to_owned(),
+                true,
+                format!("#line 1 \"/a\"\n{text}"),
+            ),
+        ] {
+            let body = checked(pack(&was), text.as_bytes(), named).unwrap();
+            assert_eq!(unpack(body), expected);
+        }
+        assert!(checked(b"no lzo".to_vec(), b"", false).is_err());
+        let damaged = pack("#line 1 \"/caf\u{c3}\u{a9}\"\nold");
+        assert!(checked(damaged, b"new", true).is_err());
+    }
 }

@@ -180,7 +180,8 @@ impl Slots {
         let mark = self.folder.join(matter);
         let is_first = !is_of_late(&mark);
         if is_first {
-            if let Err(err) = fs::write(&mark, "x") {
+            let made = made(&self.folder);
+            if let Err(err) = made.map(|()| fs::write(&mark, "x")) {
                 log::debug!("can't write {}: {err}", mark.display());
             }
         }

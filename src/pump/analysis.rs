@@ -5,9 +5,8 @@ use super::answers::{key, Answer, Answers, Outcome};
 use super::ask_compiler::Environment;
 use super::clock::Epoch;
 use super::place::Place;
-use super::reply::{time, Reply};
+use super::reply::{differ_for_stock, time, Reply};
 use super::shipment::{pack, Shipment, Ways};
-use super::stock_limits;
 use super::system_lookups::{answers, SystemAnswers};
 use super::toolchain::{Toolchain, Toolchains};
 use super::tree::Tree;
@@ -18,6 +17,7 @@ use crate::model::direct::Query;
 use crate::model::invocation::{scan, Invocation, Scan};
 use crate::model::preprocessor::{closure, Budget, Closure, Unit};
 use crate::model::search::{self, SearchPath, Surroundings};
+use crate::model::stock_limits;
 use crate::os::identity::Kind;
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
@@ -337,7 +337,7 @@ fn reply(
     Reply {
         for_stock: query.for_stock,
         needs_ours,
-        spelled_absolutely: shipment.files.iter().any(|sent| sent.spelled.is_some()),
+        spelled_absolutely: differ_for_stock(&shipment.files),
         shipment,
         about,
         entries: Default::default(),

@@ -3,7 +3,7 @@
 
 use super::analysis::Analyst;
 use super::ask_compiler::environment;
-use super::include_server_options::{parse, Asked, Options, USAGE};
+use super::include_server_options::{parse, ready_descriptor, Asked, Options, USAGE};
 use super::spool::{Base, Spool};
 use super::talk::Office;
 use crate::model::error::{Code, Error, Result, Status};
@@ -47,20 +47,37 @@ pub fn include_server(words: Vec<OsString>) -> Result<Status> {
             print(USAGE);
             return Ok(Status::OK);
         }
-        Err(why) => {
-            let _ = writeln!(io::stderr(), "include_server: {why}");
-            print(USAGE);
-            return Ok(USAGE_STATUS);
-        }
+        Err(why) => return refuse(&words, &why),
     };
-    let report = options.ready.map(inherited).transpose();
-    let report = report.map_err(|err| Error::io("use the descriptor of --ready-fd", &err))?;
-    let mut report = report.map(File::from);
+    let mut report = report(options.ready)?;
     let served = serve(options, report.as_mut());
     if let (Err(err), Some(report)) = (&served, &mut report) {
-        let _ = writeln!(report, "error: {}", err.message.replace('\n', " "));
+        report_failure(report, &err.message);
     }
     served
+}
+
+/// What to say to whoever waits for us to be ready.
+fn report(descriptor: Option<i32>) -> Result<Option<File>> {
+    let report = descriptor.map(inherited).transpose();
+    let report = report.map_err(|err| Error::io("use the descriptor of --ready-fd", &err))?;
+    Ok(report.map(File::from))
+}
+
+fn report_failure(report: &mut File, why: &str) {
+    let _ = writeln!(report, "error: {}", why.replace('\n', " "));
+}
+
+/// Words that are not understood: our wrapper passes on why, everybody else sees how it is done.
+fn refuse(words: &[OsString], why: &str) -> Result<Status> {
+    match report(ready_descriptor(words)) {
+        Ok(Some(mut report)) => report_failure(&mut report, why),
+        _ => {
+            let _ = writeln!(io::stderr(), "include_server: {why}");
+            print(USAGE);
+        }
+    }
+    Ok(USAGE_STATUS)
 }
 
 fn print(text: &str) {

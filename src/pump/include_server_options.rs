@@ -111,6 +111,12 @@ pub fn parse(words: &[OsString]) -> Result<Asked, String> {
     }
 }
 
+/// The descriptor of `--ready-fd`, found also among words that are not understood: whoever gave it waits for why not.
+pub fn ready_descriptor(words: &[OsString]) -> Option<i32> {
+    let at = words.iter().position(|word| word == "--ready-fd")?;
+    words.get(at + 1)?.to_str()?.parse().ok()
+}
+
 impl Options {
     fn take(&mut self, word: &str) -> Result<(), String> {
         match word {
@@ -187,6 +193,18 @@ mod tests {
         };
         assert_eq!(ours, Ok(Asked::Serve(Box::new(expected))));
         assert_eq!(parsed("--help"), Ok(Asked::Help));
+    }
+
+    #[test]
+    fn the_one_who_waits_is_found_among_bad_words() {
+        let found = |line: &str| {
+            let words: Vec<OsString> = line.split_whitespace().map(OsString::from).collect();
+            ready_descriptor(&words)
+        };
+        assert_eq!(found("--port s --ready-fd 7 --nonsense"), Some(7));
+        for line in ["", "--ready-fd", "--ready-fd x", "--nonsense 7"] {
+            assert_eq!(found(line), None, "{line}");
+        }
     }
 
     #[test]

@@ -3,7 +3,7 @@
 
 use super::content::packet;
 use super::shipment::{Sent, Shipment};
-use crate::model::about::{About, Time, NAME};
+use crate::model::about::{About, Hash, Time, NAME};
 use crate::model::lzo;
 use crate::model::path_list::PLACEHOLDER;
 use crate::model::wire;
@@ -19,7 +19,7 @@ pub struct Reply {
     pub for_stock: bool,
     /// It is exact on our hosts only.
     pub needs_ours: bool,
-    /// A file of the user's is spelled absolutely.
+    /// A stock host needs some file otherwise: it is spelled absolutely, or another has the same content.
     pub spelled_absolutely: bool,
     /// What travels.
     pub shipment: Shipment,
@@ -81,24 +81,31 @@ impl Shape {
     }
 }
 
-/// The shape of each file for a stock host.
+/// The shape of each file for a stock host, where all are of the same age: files of one content that differ in age here must
+/// differ in content there, or a compiler takes them for one under `#pragma once`. Those that don't are one here, too.
 pub fn shapes(files: &[Sent]) -> Vec<Shape> {
-    let mut twins: HashMap<u64, u32> = HashMap::new();
-    let shape = |sent: &Sent| {
-        let newlines = match sent.spelled {
+    let mut ages: HashMap<Hash, Vec<u64>> = HashMap::new();
+    let mut newlines = |sent: &Sent| {
+        let ages = ages.entry(sent.content.hash).or_default();
+        let known = ages.iter().position(|age| *age == sent.twin);
+        known.unwrap_or_else(|| {
+            ages.push(sent.twin);
+            ages.len() - 1
+        })
+    };
+    let shape = |sent: &Sent| Shape {
+        line: sent.spelled.clone(),
+        newlines: match sent.spelled {
             Some(_) => 0,
-            None => {
-                let twins = twins.entry(sent.twin).or_default();
-                *twins += 1;
-                *twins - 1
-            }
-        };
-        Shape {
-            line: sent.spelled.clone(),
-            newlines,
-        }
+            None => u32::try_from(newlines(sent)).unwrap_or(u32::MAX),
+        },
     };
     files.iter().map(shape).collect()
+}
+
+/// Whether a stock host needs other files than ours.
+pub fn differ_for_stock(files: &[Sent]) -> bool {
+    shapes(files).iter().any(|shape| !shape.is_plain())
 }
 
 impl Reply {

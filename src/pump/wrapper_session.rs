@@ -140,7 +140,7 @@ impl Session {
     }
 }
 
-/// A new private folder below `given`, or below `/tmp` if that is too long a name, has more than one line, or is no place
+/// A new private folder below `given`, or below `/tmp` if that is too long a name, is not one line of text, or is no place
 /// to write to.
 fn folder(given: Option<OsString>) -> Result<PrivateFolder> {
     let usual = Path::new(USUAL_PARENT);
@@ -149,12 +149,9 @@ fn folder(given: Option<OsString>) -> Result<PrivateFolder> {
         return PrivateFolder::create(usual, PREFIX);
     };
     if let Ok(folder) = PrivateFolder::create(&parent, PREFIX) {
-        let is_one_line = !folder
-            .path()
-            .as_os_str()
-            .as_encoded_bytes()
-            .contains(&b'\n');
-        if is_one_line && has_room_for_socket(folder.path()) {
+        let is_a_line = |path: &str| !path.contains('\n');
+        let is_text = folder.path().to_str().is_some_and(is_a_line);
+        if is_text && has_room_for_socket(folder.path()) {
             return Ok(folder);
         }
     }
@@ -215,6 +212,7 @@ pub fn discrepancy_report(count: u64, max: u64) -> String {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+    use std::os::unix::ffi::OsStrExt;
 
     #[test]
     fn a_folder_that_sockets_can_be_in_is_found() {
@@ -232,9 +230,11 @@ mod tests {
         assert_eq!(parent_of(dir.path()), real);
         let long = dir.path().join("x".repeat(90));
         let lines = dir.path().join("two\nlines");
-        fs::create_dir(&long).unwrap();
-        fs::create_dir(&lines).unwrap();
-        for unfit in [&long, &lines, &dir.path().join("missing")] {
+        let bytes = dir.path().join(OsStr::from_bytes(b"\xe4"));
+        for folder in [&long, &lines, &bytes] {
+            fs::create_dir(folder).unwrap();
+        }
+        for unfit in [&long, &lines, &bytes, &dir.path().join("missing")] {
             assert_eq!(parent_of(unfit), Path::new("/tmp"));
         }
         assert_eq!(fs::read_dir(&long).unwrap().count(), 0);

@@ -60,6 +60,14 @@ impl Farm {
         self.path("work")
     }
 
+    /// A folder that nobody else has.
+    pub fn new_folder(&self, name: &str) -> PathBuf {
+        let number = self.count.fetch_add(1, Ordering::Relaxed);
+        let folder = self.path(&format!("{name}-{number}"));
+        fs::create_dir(&folder).unwrap();
+        folder
+    }
+
     /// Writes a file below `work` and returns its path.
     pub fn write(&self, name: &str, text: &str) -> PathBuf {
         let path = self.work().join(name);

@@ -8,6 +8,7 @@ mod daemon;
 pub mod fake;
 mod farm;
 mod peer;
+pub mod pump;
 mod ran;
 
 pub use compare::{same_bytes, same_file};

@@ -156,10 +156,16 @@ impl Peer {
 impl Drop for Peer {
     fn drop(&mut self) {
         self.stop.store(true, Ordering::Relaxed);
-        drop(TcpStream::connect(("127.0.0.1", self.port)));
-        if let Some(thread) = self.accepting.take() {
-            let _ = thread.join();
+        let Some(thread) = self.accepting.take() else {
+            return;
+        };
+        let address = ([127, 0, 0, 1], self.port).into();
+        // More than once: on a busy machine a connection may fail for want of a port.
+        while !thread.is_finished() {
+            drop(TcpStream::connect_timeout(&address, Duration::from_secs(1)));
+            std::thread::sleep(Duration::from_millis(2));
         }
+        let _ = thread.join();
     }
 }
 

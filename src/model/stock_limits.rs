@@ -1,8 +1,8 @@
 //! What a stock daemon does not do right although it gets all files: it puts its own folder before the client's absolute
 //! paths, in some options but not in others, and shows it in what it makes. Such jobs are exact on our hosts only.
 
-use crate::model::invocation::{Invocation, Role};
-use crate::model::option_table;
+use super::invocation::{Invocation, Role};
+use super::option_table;
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 
