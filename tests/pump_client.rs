@@ -374,7 +374,9 @@ fn include_servers_that_fail_cost_only_pump_mode() {
     let gone = FakeIncludeServer::naming(&farm, covered());
     let client = faulty(&farm, &gone, &host).env("INCLUDE_SERVER_PORT", gone.file("none/socket"));
     let ran = expect_object(&farm, client.run(&COMPILE), "plain");
+    let told = "Warning: x.c: failed to get includes from include server";
     assert!(ran.log.contains("has the include server ended?"), "{ran}");
+    assert!(ran.log.contains(told), "{ran}");
     let long = farm.path(&"x".repeat(120)).join("socket");
     let client = client.env("INCLUDE_SERVER_PORT", long);
     let ran = expect_object(&farm, client.run(&COMPILE), "plain");

@@ -53,10 +53,8 @@ impl<'s> Session<'s> {
         let text = format!(
             "{file}: failed to get includes from include server, preprocessing locally: {why}"
         );
-        let is_first = match self.settings.told_file() {
-            Some(told) => is_made(&told),
-            None => slots.is_none_or(|slots| slots.first_of_late(TOLD)),
-        };
+        let made = self.settings.told_file().and_then(|told| is_new(&told));
+        let is_first = made.unwrap_or_else(|| slots.is_none_or(|slots| slots.first_of_late(TOLD)));
         match is_first {
             true => log::warn!("{text} (said once per build; DISTCC_LOG has all)"),
             false => log::info!("{text}"),
@@ -124,10 +122,13 @@ impl<'s> Session<'s> {
     }
 }
 
-/// Whether nobody had made the file before.
-fn is_made(path: &Path) -> bool {
-    let made = OpenOptions::new().write(true).create_new(true).open(path);
-    made.is_ok()
+/// Makes a file; whether nobody had made it before, if that can be told.
+fn is_new(path: &Path) -> Option<bool> {
+    match OpenOptions::new().write(true).create_new(true).open(path) {
+        Ok(_) => Some(true),
+        Err(err) if err.kind() == io::ErrorKind::AlreadyExists => Some(false),
+        Err(_) => None,
+    }
 }
 
 /// Sends what has been logged so far, and what the host's compiler said.

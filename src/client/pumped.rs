@@ -151,9 +151,10 @@ impl<'p> Pump<'p> {
         farm.state
             .note(Phase::Preprocess, file, Some("localhost"), None);
         let covered = self.ask(asked).map_err(Pumped::NotAtAll)?;
-        let needs_ours = covered.needs_ours;
-        let is_known = || asked.for_stock || farm.knows(host, Trait::NoPaths);
-        match needs_ours && is_known() {
+        let needs_paths = covered.needs_ours;
+        let is_known_to_fail =
+            asked.for_stock && self.needs_ours() || needs_paths && farm.knows(host, Trait::NoPaths);
+        match is_known_to_fail {
             true => Err(Pumped::NotOnHost(NOT_EXACT.to_owned())),
             false => Ok(()),
         }
@@ -212,19 +213,15 @@ impl<'p> Pump<'p> {
 
     /// What an answer means for what follows. Names the files that the host missed, if it did, to the include server.
     fn judge(&mut self, reply: &Reply) -> PumpAnswer {
-        let files = self.answer.as_ref().map(|(_, files)| files);
-        let told = files.is_some_and(|files| files.told);
-        let covered = files.map(|files| &files.covered);
-        let is = |test: fn(&Covered) -> bool| covered.is_some_and(test);
-        let spelled_absolutely = is(|covered| covered.spelled_absolutely);
-        let needs_ours = is(|covered| covered.needs_ours)
-            || self.stock_differs.is_some()
-            || spelled_absolutely && self.is_untouchable;
+        let (told, spelled_absolutely) = match &self.answer {
+            Some((_, files)) => (files.told, files.covered.spelled_absolutely),
+            None => (false, false),
+        };
         let mut answer = PumpAnswer {
             remark: reply.remark,
             told,
             status: reply.status,
-            needs_ours,
+            needs_ours: self.needs_ours(),
             spelled_absolutely,
             misses: false,
         };
@@ -235,6 +232,15 @@ impl<'p> Pump<'p> {
             self.query.missed = places;
         }
         answer
+    }
+
+    /// Whether no daemon of stock's gives what a compile here gives, whatever it is sent.
+    fn needs_ours(&self) -> bool {
+        let covered = self.answer.as_ref().map(|(_, files)| &files.covered);
+        self.stock_differs.is_some()
+            || covered.is_some_and(|covered| {
+                covered.needs_ours || covered.spelled_absolutely && self.is_untouchable
+            })
     }
 
     /// The answer, if it is whole: a host that could not make the dependencies hangs up where they are due.

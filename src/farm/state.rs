@@ -11,7 +11,7 @@ use std::io::{self, Read};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// What a client is doing; the value is the one in the file.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -94,6 +94,9 @@ pub struct StateFile {
 struct Open {
     file: File,
     path: PathBuf,
+    pid: u32,
+    /// When it was last written.
+    written: Instant,
     // Removes the file.
     _guard: FileGuard,
 }
@@ -139,25 +142,30 @@ impl StateFile {
         if let Some(slot) = slot {
             part.slot = i32::try_from(slot).unwrap_or(i32::MAX);
         }
-        let record = record(std::process::id(), &self.file, part, phase);
-        if let Err(err) = self.write(&record) {
+        if let Err(err) = self.write(phase) {
             log::debug!("no state file for the monitors: {err}");
             self.place = None;
         }
     }
 
-    fn write(&mut self, record: &[u8]) -> io::Result<()> {
+    fn write(&mut self, phase: Phase) -> io::Result<()> {
         let Some(place) = &self.place else {
             return Ok(());
         };
-        // A monitor of stock's removes the file of whoever has done the same thing for a minute.
-        let is_gone = |open: &Open| open.file.metadata().map_or(true, |meta| meta.nlink() == 0);
-        if self.open.as_ref().is_none_or(is_gone) {
+        if self.open.as_ref().is_none_or(Open::is_gone) {
             self.open = None;
             self.open = Some(Open::create(place)?);
         }
-        match &self.open {
-            Some(open) => open.file.write_all_at(record, 0),
+        let part = match self.is_there {
+            true => &self.there,
+            false => &self.here,
+        };
+        match &mut self.open {
+            Some(open) => {
+                let record = record(open.pid, &self.file, part, phase);
+                open.written = Instant::now();
+                open.file.write_all_at(&record, 0)
+            }
             None => Ok(()),
         }
     }
@@ -169,9 +177,16 @@ impl StateFile {
 }
 
 impl Open {
+    /// A monitor of stock's removes the file of whoever has done the same thing for a minute.
+    fn is_gone(&self) -> bool {
+        self.written.elapsed() > OLD / 2
+            && self.file.metadata().map_or(true, |meta| meta.nlink() == 0)
+    }
+
     fn create(place: &TopDir) -> io::Result<Open> {
         let folder = place.state_dir();
-        let path = folder.join(format!("{PREFIX}{}", std::process::id()));
+        let pid = std::process::id();
+        let path = folder.join(format!("{PREFIX}{pid}"));
         let guard = remove_at_end(&path)?;
         let open = || File::create(&path);
         let file = match open() {
@@ -184,6 +199,8 @@ impl Open {
         Ok(Open {
             file,
             path,
+            pid,
+            written: Instant::now(),
             _guard: guard,
         })
     }
@@ -354,8 +371,11 @@ mod tests {
         let remote = fs::read(&path).unwrap();
         assert_eq!(&remote[HOST_AT..HOST_AT + 4], b"far\0");
         assert_eq!(remote[SLOT_AT..SLOT_AT + 4], 3i32.to_ne_bytes());
-        // As a monitor of stock's does.
+        // As a monitor of stock's does after a minute.
         fs::remove_file(&path).unwrap();
+        if let Some(open) = &mut state.open {
+            open.written = open.written.checked_sub(OLD).unwrap();
+        }
         state.note(Phase::Receive, None, None, None);
         assert_eq!(fs::read(&path).unwrap().len(), RECORD_BYTES);
         drop(state);
