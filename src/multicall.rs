@@ -5,7 +5,7 @@ use crate::client::{distribute, program};
 use crate::daemon::serve;
 use crate::model::error::{Error, Result, Status};
 use crate::model::settings::ClientSettings;
-use crate::os::{cleanup, logging};
+use crate::os::{cleanup, logging, start};
 use crate::pump::{include_server, wrapper};
 use crate::tools::{lsdistcc, monitor, try_build};
 use std::ffi::{OsStr, OsString};
@@ -68,6 +68,7 @@ const ROLES: &[Role] = &[
 
 /// Runs the program that `argv` names and says how it ended.
 pub fn run(argv: Vec<OsString>) -> Status {
+    start::end_on_panic();
     let (name, result) = dispatch(argv);
     result.unwrap_or_else(|err: Error| {
         // Whoever closed or filled stderr gets the status all the same.

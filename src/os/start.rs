@@ -24,6 +24,15 @@ pub unsafe fn words(argc: c_int, argv: *const *const c_char) -> Vec<OsString> {
         .collect()
 }
 
+/// A panic is a fault in this program, and ends it. Who can go on without what has panicked takes the hook away again.
+pub fn end_on_panic() {
+    let say = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |info| {
+        say(info);
+        std::process::abort();
+    }));
+}
+
 /// Makes sure that descriptors 0 to 2 are open, so that no file of ours takes their place and is written to as stderr;
 /// and that writing to a peer that has gone is an error, not our end.
 pub fn prepare() {

@@ -86,6 +86,8 @@ fn print(text: &str) {
 
 fn serve(options: Options, report: Option<&mut File>) -> Result<Status> {
     let begun = Instant::now();
+    // A panic ends the analysis that it is in.
+    drop(std::panic::take_hook());
     let trouble = |what: &'static str| move |err: io::Error| Error::io(what, &err);
     let client_tmp = env::var_os("DISTCC_CLIENT_TMP");
     let base =
