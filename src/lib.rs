@@ -25,6 +25,8 @@ pub mod model {
     pub mod bodies;
     pub mod decode;
     pub mod about;
+    pub mod client_path;
+    pub mod job_tree;
     pub mod direct;
     pub mod plan;
     pub mod option_words;
