@@ -27,6 +27,8 @@ pub mod model {
     pub mod about;
     pub mod client_path;
     pub mod job_tree;
+    pub mod stock_line;
+    pub mod make_rule;
     pub mod direct;
     pub mod plan;
     pub mod option_words;
@@ -40,6 +42,8 @@ pub mod os {
     pub mod lock;
     pub mod watch;
     pub mod files;
+    pub mod beneath;
+    pub mod namespace;
     pub mod net;
     pub mod process;
     pub mod liveness;
@@ -75,7 +79,19 @@ pub mod daemon {
     pub mod options;
     pub mod workspace;
     pub mod arrange;
+    pub mod shown;
+    pub mod view;
+    pub mod enter;
+    pub mod inside;
+    pub mod job_root;
+    pub mod launch;
+    pub mod system_headers;
+    pub mod shop;
     pub mod ending;
+    pub mod compile;
+    pub mod text_job;
+    pub mod mirror;
+    pub mod pump_job;
     pub mod job;
     pub mod front;
     pub mod serve;

@@ -142,7 +142,7 @@ impl JobTree {
             folder = match node {
                 Some(Node::Folder(inner)) => Some(inner),
                 Some(Node::Passage(link)) if !is_last => {
-                    let mut inside = join(&done, link);
+                    let mut inside = joined(&done, link);
                     for part in parts {
                         inside.push(b'/');
                         inside.extend_from_slice(part);
@@ -202,7 +202,7 @@ impl JobTree {
     /// Where `path` leads to from the folder `from`, through all links. What is not there is taken for a folder.
     pub fn follow(&self, from: &ClientPath, path: &[u8]) -> Result<ClientPath, Refused> {
         let refused = |why| Refused::new(path, why);
-        let start = join(from, path);
+        let start = joined(from, path);
         // What is still to be gone, the next part last; and where we are, with the folders on the way.
         let mut rest: Vec<&[u8]> = start.split(|byte| *byte == b'/').rev().collect();
         let mut here: Vec<(&[u8], Option<&Folder>)> = Vec::new();
@@ -315,12 +315,12 @@ fn put(folder: &mut Folder, name: &[u8], node: Node) -> Result<bool, &'static st
 /// Whether two texts of links in the top folder lead to the same place.
 fn same_from_top(one: &[u8], other: &[u8]) -> bool {
     let top = ClientPath::default();
-    let place = |link| ClientPath::cleaned(&join(&top, link));
+    let place = |link| ClientPath::cleaned(&joined(&top, link));
     place(one).is_some() && place(one) == place(other)
 }
 
 /// `path` as it is meant in the folder `from`.
-fn join(from: &ClientPath, path: &[u8]) -> Vec<u8> {
+pub fn joined(from: &ClientPath, path: &[u8]) -> Vec<u8> {
     match path.first() {
         Some(b'/') => path.to_vec(),
         _ => [from.as_bytes(), b"/", path].concat(),

@@ -9,6 +9,7 @@ pub mod fake;
 mod farm;
 mod peer;
 mod ran;
+pub mod v3;
 
 pub use compare::{same_bytes, same_file};
 pub use daemon::{free_port, listens, Daemon, DaemonPlan, JobLine};
