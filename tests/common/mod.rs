@@ -10,6 +10,9 @@ mod farm;
 mod peer;
 pub mod pump;
 mod ran;
+pub mod twice;
+pub mod tree;
+pub mod v3;
 
 pub use compare::{same_bytes, same_file};
 pub use daemon::{free_port, listens, Daemon, DaemonPlan, JobLine};
