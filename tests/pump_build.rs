@@ -51,11 +51,11 @@ fn build(client: &Client, more: &str) -> Ran {
 
 /// Keeps what is there, builds without distcc, and compares.
 #[track_caller]
-fn assert_like_local(farm: &Farm, more: &str) {
+fn assert_like_local(farm: &Farm, more: &str, kinds: &[&str]) {
     let kept = farm.path("kept");
     fs::create_dir(&kept).unwrap();
     let built: Vec<_> = (0..SOURCES)
-        .flat_map(|number| [format!("f{number}.o"), format!("f{number}.d")])
+        .flat_map(|number| kinds.iter().map(move |kind| format!("f{number}.{kind}")))
         .collect();
     for name in &built {
         fs::rename(farm.work().join(name), kept.join(name)).unwrap();
@@ -83,7 +83,7 @@ fn a_make_runs_in_pump_mode() {
     );
     assert_eq!(ran.stderr, "");
     farm.expect_clean("a make");
-    assert_like_local(&farm, "MORE=-g");
+    assert_like_local(&farm, "MORE=-g", &["o", "d"]);
 }
 
 #[test]
@@ -180,5 +180,38 @@ fn stocks_daemon_is_served_too() {
     let ran = build(&farm.client(Which::Ours, &hosts(&daemon)), "MORE=");
     assert_eq!(ran.hosts().len(), SOURCES, "{ran}");
     farm.expect_clean("a build with stock's daemon");
-    assert_like_local(&farm, "MORE=");
+    assert_like_local(&farm, "MORE=", &["o", "d"]);
+}
+
+#[test]
+fn stocks_client_works_under_it() {
+    if !have("stock's client", &["distcc", "make"]) {
+        return;
+    }
+    let farm = Farm::new();
+    project(&farm);
+    for which in [Which::Ours, Which::Stock] {
+        let daemon = farm.daemon(which).start();
+        let client = farm
+            .client(Which::Ours, &hosts(&daemon))
+            .env("DISTCC_LOCATION", "/usr/bin")
+            .env("DISTCC_VERBOSE", "1");
+        let make = ["pump", "make", "-j4", "MORE=", "CC=distcc gcc"];
+        let ran = client.run(&make).expect(0);
+        assert!(
+            ran.stdout
+                .starts_with("__________Using distcc-pump from /usr/bin\n"),
+            "{ran}"
+        );
+        assert_eq!(ran.hosts().len(), SOURCES, "{which:?}: {ran}");
+        assert!(
+            !ran.log.contains("failed to get includes"),
+            "{which:?}: {ran}"
+        );
+        farm.expect_clean("a build with stock's client");
+        // Its dependency files break lines elsewhere.
+        assert_like_local(&farm, "MORE=", &["o"]);
+        farm.local(&["make", "clean"]).expect(0);
+        fs::remove_dir_all(farm.path("kept")).unwrap();
+    }
 }
