@@ -27,6 +27,11 @@ pub trait World {
     /// The absolute name of the file at `path`, all links and `..` resolved, if it is shorter than `path`; else None.
     /// gcc calls system headers so, with `-fcanonical-system-headers`, its default.
     fn shorter(&mut self, path: &[u8]) -> Option<Vec<u8>>;
+
+    /// Whether it has taken too long by now. Asked for from time to time; the walk then ends with a punt.
+    fn is_late(&mut self) -> bool {
+        false
+    }
 }
 
 /// A file of the world.
