@@ -157,6 +157,7 @@ pub mod pump {
     pub mod reply;
     pub mod spool;
     pub mod answers;
+    pub mod turns;
     pub mod analysis;
     pub mod include_server_options;
     pub mod compiler_path;

@@ -107,13 +107,17 @@ impl<W: World + ?Sized> Reader<'_, '_, W> {
             self.depth -= 1;
             return Ok(test);
         }
+        let (yes_live, no_live) = (live && test.is_true(), live && !test.is_true());
+        self.walker.live = yes_live;
         self.advance()?;
-        let yes = self.comma(live && test.is_true(), false)?;
+        let yes = self.comma(yes_live, false)?;
         if self.operator() != Some(known::COLON) {
             return Err(odd("a condition with ? but without :"));
         }
+        self.walker.live = no_live;
         self.advance()?;
-        let no = self.ternary(live && !test.is_true())?;
+        let no = self.ternary(no_live)?;
+        self.walker.live = live;
         self.depth -= 1;
         Ok(Value {
             bits: if test.is_true() { yes.bits } else { no.bits },
@@ -128,13 +132,15 @@ impl<W: World + ?Sized> Reader<'_, '_, W> {
             if strength < least {
                 break;
             }
-            self.advance()?;
             let right_live = match operator {
                 known::BOTH => live && left.is_true(),
                 known::EITHER => live && !left.is_true(),
                 _ => live,
             };
+            self.walker.live = right_live;
+            self.advance()?;
             let right = self.binary(strength + 1, right_live)?;
+            self.walker.live = live;
             left = apply(operator, left, right, live)?;
         }
         Ok(left)

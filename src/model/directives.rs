@@ -44,6 +44,8 @@ pub(super) enum Directive {
     Incbin { name: Id },
     /// `__DATE__` or one of its kin is mentioned.
     Clock,
+    /// `#pragma GCC system_header`
+    System,
     /// `#line`: lines and the file have other names from here on.
     Renamed,
     /// The macro of this name would push or pop macros where it is used.

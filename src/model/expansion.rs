@@ -29,6 +29,7 @@ impl<W: World + ?Sized> Walker<'_, W> {
         }
         self.floor = 0;
         self.depth = 0;
+        self.live = true;
         self.disabled.clear();
         let mut own = self.spare.pop().unwrap_or_default();
         own.extend_from_slice(tokens);

@@ -31,6 +31,8 @@ pub enum Origin {
     Beside(DirId),
     /// Named on the command line, in the working directory.
     Command,
+    /// In the framework of a file that is being read.
+    Within,
     /// In this folder of the search path.
     Chain(u32),
 }

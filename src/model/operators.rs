@@ -1,6 +1,7 @@
 //! Macros that compilers make up where they stand: `__FILE__`, `__LINE__`…, and the operators that look like macros:
 //! `__has_include`, `__has_attribute`…
 
+use super::files::Origin;
 use super::interner::{intern, known, Id};
 use super::punt::Punt;
 use super::resolve::{Asked, Asker};
@@ -25,6 +26,7 @@ impl<W: World + ?Sized> Walker<'_, W> {
             known::BASE_FILE => (Kind::String, quoted(&self.base_file()?)),
             known::LINE => (Kind::Number, self.line()?.to_string().into_bytes()),
             known::INCLUDE_LEVEL => (Kind::Number, self.level()?.to_string().into_bytes()),
+            known::COUNTER if !self.live => (Kind::Number, b"0".to_vec()),
             known::COUNTER => return Err(Punt::new("a directive counts on __COUNTER__")),
             known::DATE | known::TIME | known::TIMESTAMP => {
                 return Err(Punt::new("a directive asks for the time"))
@@ -76,11 +78,15 @@ impl<W: World + ?Sized> Walker<'_, W> {
     }
 
     fn level(&self) -> Result<usize, Punt> {
-        match self.in_source {
-            true => Ok(self.frames.len().saturating_sub(1)),
-            false => Err(Punt::new(
-                "a directive asks for __INCLUDE_LEVEL__ where that is not sure",
-            )),
+        // The source counts even before it has been begun.
+        let levels = self.frames.len() + usize::from(!self.in_source);
+        match self
+            .frames
+            .first()
+            .is_some_and(|frame| frame.file.is_some())
+        {
+            true => Ok(levels.saturating_sub(1)),
+            false => Err(Punt::new("a macro of the command line asks for its level")),
         }
     }
 
@@ -91,6 +97,9 @@ impl<W: World + ?Sized> Walker<'_, W> {
             known::HAS_EMBED => self.has_embed(),
             _ => {
                 let operand = self.operand(operator)?;
+                if !self.live {
+                    return Ok(0);
+                }
                 let answer = self.world.ask(operator.spelling(), &operand);
                 answer.ok_or_else(|| unknown(operator.spelling(), &operand))
             }
@@ -108,20 +117,31 @@ impl<W: World + ?Sized> Walker<'_, W> {
         self.expect(known::OPEN)?;
         let header = self.header()?;
         self.expect(known::CLOSE)?;
+        if !self.live && !self.clang {
+            // gcc does not look for what does not count.
+            return Ok(0);
+        }
         let asked = Asked {
             name: header.name,
             angle: header.angle,
             next,
+            system: self.is_system(),
         };
-        let asker = self.asker();
-        self.note_absolute(header.name, asker);
-        let stack = self.stack();
-        let found = self.resolver.find(self.world, asked, asker, &stack)?;
+        let found = self.find(asked)?;
+        if found.is_none() && next && !self.clang && self.is_beyond() {
+            return Err(Punt::new("__has_include_next behind the last folder"));
+        }
         if let Some(object) = found {
             let path = self.resolver.files.object(object).path;
             self.probe(path);
         }
         Ok(i64::from(found.is_some()))
+    }
+
+    /// Is the file that is being read from the last folder? There gcc 12 makes an error of `__has_include_next`.
+    fn is_beyond(&self) -> bool {
+        let last = self.unit.search.dirs.len();
+        matches!(self.asker(), Asker::Header(_, Origin::Chain(at)) if at as usize + 1 >= last)
     }
 
     /// 0: not found, 1: found, 2: found and empty.
@@ -158,12 +178,6 @@ impl<W: World + ?Sized> Walker<'_, W> {
             _ => return Err(Punt::new("an #embed whose file is not beside it")),
         };
         Ok(self.resolver.files.exists(path).then_some(path))
-    }
-
-    pub(super) fn note_absolute(&mut self, name: Id, asker: Asker) {
-        if asker != Asker::Command && name.spelling().starts_with(b"/") {
-            self.closure.absolute_include = true;
-        }
     }
 
     /// A header's name from the tokens to come.

@@ -18,6 +18,7 @@ pub(super) fn pragma(text: &[u8], dialect: Dialect) -> Option<Directive> {
         (b"once", _) => Some(Directive::Once),
         (b"push_macro", _) => stack_operand(&tokens).map(|name| Directive::Push { name }),
         (b"pop_macro", _) => stack_operand(&tokens).map(|name| Directive::Pop { name }),
+        (b"GCC", Some(b"system_header")) => Some(Directive::System),
         (b"GCC" | b"clang", Some(b"dependency")) => Some(dependency(text)),
         (b"GCC", Some(b"pch_preprocess")) | (b"clang", Some(b"module")) => Some(Directive::Odd {
             why: Odd::Precompiled,

@@ -5,11 +5,11 @@ use std::sync::Arc;
 
 use super::command_macros::scans;
 use super::directives::{Directive, Line, Odd, Verb};
-use super::files::{FileAt, ObjectId, PathId};
+use super::files::{FileAt, ObjectId, Origin, PathId};
 use super::interner::{intern, known, Id};
 use super::macros::Defined;
 use super::operators::Header;
-use super::resolve::{Asked, Asker};
+use super::resolve::Asked;
 use super::search::Word;
 use super::source_scan::{Scan, NOWHERE};
 use super::tokens::{Kind, NO_EXPAND};
@@ -39,6 +39,7 @@ pub fn closure<W: World + ?Sized>(
 
 impl<W: World + ?Sized> Walker<'_, W> {
     fn unit(&mut self) -> Result<(), Punt> {
+        self.resolver.name_folders(self.world);
         let source = self.resolver.source(self.world, self.unit.source);
         let path = self.resolver.files.object(source).path;
         let Some(at) = self.resolver.files.path(path).file else {
@@ -83,7 +84,9 @@ impl<W: World + ?Sized> Walker<'_, W> {
             scan,
             next: 0,
             file: None,
+            origin: Origin::Direct,
             renamed: false,
+            system: false,
         });
         self.run()
     }
@@ -119,6 +122,7 @@ impl<W: World + ?Sized> Walker<'_, W> {
             name: intern(name),
             angle: true,
             next: false,
+            system: false,
         };
         let found = self.resolver.find_preinclude(self.world, asked)?;
         if let Some(object) = found {
@@ -175,6 +179,12 @@ impl<W: World + ?Sized> Walker<'_, W> {
             Directive::Embed { name, angle } => self.embed(Header { name, angle })?,
             Directive::Incbin { name } => self.incbin(name)?,
             Directive::Clock => self.clock(),
+            Directive::System => {
+                let is_source = self.is_source();
+                if let (Some(frame), false) = (self.frames.last_mut(), is_source) {
+                    frame.system = true;
+                }
+            }
             Directive::Renamed => {
                 if let Some(frame) = self.frames.last_mut() {
                     frame.renamed = true;
@@ -254,16 +264,14 @@ impl<W: World + ?Sized> Walker<'_, W> {
     }
 
     fn include(&mut self, header: Header, verb: Verb) -> Result<(), Punt> {
-        let asker = self.asker();
-        let next = verb == Verb::Next && !matches!(asker, Asker::Source(_));
+        let next = verb == Verb::Next && !self.is_source();
         let asked = Asked {
             name: header.name,
             angle: header.angle,
             next,
+            system: self.is_system(),
         };
-        self.note_absolute(header.name, asker);
-        let stack = if self.clang { self.stack() } else { Vec::new() };
-        let Some(object) = self.resolver.find(self.world, asked, asker, &stack)? else {
+        let Some(object) = self.find(asked)? else {
             return Err(Punt::new(format!(
                 "{} is not found",
                 String::from_utf8_lossy(header.name.spelling())
@@ -308,9 +316,22 @@ impl<W: World + ?Sized> Walker<'_, W> {
             scan: at.scan,
             next: 0,
             file: Some((path, object)),
+            origin: self.origin(object),
             renamed: false,
+            system: self.is_system() || self.resolver.is_system(object),
         });
         Ok(())
+    }
+
+    /// How an object was found. What clang finds beside a header counts as found where the header was.
+    fn origin(&self, object: ObjectId) -> Origin {
+        match self.resolver.files.object(object).origin {
+            Origin::Beside(_) | Origin::Within if self.clang => self
+                .frames
+                .last()
+                .map_or(Origin::Direct, |frame| frame.origin),
+            origin => origin,
+        }
     }
 
     fn pragma_once(&mut self) {
@@ -326,10 +347,9 @@ impl<W: World + ?Sized> Walker<'_, W> {
             name: header.name,
             angle: header.angle,
             next: false,
+            system: self.is_system(),
         };
-        let (asker, stack) = (self.asker(), self.stack());
-        self.note_absolute(header.name, asker);
-        if let Some(object) = self.resolver.find(self.world, asked, asker, &stack)? {
+        if let Some(object) = self.find(asked)? {
             let path = self.resolver.files.object(object).path;
             self.probe(path);
         }

@@ -17,6 +17,8 @@ pub struct Asked {
     pub angle: bool,
     /// `#include_next`
     pub next: bool,
+    /// A system header asks.
+    pub system: bool,
 }
 
 /// Who asks.
@@ -37,6 +39,13 @@ pub struct Resolver {
     /// The folders' names with a slash where it is needed.
     chain: Vec<Box<[u8]>>,
     frameworks: Vec<bool>,
+    system: Vec<bool>,
+    /// gcc: folders of including files that are taken for system folders, and those that are not.
+    beside_system: NumberMap<DirId, bool>,
+    /// gcc: system headers are called by their shortest name.
+    canonical: bool,
+    /// Other names of those that are, for whoever found them to take.
+    pub longer: Vec<PathId>,
     angle: usize,
     /// All files met.
     pub files: Files,
@@ -63,13 +72,29 @@ impl Resolver {
         Resolver {
             clang,
             chain: dirs.clone().map(|dir| prefix(&dir.path, clang)).collect(),
-            frameworks: dirs.map(|dir| dir.framework).collect(),
+            frameworks: dirs.clone().map(|dir| dir.framework).collect(),
+            system: dirs.map(|dir| dir.system).collect(),
+            beside_system: NumberMap::default(),
+            canonical: search.canonical && !clang,
+            longer: Vec::new(),
             angle: search.angle,
             files: Files::default(),
             folders: Folders::new(&search.seen, old_clang),
             first: NumberMap::default(),
             homes: NumberMap::default(),
             precompiled: !clang,
+        }
+    }
+
+    /// clang spells the folders of the search path by their first names, too.
+    pub fn name_folders<W: World + ?Sized>(&mut self, world: &mut W) {
+        for at in 0..self.chain.len() {
+            if self.clang && !self.frameworks[at] {
+                let named = self
+                    .folders
+                    .current(world, &mut self.files, &self.chain[at]);
+                self.chain[at] = self.files.dir(named).into();
+            }
         }
     }
 
@@ -93,6 +118,7 @@ impl Resolver {
         let name = asked.name.spelling();
         let start = match name.first() {
             None => return Ok(None),
+            Some(b'/') if self.clang && asked.next && is_from_chain(asker) => return Ok(None),
             Some(b'/') => Origin::Direct,
             Some(_) => match self.start(world, asked, asker) {
                 Some(start) => start,
@@ -163,7 +189,9 @@ impl Resolver {
             Asker::Command => return Some(Origin::Command),
             Asker::Source(path) | Asker::Header(path, _) => path,
         };
-        Some(Origin::Beside(self.folder_of(world, path)))
+        let dir = self.folder_of(world, path);
+        self.beside_system.entry(dir).or_insert(asked.system);
+        Some(Origin::Beside(dir))
     }
 
     /// The folder in which a file's quoted includes are searched first.
@@ -191,11 +219,13 @@ impl Resolver {
         let text = name.spelling();
         let own = match start {
             Origin::Chain(at) => return self.search_chain(world, at as usize, name),
-            Origin::Direct => self.open(world, text),
+            Origin::Direct | Origin::Within => self.open(world, text),
             Origin::Command => self.open_in(world, b"./", text),
             Origin::Beside(dir) => {
-                let dir = self.files.dir(dir).to_vec();
-                self.open_in(world, &dir, text)
+                let prefix = self.files.dir(dir).to_vec();
+                let path = self.open_in(world, &prefix, text);
+                let is_system = self.beside_system.get(&dir).copied().unwrap_or(false);
+                self.shortest(world, path, is_system)
             }
         };
         self.check_precompiled(world, own)?;
@@ -263,6 +293,7 @@ impl Resolver {
         let dir = std::mem::take(&mut self.chain[at]);
         let path = self.open_in(world, &dir, name.spelling());
         self.chain[at] = dir;
+        let path = self.shortest(world, path, self.system[at]);
         self.check_precompiled(world, path)?;
         Ok(Some(path))
     }
@@ -328,7 +359,7 @@ impl Resolver {
             }
             let path = self.open_framework(world, &root, header);
             if self.files.exists(path) {
-                return Some(self.files.add(path, Origin::Direct));
+                return Some(self.files.add(path, Origin::Within));
             }
         }
         None
@@ -350,6 +381,36 @@ impl Resolver {
                 String::from_utf8_lossy(&name)
             ))),
             false => Ok(()),
+        }
+    }
+
+    /// gcc calls a system header by its shortest name.
+    fn shortest<W: World + ?Sized>(
+        &mut self,
+        world: &mut W,
+        path: PathId,
+        is_system: bool,
+    ) -> PathId {
+        if !is_system || !self.canonical || !self.files.exists(path) {
+            return path;
+        }
+        let Some(name) = world.shorter(&self.files.path(path).path) else {
+            return path;
+        };
+        let shorter = self.open(world, &name);
+        if !self.files.exists(shorter) {
+            return path;
+        }
+        self.longer.push(path);
+        shorter
+    }
+
+    /// Is what was found so a system header?
+    pub fn is_system(&self, object: ObjectId) -> bool {
+        match self.files.object(object).origin {
+            Origin::Chain(at) => self.system.get(at as usize).copied().unwrap_or(false),
+            Origin::Beside(dir) => self.beside_system.get(&dir).copied().unwrap_or(false),
+            Origin::Direct | Origin::Command | Origin::Within => false,
         }
     }
 
@@ -382,6 +443,10 @@ impl Resolver {
         let file = self.files.path(path).file;
         file.is_some_and(|at| self.first.get(&at.file).is_some_and(|first| *first != path))
     }
+}
+
+fn is_from_chain(asker: Asker) -> bool {
+    matches!(asker, Asker::Header(_, Origin::Chain(_)))
 }
 
 fn chain_origin(at: usize) -> Origin {

@@ -25,6 +25,8 @@ pub struct SearchPath {
     /// The names of all folders that were given, also of those that are not there or double, in the order in which
     /// clang reads them: it knows a folder by its first name.
     pub seen: Vec<Vec<u8>>,
+    /// gcc calls system headers by their shortest name: no `-fno-canonical-system-headers`.
+    pub canonical: bool,
 }
 
 /// A macro or header given on the command line.
@@ -117,6 +119,7 @@ pub fn search_path(
         angle,
         assembler,
         seen: named.into_iter().map(|dir| dir.path).collect(),
+        canonical: family == Family::Gcc && is_canonical(invocation),
     })
 }
 
@@ -146,6 +149,16 @@ pub fn maps_names(invocation: &Invocation) -> bool {
     words
         .clone()
         .any(|word| HEADS.iter().any(|head| word.starts_with(head)))
+}
+
+fn is_canonical(invocation: &Invocation) -> bool {
+    let words = invocation.argv.iter().rev().map(|word| word.as_bytes());
+    let mut choices = words.filter_map(|word| match word {
+        b"-fcanonical-system-headers" => Some(true),
+        b"-fno-canonical-system-headers" => Some(false),
+        _ => None,
+    });
+    choices.next().unwrap_or(true)
 }
 
 /// Is `-trigraphs` given?

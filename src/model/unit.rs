@@ -23,6 +23,15 @@ pub trait World {
     /// The number of the folder of this name: the same for the same inode, whatever its name. None if there is none.
     /// Asked for where a name decides how the compiler spells others: frameworks, clang's current folder.
     fn folder(&mut self, path: &[u8]) -> Option<u64>;
+
+    /// The absolute name of the file at `path`, all links and `..` resolved, if it is shorter than `path`; else None.
+    /// gcc calls system headers so, with `-fcanonical-system-headers`, its default.
+    fn shorter(&mut self, path: &[u8]) -> Option<Vec<u8>>;
+
+    /// Whether it has taken too long by now. Asked for from time to time; the walk then ends with a punt.
+    fn is_late(&mut self) -> bool {
+        false
+    }
 }
 
 /// A file of the world.

@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use super::files::{FileAt, ObjectId, PathId};
+use super::files::{FileAt, ObjectId, Origin, PathId};
 use super::interner::{known, Id};
 use super::macros::{Defined, Macro, NumberMap, Table};
 use super::once::Once;
 use super::punt::Punt;
-use super::resolve::{Asker, Resolver};
+use super::resolve::{Asked, Asker, Resolver};
 use super::source_scan::Scan;
 use super::tokens::Token;
 use super::unit::{Budget, Closure, Unit, Visited, World};
@@ -35,6 +35,8 @@ pub struct Walker<'w, W: World + ?Sized> {
     pub(super) spare: Vec<Vec<Token>>,
     /// Where the directive is that is being evaluated.
     pub(super) here: Here,
+    /// What is read now counts: it is no operand that is passed over, as in `0 && X`.
+    pub(super) live: bool,
     /// Whether the compiler knows an operator.
     pub(super) operators: NumberMap<Id, bool>,
     /// Macros that push or pop others where they are used.
@@ -61,8 +63,12 @@ pub struct Frame {
     pub next: u32,
     /// The file; None for what the compiler or the command line says.
     pub file: Option<(PathId, ObjectId)>,
+    /// How it was found, for `#include_next`.
+    pub origin: Origin,
     /// `#line` has been met.
     pub renamed: bool,
+    /// It is a system header, as all are that a system header includes.
+    pub system: bool,
 }
 
 /// Tokens that are being read.
@@ -94,6 +100,9 @@ impl Context {
     }
 }
 
+/// How many steps lie between two looks at the clock.
+const STEPS_PER_LOOK: u64 = 1 << 15;
+
 impl<'w, W: World + ?Sized> Walker<'w, W> {
     pub(super) fn new(unit: &'w Unit<'w>, world: &'w mut W, budget: Budget) -> Walker<'w, W> {
         /// From this version on clang looks beside a header under the header's own name.
@@ -115,6 +124,7 @@ impl<'w, W: World + ?Sized> Walker<'w, W> {
             depth: 0,
             spare: Vec::new(),
             here: Here::default(),
+            live: true,
             operators: NumberMap::default(),
             carriers: Vec::new(),
             once: Once::new(clang),
@@ -125,11 +135,11 @@ impl<'w, W: World + ?Sized> Walker<'w, W> {
     /// One more step of the budget.
     pub(super) fn step(&mut self) -> Result<(), Punt> {
         match self.steps.checked_sub(1) {
-            Some(left) => {
+            Some(left) if left % STEPS_PER_LOOK != 0 || !self.world.is_late() => {
                 self.steps = left;
                 Ok(())
             }
-            None => Err(Punt::new("it takes too long to follow")),
+            _ => Err(Punt::new("it takes too long to follow")),
         }
     }
 
@@ -187,12 +197,13 @@ impl<'w, W: World + ?Sized> Walker<'w, W> {
 
     /// Who includes a header now.
     pub(super) fn asker(&self) -> Asker {
-        let Some((path, object)) = self.frames.last().and_then(|frame| frame.file) else {
+        let frame = self.frames.last();
+        let Some((frame, path)) = frame.and_then(|frame| Some((frame, frame.file?.0))) else {
             return Asker::Command;
         };
-        match self.resolver.files.object(object).origin {
-            _ if self.is_source() => Asker::Source(path),
-            origin => Asker::Header(path, origin),
+        match self.is_source() {
+            true => Asker::Source(path),
+            false => Asker::Header(path, frame.origin),
         }
     }
 
@@ -201,10 +212,29 @@ impl<'w, W: World + ?Sized> Walker<'w, W> {
         self.in_source && self.frames.len() == 1
     }
 
+    /// Is it a system header that is being read?
+    pub(super) fn is_system(&self) -> bool {
+        self.frames.last().is_some_and(|frame| frame.system)
+    }
+
     /// The paths of the files that are being read, the innermost first.
     pub(super) fn stack(&self) -> Vec<PathId> {
         let files = self.frames.iter().rev().filter_map(|frame| frame.file);
         files.map(|(path, _)| path).collect()
+    }
+
+    /// Looks for a header.
+    pub(super) fn find(&mut self, asked: Asked) -> Result<Option<ObjectId>, Punt> {
+        let asker = self.asker();
+        if asker != Asker::Command && asked.name.spelling().starts_with(b"/") {
+            self.closure.absolute_include = true;
+        }
+        let stack = if self.clang { self.stack() } else { Vec::new() };
+        let found = self.resolver.find(self.world, asked, asker, &stack);
+        while let Some(longer) = self.resolver.longer.pop() {
+            self.probe(longer);
+        }
+        found
     }
 
     /// Puts a path among the closure's files.

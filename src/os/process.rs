@@ -161,6 +161,18 @@ pub struct Spent {
     pub children: [Duration; 2],
 }
 
+/// Processor time that the calling thread has spent.
+pub fn thread_time() -> Duration {
+    let mut time = libc::timespec {
+        tv_sec: 0,
+        tv_nsec: 0,
+    };
+    // SAFETY: the structure lives during the call. Linux has this clock, so it cannot fail.
+    unsafe { libc::clock_gettime(libc::CLOCK_THREAD_CPUTIME_ID, &mut time) };
+    let seconds = u64::try_from(time.tv_sec).unwrap_or_default();
+    Duration::new(seconds, u32::try_from(time.tv_nsec).unwrap_or_default())
+}
+
 /// What this process has spent so far.
 pub fn spent() -> Spent {
     let of = |who| {

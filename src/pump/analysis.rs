@@ -10,6 +10,7 @@ use super::shipment::{pack, Shipment, Ways};
 use super::system_lookups::{answers, SystemAnswers};
 use super::toolchain::{Toolchain, Toolchains};
 use super::tree::Tree;
+use super::turns::Turns;
 use super::walk::{walk, Trouble};
 use super::world::{LocalWorld, Site};
 use crate::model::about::{About, VARIABLES};
@@ -19,14 +20,20 @@ use crate::model::preprocessor::{closure, Budget, Closure, Unit};
 use crate::model::search::{self, SearchPath, Surroundings};
 use crate::model::stock_limits;
 use crate::os::identity::Kind;
+use crate::os::process::thread_time;
 use std::ffi::{OsStr, OsString};
+use std::num::NonZero;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::Path;
 use std::sync::Arc;
+use std::thread::available_parallelism;
 use std::time::{Duration, Instant};
 
-/// How long one analysis may take.
+/// How much processor time one analysis may take.
 const TIME_MAX: Duration = Duration::from_secs(4);
+
+/// How much longer it may take if processors or disks are busy.
+const WAITING_FACTOR: u32 = 10;
 
 /// How many steps the preprocessor may take for one.
 const STEPS_MAX: u64 = 30_000_000;
@@ -45,6 +52,7 @@ pub struct Analyst {
     toolchains: Toolchains,
     /// All answers.
     pub answers: Answers,
+    turns: Turns,
     time_max: Duration,
     memory_max: usize,
 }
@@ -63,6 +71,7 @@ impl Analyst {
             tree: Tree::default(),
             toolchains: Toolchains::new(environment),
             answers: Answers::default(),
+            turns: Turns::new(available_parallelism().map_or(1, NonZero::get)),
             time_max: TIME_MAX,
             memory_max: MEMORY_MAX,
         }
@@ -95,6 +104,7 @@ impl Analyst {
                 return known;
             }
         }
+        let _turn = self.turns.take();
         for _ in 0..TRIES_MAX {
             match self.analyse(query, &invocation, epoch) {
                 Ok(Ended::Answer(answer)) if query.missed.is_empty() => {
@@ -137,7 +147,8 @@ impl Analyst {
             tree: &self.tree,
             toolchains: &self.toolchains,
             epoch,
-            deadline: Instant::now() + self.time_max,
+            processor_deadline: thread_time() + self.time_max,
+            deadline: Instant::now() + self.time_max * WAITING_FACTOR,
         };
         let cwd = self.cwd(&query.cwd, epoch)?;
         let toolchain =

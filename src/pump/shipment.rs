@@ -80,6 +80,11 @@ pub fn pack(
     for visited in closure.files.iter().chain(&closure.probes) {
         packing.file(&visited.path)?;
     }
+    // Also under those names that the compiler gives up for shorter ones.
+    for number in 0..packing.world.opened().len() {
+        let path = packing.world.opened().path(number).to_vec();
+        packing.file(&path)?;
+    }
     for path in ways.missed {
         packing.world.open(path);
         packing.file(path)?;

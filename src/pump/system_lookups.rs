@@ -26,6 +26,7 @@ pub fn answers(
         numbers: numbers(world, search),
         search,
         told: PathSet::default(),
+        told_missed: vec![false; world.missed().len()],
         answers: SystemAnswers::default(),
     };
     for (dir, number) in search.dirs.iter().zip(&telling.numbers) {
@@ -39,14 +40,12 @@ pub fn answers(
     for visited in closure.files.iter().chain(&closure.probes) {
         telling.file(world, &visited.path);
     }
-    for path in world.missed() {
-        if telling.told.insert(path.clone()) {
-            let path = path.clone();
-            telling
-                .answers
-                .lookups
-                .push(about::Lookup::Nothing { path });
-        }
+    let missed = world.missed();
+    let told = telling.told_missed.iter().enumerate();
+    for (number, _) in told.filter(|(_, told)| !**told) {
+        let path = missed.path(number).to_vec();
+        let lookups = &mut telling.answers.lookups;
+        lookups.push(about::Lookup::Nothing { path });
     }
     telling.answers
 }
@@ -68,19 +67,25 @@ fn numbers(world: &mut LocalWorld<'_>, search: &SearchPath) -> Vec<Option<u16>> 
 struct Telling<'t> {
     numbers: Vec<Option<u16>>,
     search: &'t SearchPath,
-    /// Paths whose presence or absence follows from what was told.
+    /// Paths whose presence follows from what was told.
     told: PathSet,
+    /// By the numbers of what was missed: that it is not there follows from what was told.
+    told_missed: Vec<bool>,
     answers: SystemAnswers,
 }
 
 impl Telling<'_> {
-    fn path(&self, dir: usize, name: &[u8]) -> Vec<u8> {
-        let dir = self.search.dirs.get(dir);
-        let dir = dir.map_or(&b""[..], |dir| dir.path.as_slice());
-        match dir {
-            b"" => name.to_vec(),
-            dir => [dir, &b"/"[..], name].concat(),
+    /// A name in a folder of the search path, as it is spelled.
+    fn join(&self, dir: usize, name: &[u8], path: &mut Vec<u8>) {
+        path.clear();
+        let dir = self.search.dirs.get(dir).map(|dir| dir.path.as_slice());
+        if let Some(dir) = dir.filter(|dir| !dir.is_empty()) {
+            path.extend_from_slice(dir);
+            if !dir.ends_with(b"/") {
+                path.push(b'/');
+            }
         }
+        path.extend_from_slice(name);
     }
 
     /// The numbers of the system's folders that were asked in vain.
@@ -101,7 +106,8 @@ impl Telling<'_> {
         let told = match at {
             // In one of the system's.
             Some(Some(at)) => {
-                let path = self.path(lookup.at.unwrap_or_default(), &name);
+                let mut path = Vec::new();
+                self.join(lookup.at.unwrap_or_default(), &name, &mut path);
                 match hash(world, &path) {
                     Some(hash) => {
                         self.told.insert(path);
@@ -125,9 +131,13 @@ impl Telling<'_> {
         };
         if let Some(told) = told {
             self.answers.lookups.push(told);
+            let mut path = Vec::with_capacity(256);
             for (dir, _) in in_vain {
-                let path = self.path(dir, &name);
-                self.told.insert(path);
+                self.join(dir, &name, &mut path);
+                let told = world.missed().find(&path);
+                if let Some(told) = told.and_then(|number| self.told_missed.get_mut(number)) {
+                    *told = true;
+                }
             }
         }
     }

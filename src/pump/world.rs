@@ -7,13 +7,14 @@ use super::place::{Place, Relied, Seen};
 use super::toolchain::{is_below, Toolchain, Toolchains};
 use super::tree::Tree;
 use super::walk::{walk, Trouble};
-use crate::model::path_map::PathMap;
+use crate::model::path_map::{PathMap, PathTable};
 use crate::model::preprocessor::{Opened, World};
 use crate::model::search::FolderIdentity;
 use crate::os::identity::{Identity, Kind};
+use crate::os::process::thread_time;
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// How many questions are answered between two looks at the clock.
 const QUESTIONS_PER_LOOK: u32 = 256;
@@ -27,7 +28,9 @@ pub struct Site<'s> {
     pub toolchains: &'s Toolchains,
     /// The request.
     pub epoch: Epoch,
-    /// When it must be done.
+    /// When it must be done, in processor time of its thread.
+    pub processor_deadline: Duration,
+    /// And in any case.
     pub deadline: Instant,
 }
 
@@ -39,16 +42,26 @@ pub struct LocalWorld<'w> {
     cwd: Arc<Place>,
     /// System folders; none if their files travel, too.
     system: &'w [Arc<Place>],
-    folders: PathMap<Option<Arc<Place>>>,
-    opened: PathMap<Option<Found>>,
+    folders: PathMap<Folder>,
+    /// Paths that lead to files, and by their numbers what they lead to.
+    opened: PathTable,
+    found: Vec<Found>,
     files: Vec<File>,
     numbers: HashMap<(u64, u64), u32>,
     folder_numbers: HashMap<(u64, u64), u64>,
     relied: Relied,
-    missed: Vec<Vec<u8>>,
+    missed: PathTable,
     searched: Vec<Vec<u8>>,
     trouble: Option<Trouble>,
     questions: u32,
+}
+
+/// What a folder's name leads to.
+#[derive(Clone, Debug)]
+struct Folder {
+    place: Option<Arc<Place>>,
+    /// It is, or by its name would be, below a system folder.
+    system: bool,
 }
 
 /// What a path leads to.
@@ -87,12 +100,13 @@ impl<'w> LocalWorld<'w> {
             cwd,
             system: if hermetic { &[] } else { &toolchain.system },
             folders: PathMap::default(),
-            opened: PathMap::default(),
+            opened: PathTable::default(),
+            found: Vec::new(),
             files: Vec::new(),
             numbers: HashMap::new(),
             folder_numbers: HashMap::new(),
             relied: Vec::new(),
-            missed: Vec::new(),
+            missed: PathTable::default(),
             searched: Vec::new(),
             trouble: None,
             questions: 0,
@@ -101,7 +115,7 @@ impl<'w> LocalWorld<'w> {
 
     /// Which folder a path is, for the search path; it is noted as one that is searched.
     pub fn identify(&mut self, path: &[u8]) -> Option<FolderIdentity> {
-        let place = self.folder_at(path)?;
+        let place = self.folder_at(path).place?;
         let identity = place
             .check(self.site.tree.clock(), self.site.epoch)
             .identity?;
@@ -116,7 +130,7 @@ impl<'w> LocalWorld<'w> {
 
     /// What a path that was opened leads to.
     pub fn found(&self, path: &[u8]) -> Option<&Found> {
-        self.opened.get(path)?.as_ref()
+        self.found.get(self.opened.find(path)?)
     }
 
     /// The file of that number.
@@ -124,8 +138,13 @@ impl<'w> LocalWorld<'w> {
         self.files.get(number as usize)
     }
 
+    /// All paths that lead to files.
+    pub fn opened(&self) -> &PathTable {
+        &self.opened
+    }
+
     /// Where nothing was found below the system folders.
-    pub fn missed(&self) -> &[Vec<u8>] {
+    pub fn missed(&self) -> &PathTable {
         &self.missed
     }
 
@@ -180,23 +199,56 @@ impl<'w> LocalWorld<'w> {
         self.relied.into_iter().partition(|place| !below(place))
     }
 
-    fn folder_at(&mut self, path: &[u8]) -> Option<Arc<Place>> {
+    fn folder_at(&mut self, path: &[u8]) -> Folder {
         if let Some(known) = self.folders.get(path) {
             return known.clone();
         }
-        let place = match self.trace(path, &mut |_, _| {}) {
-            Ok(place) => place,
-            Err(trouble) => {
-                self.trouble = Some(trouble);
-                None
+        let folder = self.look_for_folder(path);
+        self.folders.insert(path.into(), folder.clone());
+        folder
+    }
+
+    fn look_for_folder(&mut self, path: &[u8]) -> Folder {
+        let place = self.step_to(path).unwrap_or_else(|trouble| {
+            self.trouble = Some(trouble);
+            None
+        });
+        let system = match &place {
+            Some(place) => self.is_system(place),
+            None => {
+                let defaults = &self.toolchain.defaults;
+                !self.system.is_empty() && defaults.iter().any(|dir| is_below(path, &dir.path))
             }
         };
+        Folder { place, system }
+    }
+
+    /// By one step from the folder above, if that is all there is to it.
+    fn step_to(&mut self, path: &[u8]) -> Result<Option<Arc<Place>>, Trouble> {
         let Site { tree, epoch, .. } = self.site;
+        let slash = path.iter().rposition(|byte| *byte == b'/');
+        if let Some(at) = slash.filter(|at| *at > 0) {
+            let name = &path[at + 1..];
+            if !matches!(name, b"" | b"." | b"..") {
+                let Some(above) = self.folder_at(&path[..at]).place else {
+                    return Ok(None);
+                };
+                let Some(place) = above.child(name) else {
+                    return Ok(None);
+                };
+                let seen = place.check(tree.clock(), epoch);
+                note(&mut self.relied, epoch, &place, &seen);
+                match (seen.kind(), seen.trouble) {
+                    (Some(Kind::Folder), _) => return Ok(Some(place)),
+                    (Some(Kind::Link), _) | (_, Some(_)) => {}
+                    _ => return Ok(None),
+                }
+            }
+        }
+        let place = self.trace(path, &mut |_, _| {})?;
         let is_folder =
             |place: &Arc<Place>| place.check(tree.clock(), epoch).kind() == Some(Kind::Folder);
-        let place = place.filter(is_folder);
-        self.folders.insert(path.into(), place.clone());
-        place
+        Ok(place.filter(is_folder))
     }
 
     fn find(&mut self, path: &[u8]) -> Option<Found> {
@@ -211,38 +263,38 @@ impl<'w> LocalWorld<'w> {
         if matches!(name, b"" | b"." | b"..") {
             return None;
         }
-        let Some(folder) = self.folder_at(dir) else {
-            self.miss(path, None);
+        let folder = self.folder_at(dir);
+        let Some(above) = &folder.place else {
+            self.miss(path, &folder);
             return None;
         };
-        let place = folder.child(name)?;
+        let place = above.child(name)?;
         let Site { tree, epoch, .. } = self.site;
         let seen = place.check(tree.clock(), epoch);
         note(&mut self.relied, epoch, &place, &seen);
-        let (place, seen, linked) = match seen.kind() {
-            Some(Kind::Link) => match self.trace_from(&folder, name, &mut |_, _| {}) {
-                Ok(Some(end)) => {
-                    let seen = end.check(tree.clock(), epoch);
-                    (end, seen, true)
-                }
-                Ok(None) => {
-                    self.miss(path, Some(&folder));
-                    return None;
-                }
-                Err(trouble) => {
-                    self.trouble = Some(trouble);
-                    return None;
-                }
-            },
-            _ => (place, seen, false),
-        };
-        self.end_of(path, &folder, place, seen, linked)
+        if seen.kind() != Some(Kind::Link) {
+            return self.end_of(path, &folder, place, seen, false);
+        }
+        match self.trace_from(above, name, &mut |_, _| {}) {
+            Ok(Some(end)) => {
+                let seen = end.check(tree.clock(), epoch);
+                self.end_of(path, &folder, end, seen, true)
+            }
+            Ok(None) => {
+                self.miss(path, &folder);
+                None
+            }
+            Err(trouble) => {
+                self.trouble = Some(trouble);
+                None
+            }
+        }
     }
 
     fn end_of(
         &mut self,
         path: &[u8],
-        folder: &Arc<Place>,
+        folder: &Folder,
         place: Arc<Place>,
         seen: Seen,
         linked: bool,
@@ -268,23 +320,16 @@ impl<'w> LocalWorld<'w> {
             }
             (Some(_), ..) => None,
             (None, ..) => {
-                self.miss(path, Some(folder));
+                self.miss(path, folder);
                 None
             }
         }
     }
 
     /// Notes that nothing is at `path`, if a host must know that.
-    fn miss(&mut self, path: &[u8], folder: Option<&Arc<Place>>) {
-        let system = match folder {
-            Some(folder) => self.is_system(folder),
-            None => {
-                let defaults = &self.toolchain.defaults;
-                !self.system.is_empty() && defaults.iter().any(|dir| is_below(path, &dir.path))
-            }
-        };
-        if system {
-            self.missed.push(path.to_vec());
+    fn miss(&mut self, path: &[u8], folder: &Folder) {
+        if folder.system {
+            self.missed.insert(path);
         }
     }
 
@@ -321,38 +366,31 @@ impl<'w> LocalWorld<'w> {
         Some(number)
     }
 
-    fn is_late(&mut self) -> bool {
+    /// Whether there is no point in going on.
+    fn is_over(&mut self) -> bool {
         self.questions += 1;
-        if self.questions % QUESTIONS_PER_LOOK == 0 && Instant::now() > self.site.deadline {
-            self.trouble = Some(Trouble("the analysis takes too long".to_owned()));
-        }
-        self.trouble.is_some()
+        self.trouble.is_some() || self.questions % QUESTIONS_PER_LOOK == 0 && self.is_late()
     }
 }
 
 impl World for LocalWorld<'_> {
     fn open(&mut self, path: &[u8]) -> Option<Opened> {
-        if self.is_late() {
+        if self.is_over() {
             return None;
         }
-        let known = self
-            .opened
-            .get(path)
-            .map(|found| found.as_ref().map(|found| found.file));
-        let file = match known {
-            Some(known) => known,
-            None => {
-                let found = self.find(path);
-                let file = found.as_ref().map(|found| found.file);
-                self.opened.insert(path.into(), found);
-                file
-            }
-        };
+        let known = self.found(path).map(|found| found.file);
+        let file = known.or_else(|| {
+            let found = self.find(path)?;
+            let file = found.file;
+            self.opened.insert(path);
+            self.found.push(found);
+            Some(file)
+        });
         Some(self.file(file?)?.opened.clone())
     }
 
     fn ask(&mut self, operator: &[u8], operand: &[u8]) -> Option<i64> {
-        if self.is_late() {
+        if self.is_over() {
             return None;
         }
         let question = (operator.to_vec(), operand.to_vec());
@@ -360,15 +398,33 @@ impl World for LocalWorld<'_> {
     }
 
     fn folder(&mut self, path: &[u8]) -> Option<u64> {
-        if self.is_late() {
+        if self.is_over() {
             return None;
         }
-        let place = self.folder_at(path)?;
+        let place = self.folder_at(path).place?;
         let seen = place.check(self.site.tree.clock(), self.site.epoch);
         let identity = seen.identity?;
         let next = self.folder_numbers.len() as u64;
         let inode = (identity.device, identity.inode);
         Some(*self.folder_numbers.entry(inode).or_insert(next))
+    }
+
+    fn shorter(&mut self, path: &[u8]) -> Option<Vec<u8>> {
+        self.open(path)?;
+        let real = self.found(path)?.place.path();
+        (real.len() < path.len()).then(|| real.to_vec())
+    }
+
+    fn is_late(&mut self) -> bool {
+        let Site {
+            processor_deadline,
+            deadline,
+            ..
+        } = self.site;
+        if thread_time() > processor_deadline || Instant::now() > deadline {
+            self.trouble = Some(Trouble("the analysis takes too long".to_owned()));
+        }
+        self.trouble.is_some()
     }
 }
 

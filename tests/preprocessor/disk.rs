@@ -38,7 +38,7 @@ pub enum Verdict {
     /// The engine leaves the unit alone.
     Punted(String),
     /// The unit does not compile, and the engine gave it up, too.
-    BothFail,
+    BothFail(String, String),
     /// The unit does not compile, and the engine did not notice.
     FailsUnnoticed(String),
     /// They differ.
@@ -101,6 +101,12 @@ impl World for Disk {
     fn folder(&mut self, name: &[u8]) -> Option<u64> {
         let about = fs::metadata(self.cwd.join(path(name))).ok()?;
         about.is_dir().then(|| about.ino() ^ about.dev() << 48)
+    }
+
+    fn shorter(&mut self, name: &[u8]) -> Option<Vec<u8>> {
+        let real = fs::canonicalize(self.cwd.join(path(name))).ok()?;
+        let real = real.into_os_string().into_vec();
+        (real.len() < name.len()).then_some(real)
     }
 }
 
@@ -377,7 +383,7 @@ pub fn compare(job: &Job) -> Verdict {
     });
     match (names, walked) {
         (Ok(_), Err(punt)) => Verdict::Punted(punt.to_string()),
-        (Err(_), Err(_)) => Verdict::BothFail,
+        (Err(why), Err(punt)) => Verdict::BothFail(why, punt.to_string()),
         (Err(why), Ok(_)) => Verdict::FailsUnnoticed(why),
         (Ok(names), Ok((closure, family))) => differences(&names, &closure, family),
     }

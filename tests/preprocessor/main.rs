@@ -4,8 +4,49 @@
 #![allow(clippy::unwrap_used, clippy::panic, dead_code)]
 
 mod disk;
+mod random;
 
 use disk::{compare, Job, Verdict};
+use random::Dice;
+
+#[test]
+fn random_trees_are_followed() {
+    let cases: u64 = std::env::var("CASES").map_or(20, |count| count.parse().unwrap());
+    let first: u64 = std::env::var("SEED").map_or(1, |seed| seed.parse().unwrap());
+    let mut counts = std::collections::BTreeMap::new();
+    let mut faults = Vec::new();
+    for seed in first..first + cases {
+        for (compiler, source) in [
+            ("gcc", "main.c"),
+            ("clang", "main.c"),
+            ("g++", "main.cc"),
+            ("clang++", "main.cc"),
+        ] {
+            let mut dice = Dice::new(seed);
+            let folder = tempfile::tempdir().unwrap();
+            let root = folder.path().canonicalize().unwrap();
+            random::tree(&mut dice, &root, source == "main.cc");
+            let job = random::command(&mut dice, &root, compiler, source);
+            let verdict = compare(&job);
+            let kind = match &verdict {
+                Verdict::Same(_) => "same",
+                Verdict::Punted(_) => "punted",
+                Verdict::BothFail(..) => "both fail",
+                Verdict::FailsUnnoticed(_) => "fails unnoticed",
+                Verdict::Differs(_) => "differs",
+            };
+            *counts.entry((compiler, kind)).or_insert(0) += 1;
+            if matches!(verdict, Verdict::Differs(_)) {
+                faults.push(format!("seed {seed} {compiler}: {verdict:?}"));
+            }
+            if std::env::var("SHOW").is_ok() && !matches!(verdict, Verdict::Same(_)) {
+                println!("seed {seed} {:?} {verdict:?}", job.argv);
+            }
+        }
+    }
+    println!("{counts:#?}");
+    assert!(faults.is_empty(), "{}", faults.join("\n"));
+}
 
 #[test]
 fn a_first_unit() {

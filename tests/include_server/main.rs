@@ -1,0 +1,12 @@
+//! The include server as its clients see it: which files it names, that nothing it says is stale, and that nothing that a
+//! client does, or a source holds, harms another one.
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+#[path = "../common/mod.rs"]
+mod common;
+mod closures;
+mod fresh;
+mod harm;
+mod life;
+mod server;
+mod stock;
