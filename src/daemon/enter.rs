@@ -9,7 +9,7 @@ use crate::os::namespace::{self, Seal};
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
@@ -97,8 +97,7 @@ fn listen(daemon: &mut File) -> io::Result<View> {
 fn show(view: &View, root: &Path, disk: Option<&File>) -> std::result::Result<(), Failure> {
     let private = root.join(OsStr::from_bytes(PRIVATE));
     if let Some(disk) = disk {
-        let disk = format!("/proc/self/fd/{}", disk.as_raw_fd());
-        namespace::bind(Path::new(&disk), &private.join(TEMPORARY), Seal::Data)
+        namespace::bind_bare(disk, &private.join(TEMPORARY), Seal::Data)
             .map_err(|err| ("mount a folder for temporary files", err))?;
     }
     let mut top = root.to_owned();

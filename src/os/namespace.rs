@@ -72,6 +72,14 @@ pub fn bind(from: &Path, to: &Path, seal: Seal) -> io::Result<()> {
     attach(&to, seal)
 }
 
+/// Shows an open folder, without what is mounted in it or over it, as `to`.
+pub fn bind_bare(from: &impl AsRawFd, to: &Path, seal: Seal) -> io::Result<()> {
+    let from = CString::new(format!("/proc/self/fd/{}", from.as_raw_fd()))?;
+    let to = c_path(to)?;
+    mount(Some(&from), &to, None, libc::MS_BIND, None)?;
+    attach(&to, seal)
+}
+
 /// Shows as `to` what `upper` and `lower` hold; what is written goes to `upper`. `work` is an empty folder beside it.
 pub fn merge(lower: &OwnedFd, upper: &OwnedFd, work: &OwnedFd, to: &Path) -> io::Result<()> {
     let [lower, upper, work] = [lower, upper, work].map(AsRawFd::as_raw_fd);
