@@ -80,6 +80,7 @@ pub mod os {
     pub mod files;
     pub mod beneath;
     pub mod namespace;
+    pub mod handover;
     pub mod net;
     pub mod process;
     pub mod liveness;
@@ -133,7 +134,10 @@ pub mod daemon {
     pub mod ending;
     pub mod compile;
     pub mod text_job;
+    pub mod pump_common;
+    pub mod pump_view;
     pub mod mirror;
+    pub mod pump_mirror;
     pub mod pump_job;
     pub mod job;
     pub mod front;

@@ -6,6 +6,7 @@ use super::ending::{Answer, Class, Client, Ending, Leftover};
 use super::shop::Shop;
 use crate::model::compiler_options::Reason;
 use crate::model::error::Code;
+use crate::model::job_tree::Refused;
 use crate::model::wait_status::WaitStatus;
 use crate::model::wire::{Remark, Reply, Version};
 use crate::os::files::{bounded_memory_file, said};
@@ -44,10 +45,37 @@ pub struct Job<'j> {
     pub argv: &'j [Vec<u8>],
     /// Index of the word that names the source; 0 as long as that is not known.
     pub input: usize,
+    /// The client has told of the job, and hears more of it than stock's would understand.
+    pub is_told: bool,
 }
 
 /// Doing what, and what went wrong.
 pub type Failure = (&'static str, io::Error);
+
+/// Why a job is not done.
+pub enum Stop {
+    /// It is refused, in these words.
+    Refused(String),
+    /// It can't be exact on this host.
+    NotHere(String),
+    /// What a client takes to be here is not.
+    OtherSystem(String),
+    /// It has its ending already.
+    Ended(Ending),
+    /// Something went wrong.
+    Failed(Failure),
+}
+
+/// Something failed while this was done.
+pub fn failed(doing: &'static str) -> impl FnOnce(io::Error) -> Stop {
+    move |err| Stop::Failed((doing, err))
+}
+
+impl From<Refused> for Stop {
+    fn from(refused: Refused) -> Stop {
+        Stop::Refused(refused.to_string())
+    }
+}
 
 /// How the watch over a compiler ended.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -93,39 +121,38 @@ impl Ran {
 }
 
 impl Job<'_> {
-    /// Runs a command; `begun` is called once it is started. `Err` holds the answer if it could not be.
+    /// Runs a command; `begun` is called once it is started.
     pub fn run(
         &self,
         mut command: Command,
-        begun: impl FnOnce() -> io::Result<()>,
-    ) -> Result<Result<Ran, Ending>, Failure> {
-        let memory_file = || {
-            bounded_memory_file(MESSAGES_BYTES_MAX).map_err(|err| ("make a file for messages", err))
-        };
+        begun: impl FnOnce() -> Result<(), Stop>,
+    ) -> Result<Ran, Stop> {
+        let memory_file =
+            || bounded_memory_file(MESSAGES_BYTES_MAX).map_err(failed("make a file for messages"));
         let (stdout, stderr) = (memory_file()?, memory_file()?);
         let shared = |file: &File| file.try_clone().map(Stdio::from);
-        command.stdout(shared(&stdout).map_err(|err| ("share a file", err))?);
-        command.stderr(shared(&stderr).map_err(|err| ("share a file", err))?);
+        command.stdout(shared(&stdout).map_err(failed("share a file"))?);
+        command.stderr(shared(&stderr).map_err(failed("share a file"))?);
         let since = Instant::now();
         let group = match Group::spawn(&mut command) {
             Ok(group) => group,
             Err(err) => {
                 let program = command.get_program().to_string_lossy().into_owned();
-                return Ok(Err(self.not_started(&program, &err)));
+                return Err(Stop::Ended(self.not_started(&program, &err)));
             }
         };
         drop(command); // With our ends of what it was given.
         group.limit_files(FILE_BYTES_MAX);
-        begun().map_err(|err| ("tell the compiler's process what to do", err))?;
+        begun()?;
         let watched = self
             .watch(group, since)
-            .map_err(|err| ("wait for the compiler", err))?;
-        Ok(Ok(Ran {
+            .map_err(failed("wait for the compiler"))?;
+        Ok(Ran {
             watched,
-            stdout: said(&stdout).map_err(|err| ("read messages", err))?,
-            stderr: said(&stderr).map_err(|err| ("read messages", err))?,
+            stdout: said(&stdout).map_err(failed("read messages"))?,
+            stderr: said(&stderr).map_err(failed("read messages"))?,
             begun: since,
-        }))
+        })
     }
 
     /// Waits for the compiler, the client's farewell, the end of its time, or ours.
@@ -150,7 +177,7 @@ impl Job<'_> {
     }
 
     /// The answer about a compiler that has run; `leftover` is tidied up after it is sent.
-    pub fn ending(&self, ran: Ran, made: Made, leftover: Leftover) -> Result<Ending, Failure> {
+    pub fn ending(&self, ran: Ran, made: Made, leftover: Leftover) -> Result<Ending, Stop> {
         let (client, what) = (&self.client.name, self.what());
         let (class, status, code) = match ran.watched {
             Watched::Ended(status) if status.success() => (Class::CompileOk, status, 0),
@@ -180,10 +207,10 @@ impl Job<'_> {
             stdout: ran.stdout,
             object: made.object,
             deps: made.deps,
-            remark: made.remark.filter(|_| !vanished),
+            remark: made.remark.filter(|_| self.is_told && !vanished),
         };
         let answer = Answer::new(reply)
-            .map_err(|err| ("write the answer", io::Error::other(err.to_string())))?;
+            .map_err(|err| failed("write the answer")(io::Error::other(err.to_string())))?;
         Ok(Ending {
             class: if vanished { Class::Disconnected } else { class },
             status,
@@ -228,19 +255,40 @@ impl Job<'_> {
         }
     }
 
+    /// The ending of a job that is not done.
+    pub fn stopped(&self, stop: Stop) -> Ending {
+        let code = Code::Failed as u8;
+        let remark = |remark| self.is_told.then_some(remark);
+        match stop {
+            Stop::Ended(ending) => ending,
+            Stop::Refused(why) => self.refuse(&why, code, None),
+            Stop::NotHere(why) => self.refuse(&why, code, remark(Remark::NotHere)),
+            Stop::OtherSystem(why) => {
+                let why = format!("system headers differ: {why}");
+                self.refuse(&why, code, remark(Remark::OtherSystem))
+            }
+            Stop::Failed((doing, err)) => {
+                log::error!("{}: {doing}: {err}", self.client.name);
+                Ending::silent(Class::Other, Code::Io as u8)
+            }
+        }
+    }
+
     /// The refusal of a command.
     pub fn refuse_command(&self, reason: &Reason) -> Ending {
         let words = show(self.argv.iter().map(Vec::as_slice));
         self.refuse(&format!("{words}: {reason}"), Code::Failed as u8, None)
     }
 
-    /// The file to run, or the answer if there is none that may be.
-    pub fn program(&self) -> Result<PathBuf, Ending> {
+    /// The file to run.
+    pub fn program(&self) -> Result<PathBuf, Stop> {
         let compiler = self.argv.first().map(Vec::as_slice).unwrap_or_default();
         let found = self.shop.config.compilers.find(compiler);
-        found.map_err(|refusal| match refusal {
-            Refusal::NotAllowed(why) => self.refuse(&why, 0, None),
-            Refusal::Missing(why) => self.not_run(&why, Code::CompilerMissing as u8),
+        found.map_err(|refusal| {
+            Stop::Ended(match refusal {
+                Refusal::NotAllowed(why) => self.refuse(&why, 0, None),
+                Refusal::Missing(why) => self.not_run(&why, Code::CompilerMissing as u8),
+            })
         })
     }
 

@@ -77,6 +77,7 @@ pub fn look(
         let is_trusted = TRUSTED.contains(&name.as_slice()) && path.push(name).is_ok();
         if let (true, Node::Folder(folder)) = (is_trusted, node) {
             let pieces = shown.pieces.iter().map(|piece| &piece.path);
+            judge(node, &path, 1)?;
             judge_below(folder, &path, 1, &pieces.collect::<Vec<_>>())?;
         }
     }

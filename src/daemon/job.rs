@@ -1,7 +1,7 @@
 //! One job, from the bytes of its request to its ending: what a request may come to, what becomes of one that is none, and
 //! which kind of job it is.
 
-use super::compile::{Failure, Job};
+use super::compile::{Job, Stop};
 use super::ending::{Class, Client, Ending};
 use super::shop::Shop;
 use super::{pump_job, text_job};
@@ -99,31 +99,25 @@ pub fn perform(shop: &Shop, client: &Client, decoder: RequestDecoder) -> Ending 
     if surplus {
         log::warn!("{}: bytes after the request are ignored", client.name);
     }
-    let job = Job {
+    let mut job = Job {
         shop,
         client,
         version: request.version,
         argv: &request.argv,
         input: 0,
+        is_told: false,
     };
     let done = match request.source {
-        Source::Text(text) => compile_text(job, text),
-        Source::Files { cwd, entries } => pump_job::run(job, &cwd, entries),
+        Source::Text(text) => compile_text(&mut job, text),
+        Source::Files { cwd, entries } => pump_job::run(&mut job, &cwd, entries),
     };
-    done.unwrap_or_else(|(doing, err)| {
-        log::error!("{}: {doing}: {err}", client.name);
-        Ending::silent(Class::Other, Code::Io as u8)
-    })
+    done.unwrap_or_else(|stop| job.stopped(stop))
 }
 
-fn compile_text(mut job: Job, text: Vec<u8>) -> Result<Ending, Failure> {
-    let received = match scan_received(job.argv) {
-        Ok(received) => received,
-        Err(reason) => return Ok(job.refuse_command(&reason)),
-    };
+fn compile_text(job: &mut Job, text: Vec<u8>) -> Result<Ending, Stop> {
+    let received =
+        scan_received(job.argv).map_err(|reason| Stop::Ended(job.refuse_command(&reason)))?;
     job.input = received.input;
-    match job.program() {
-        Ok(program) => text_job::run(job, &program, &received, text),
-        Err(ending) => Ok(ending),
-    }
+    let program = job.program()?;
+    text_job::run(job, &program, &received, text)
 }

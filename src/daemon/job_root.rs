@@ -1,6 +1,7 @@
 //! The private folder of a pump job, which stands for the client's `/`: the client's files are placed in it, what the
 //! compiler made is read from it, and all of it is removed in the end. Nothing is done through a link.
 
+use super::enter::TEMPORARY;
 use super::shown::Shown;
 use super::workspace::private_folder;
 use crate::model::about::Time;
@@ -18,12 +19,18 @@ use std::time::{SystemTime, UNIX_EPOCH};
 const DEPS: &[u8] = b"deps";
 const OUTPUT: &[u8] = b"output";
 
-/// A folder that exists as long as this value.
+/// A folder on disk that exists as long as this value.
+#[derive(Debug)]
+pub struct Scratch {
+    path: PathBuf,
+    keep: bool,
+}
+
+/// The folder that stands for the client's `/`.
 #[derive(Debug)]
 pub struct JobRoot {
-    path: PathBuf,
     dir: Dir,
-    keep: bool,
+    scratch: Scratch,
 }
 
 /// What is placed.
@@ -37,14 +44,11 @@ pub struct Files<'f> {
     pub times: &'f [Time],
 }
 
-impl JobRoot {
+impl Scratch {
     /// Makes a folder below `temp_dir`. With `keep` it is not removed.
-    pub fn create(temp_dir: &Path, keep: bool) -> io::Result<JobRoot> {
+    pub fn create(temp_dir: &Path, keep: bool) -> io::Result<Scratch> {
         let path = private_folder(temp_dir)?;
-        let dir = Dir::open(&path)?;
-        let root = JobRoot { path, dir, keep };
-        root.dir.make(PRIVATE)?;
-        Ok(root)
+        Ok(Scratch { path, keep })
     }
 
     /// Where it is.
@@ -52,9 +56,34 @@ impl JobRoot {
         &self.path
     }
 
+    /// Whether it is to be looked at when the job is done.
+    pub fn is_kept(&self) -> bool {
+        self.keep
+    }
+}
+
+impl JobRoot {
+    /// The root that is this folder on disk.
+    pub fn on_disk(scratch: Scratch) -> io::Result<JobRoot> {
+        let dir = Dir::open(&scratch.path)?;
+        JobRoot::new(dir, scratch)
+    }
+
+    /// The root that is `dir`, which lies over the folder on disk where its view is.
+    pub fn new(dir: Dir, scratch: Scratch) -> io::Result<JobRoot> {
+        dir.make(PRIVATE)?;
+        dir.enter(PRIVATE)?.make(TEMPORARY.as_bytes())?;
+        Ok(JobRoot { dir, scratch })
+    }
+
+    /// Where it is on disk.
+    pub fn path(&self) -> &Path {
+        &self.scratch.path
+    }
+
     /// Where a place of the client's is here.
     pub fn here(&self, place: &ClientPath) -> PathBuf {
-        let path = [self.path.as_os_str().as_bytes(), place.as_bytes()].concat();
+        let path = [self.path().as_os_str().as_bytes(), place.as_bytes()].concat();
         PathBuf::from(OsStr::from_bytes(&path))
     }
 
@@ -63,7 +92,7 @@ impl JobRoot {
         let now = SystemTime::now().duration_since(UNIX_EPOCH);
         let placing = Placing {
             files,
-            mirror: is_mirror.then_some(&self.path),
+            mirror: is_mirror.then_some(self.path()),
             now: now.map_or(0, |now| now.as_secs() as i64),
         };
         placing.fill(&self.dir, &files.tree.top)
@@ -95,7 +124,7 @@ impl JobRoot {
             at.make(part)?;
             folder = Some(at.enter(part)?);
         }
-        folder.map_or_else(|| Dir::open(&self.path), Ok)
+        folder.ok_or_else(|| io::ErrorKind::InvalidInput.into())
     }
 
     /// What the compiler wrote at a place; `None` if there is no plain file. To be called when nothing of the job runs any
@@ -121,8 +150,8 @@ impl JobRoot {
 }
 
 /// Where the compiler's temporary files go; no client's file is there.
-pub fn private() -> ClientPath {
-    own(&[])
+pub fn temporary() -> ClientPath {
+    own(TEMPORARY.as_bytes())
 }
 
 /// Where dependencies are written.
@@ -137,15 +166,15 @@ pub fn output() -> ClientPath {
 
 fn own(name: &[u8]) -> ClientPath {
     let mut place = ClientPath::default();
-    for part in [PRIVATE, name].into_iter().filter(|part| !part.is_empty()) {
-        let _ = place.push(part); // These two are short and plain.
+    for part in [PRIVATE, name] {
+        let _ = place.push(part); // These are short and plain.
     }
     place
 }
 
 struct Placing<'p> {
     files: Files<'p>,
-    mirror: Option<&'p PathBuf>,
+    mirror: Option<&'p Path>,
     now: i64,
 }
 
@@ -191,7 +220,7 @@ impl Placing<'_> {
     }
 }
 
-impl Drop for JobRoot {
+impl Drop for Scratch {
     fn drop(&mut self) {
         if self.keep {
             log::info!("left for you to see: {}", self.path.display());

@@ -2,22 +2,29 @@
 //! it; which is found out by trying.
 
 use super::enter;
-use super::job_root::JobRoot;
+use super::job_root::{JobRoot, Scratch};
 use super::shown::{os, Shown};
 use super::view::{Mount, View};
+use crate::os::beneath::Dir;
+use crate::os::handover::{self, Came};
+use crate::os::process::Group;
 use std::io::{self, Read, Write};
 use std::net::Shutdown;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
 /// Ourselves, also after an update has put another file in the place of ours.
 const EXECUTABLE: &str = "/proc/self/exe";
 
 /// More than such a process ever says.
 const COMPLAINT_BYTES_MAX: u64 = 4096;
+
+/// How long such a process may take to end what it says.
+const COMPLAINT_TIME: Duration = Duration::from_secs(1);
 
 /// How a pump job's compiler sees the client's files.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -32,42 +39,59 @@ pub enum Way {
     Mirrors(String),
 }
 
-/// What the process is still to be told, or may have said.
+/// The link to a process that is about to become a compiler.
 #[derive(Debug)]
 pub struct Launch {
     link: UnixStream,
-    view: Vec<u8>,
+    /// What it has said so far.
+    said: Vec<u8>,
 }
 
-/// The command that makes a view, and becomes the compiler in it.
-pub fn prepare(view: &View) -> io::Result<(Command, Launch)> {
+/// The command that makes a view over a folder on disk, and becomes the compiler in it.
+pub fn prepare(scratch: &Scratch) -> io::Result<(Command, Launch)> {
     let (link, theirs) = UnixStream::pair()?;
     let mut command = Command::new(EXECUTABLE);
     command
         .arg0(enter::NAME)
+        .arg(scratch.path())
+        .args(scratch.is_kept().then_some(enter::ON_DISK))
         .env_clear()
         .stdin(Stdio::from(OwnedFd::from(theirs)));
-    let view = view.encode();
-    Ok((command, Launch { link, view }))
+    let said = Vec::new();
+    Ok((command, Launch { link, said }))
 }
 
 impl Launch {
-    /// Tells the process what it is waiting for. One that has ended already will be asked why.
-    pub fn tell(&mut self) -> io::Result<()> {
-        match self.link.write_all(&std::mem::take(&mut self.view)) {
+    /// Waits for the root of the view; `None` if the process has a complaint instead.
+    pub fn root(&mut self) -> io::Result<Option<Dir>> {
+        Ok(match handover::receive(self.link.as_fd())? {
+            Came::Descriptor(root) => Some(Dir::from(root)),
+            Came::Byte(byte) => {
+                self.said.push(byte);
+                None
+            }
+            Came::Nothing => None,
+        })
+    }
+
+    /// Tells the process what it waits for. One that has ended already will be asked why.
+    pub fn tell(&mut self, view: &View) -> io::Result<()> {
+        match self.link.write_all(&view.encode()) {
             Err(err) if err.kind() == io::ErrorKind::BrokenPipe => Ok(()),
             Err(err) => Err(err),
             Ok(()) => self.link.shutdown(Shutdown::Write),
         }
     }
 
-    /// What kept the process from becoming the compiler: the error's number, and words. To be asked when it has ended.
-    pub fn complaint(self) -> Option<(i32, String)> {
-        let mut said = Vec::new();
-        // Whatever of the job lives on has no part in the link.
-        self.link.set_nonblocking(true).ok()?;
-        let _ = self.link.take(COMPLAINT_BYTES_MAX).read_to_end(&mut said);
-        enter::said(&said)
+    /// What kept the process from becoming the compiler: the error's number, and words. To be asked when it has ended, or
+    /// has not given a root.
+    pub fn complaint(mut self) -> Option<(i32, String)> {
+        let timeout = self.link.set_read_timeout(Some(COMPLAINT_TIME));
+        if timeout.is_ok() {
+            let link = (&self.link).take(COMPLAINT_BYTES_MAX);
+            let _ = { link }.read_to_end(&mut self.said);
+        }
+        enter::said(&self.said)
     }
 }
 
@@ -105,10 +129,12 @@ pub fn find_way(shown: &Shown, temp_dir: &Path) -> Way {
 
 fn try_view(shown: &Shown, temp_dir: &Path, merges: bool) -> Result<(), String> {
     let text = |err: io::Error| err.to_string();
-    let root = JobRoot::create(temp_dir, false).map_err(text)?;
-    root.make_folders(shown).map_err(text)?;
+    let scratch = Scratch::create(temp_dir, false).map_err(text)?;
+    let (mut command, mut launch) = prepare(&scratch).map_err(text)?;
+    command.stdout(Stdio::null()).stderr(Stdio::null());
+    let group = Group::spawn(&mut command).map_err(text)?;
+    drop(command); // With the process's end of the link.
     let mut view = View {
-        root: root.path().to_owned(),
         mounts: mounts(shown),
         ..View::default()
     };
@@ -116,18 +142,17 @@ fn try_view(shown: &Shown, temp_dir: &Path, merges: bool) -> Result<(), String> 
     if let (true, Some(piece)) = (merges, merged) {
         view.mounts.push(Mount::Merge(os(&piece.path)));
     }
-    let (mut command, mut launch) = prepare(&view).map_err(text)?;
-    let mut child = command
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()
-        .map_err(text)?;
-    drop(command); // With the process's end of the link.
-    launch.tell().map_err(text)?;
-    let status = child.wait().map_err(text)?;
-    match launch.complaint() {
-        Some((_, why)) => Err(why),
-        None if status.success() => Ok(()),
-        None => Err(format!("{EXECUTABLE} ended with {status}")),
+    if let Some(dir) = launch.root().map_err(text)? {
+        let root = JobRoot::new(dir, scratch).map_err(text)?;
+        root.make_folders(shown).map_err(text)?;
+        launch.tell(&view).map_err(text)?;
+        let status = group.wait().map_err(text)?;
+        if status.success() {
+            return Ok(());
+        }
     }
+    let (_, why) = launch
+        .complaint()
+        .unwrap_or_else(|| (0, format!("{EXECUTABLE} did not do its part")));
+    Err(why)
 }

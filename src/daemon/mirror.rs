@@ -54,6 +54,11 @@ const TEXTS: &[&str] = &[
     "-z",
 ];
 
+/// What maps paths in debug information, in what the source sees of them, and in both.
+const DEBUG_MAP: &[u8] = b"-fdebug-prefix-map=";
+const MACRO_MAP: &[u8] = b"-fmacro-prefix-map=";
+const FILE_MAP: &[u8] = b"-ffile-prefix-map=";
+
 /// A job that is to run in a mirror.
 #[derive(Clone, Copy)]
 pub struct Mirror<'m> {
@@ -83,9 +88,12 @@ pub fn words(mirror: Mirror) -> Result<Vec<Vec<u8>>, String> {
     let mut moving = Moving {
         mirror,
         words: Vec::new(),
-        maps: vec![mirror.map(b"-ffile-prefix-map=", b"=")],
+        maps: Vec::new(),
         moved: false,
     };
+    for option in [DEBUG_MAP, MACRO_MAP] {
+        moving.maps.push(mirror.map(option, b"="));
+    }
     let mut index = 1;
     while index < mirror.argv.len() {
         index += moving.step(index)?;
@@ -171,16 +179,16 @@ impl Moving<'_> {
             false => found.joined,
         };
         let name = found.row.name;
+        if name.ends_with("-prefix-map=") {
+            self.map(name.as_bytes(), value)?;
+            return Ok(1);
+        }
         let value = match found.row.effect {
             Effect::Output if value == b"/dev/null" => {
                 [self.mirror.folder, super::job_root::output().as_bytes()].concat()
             }
             Effect::Output => self.move_path(value)?,
             _ if MOVED.contains(&name) => self.move_path(value)?,
-            _ if name.ends_with("-prefix-map=") => {
-                self.map(name, value)?;
-                value.to_vec()
-            }
             _ => {
                 self.check_value(name, word, value)?;
                 value.to_vec()
@@ -206,17 +214,23 @@ impl Moving<'_> {
         Ok(moved)
     }
 
-    /// A map of the user's, done to the mirror, too. The last map that fits wins with gcc; with clang not always.
-    fn map(&mut self, name: &str, map: &[u8]) -> Result<(), String> {
+    /// A map of the user's, done to the mirror, too. With gcc the last map that fits wins, but those for both kinds of paths
+    /// win over those for one; so they become two.
+    fn map(&mut self, option: &[u8], map: &[u8]) -> Result<(), String> {
         let is_absolute = matches!(map.first(), Some(b'/' | b'='));
-        if !is_absolute {
-            return Ok(());
+        if is_absolute && self.mirror.family != Some(Family::Gcc) {
+            return Err(format!("{} can't be combined with a mirror", text(option)));
         }
-        if self.mirror.family != Some(Family::Gcc) {
-            return Err(format!("{name} can't be combined with a mirror"));
+        let kinds: &[&[u8]] = match option {
+            FILE_MAP => &[DEBUG_MAP, MACRO_MAP],
+            _ => &[option],
+        };
+        for kind in kinds {
+            self.words.push([kind, map].concat());
+            if is_absolute {
+                self.maps.push(self.mirror.map(kind, map));
+            }
         }
-        let map = self.mirror.map(name.as_bytes(), map);
-        self.maps.push(map);
         Ok(())
     }
 
@@ -237,6 +251,10 @@ impl Moving<'_> {
     /// What is known to show where the mirror is, or to be laid out otherwise for it.
     fn check_exact(&self) -> Result<(), String> {
         let options = || self.mirror.argv.iter().skip(1);
+        let has = |head| options().any(|word| word.starts_with(head));
+        if has(FILE_MAP) && has(MACRO_MAP) {
+            return Err("maps of both kinds can't be combined with a mirror".to_owned());
+        }
         let odd = options().find(|word| {
             let starts = |heads: &[&[u8]]| heads.iter().any(|head| word.starts_with(head));
             starts(&[b"-flto"])

@@ -8,9 +8,7 @@ use std::path::PathBuf;
 /// The order of things: what is mounted later lies over what was mounted before.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct View {
-    /// The job's folder, which becomes the root.
-    pub root: PathBuf,
-    /// What is shown in it beside what it holds.
+    /// What is shown beside what the job's folder holds, which is the root.
     pub mounts: Vec<Mount>,
     /// The working directory in it.
     pub cwd: PathBuf,
@@ -53,7 +51,6 @@ impl View {
             out.extend_from_slice(text);
             out.push(0);
         };
-        field(b'r', self.root.as_os_str().as_bytes());
         for mount in &self.mounts {
             match mount {
                 Mount::Tree { from, to } => {
@@ -82,7 +79,6 @@ impl View {
         loop {
             let (kind, text) = fields.next()?.split_first()?;
             match kind {
-                b'r' => view.root = path(text),
                 b'f' => {
                     let to = fields.next()?.strip_prefix(b"t")?;
                     view.mounts.push(Mount::Tree {
@@ -118,7 +114,6 @@ mod tests {
 
     fn view() -> View {
         View {
-            root: "/tmp/distccd_x y".into(),
             mounts: vec![
                 Mount::Tree {
                     from: "/usr".into(),

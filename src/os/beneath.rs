@@ -50,6 +50,13 @@ impl Name {
     }
 }
 
+impl From<OwnedFd> for Dir {
+    /// The descriptor is one of a folder.
+    fn from(folder: OwnedFd) -> Dir {
+        Dir(folder)
+    }
+}
+
 impl Dir {
     /// Opens a folder of our own by its path.
     pub fn open(path: &Path) -> io::Result<Dir> {

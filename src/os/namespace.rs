@@ -56,10 +56,27 @@ pub fn leave() -> io::Result<()> {
     mount(None, c"/", None, all, None)
 }
 
+/// Mounts a file system in memory, for at most so many bytes and files.
+pub fn mount_memory(to: &Path, bytes_max: u64, files_max: u64) -> io::Result<()> {
+    let options = format!("mode=700,size={bytes_max},nr_inodes={files_max}");
+    let (to, options) = (c_path(to)?, CString::new(options)?);
+    let memory = Some(c"tmpfs");
+    let flags = libc::MS_NOSUID | libc::MS_NODEV | libc::MS_NOEXEC;
+    mount(memory, &to, memory, flags, Some(&options))
+}
+
 /// Shows `from`, with all that is mounted in it, also as `to`.
 pub fn bind(from: &Path, to: &Path, seal: Seal) -> io::Result<()> {
     let (from, to) = (c_path(from)?, c_path(to)?);
     mount(Some(&from), &to, None, libc::MS_BIND | libc::MS_REC, None)?;
+    attach(&to, seal)
+}
+
+/// Shows an open folder, without what is mounted in it or over it, as `to`.
+pub fn bind_bare(from: &impl AsRawFd, to: &Path, seal: Seal) -> io::Result<()> {
+    let from = CString::new(format!("/proc/self/fd/{}", from.as_raw_fd()))?;
+    let to = c_path(to)?;
+    mount(Some(&from), &to, None, libc::MS_BIND, None)?;
     attach(&to, seal)
 }
 

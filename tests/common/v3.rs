@@ -223,3 +223,52 @@ pub fn difference(there: &Result, here: &Result) -> Option<String> {
         _ => None,
     }
 }
+
+/// A small project: headers in three folders, one found by an absolute path, one through a link.
+pub fn project(cwd: &Path, words: &str) -> Files {
+    let absolute = cwd.parent().unwrap().join("absolute");
+    Files::new(cwd, words)
+        .file("x.c", SOURCE)
+        .file("x.cc", SOURCE)
+        .file(
+            "near.h",
+            "#define NEAR __FILE__\nstatic inline int near(int x) { return x - 1; }\n",
+        )
+        .file("inc/inc.h", "#pragma once\n#define INC __FILE__\n")
+        .file(absolute.join("abs.h"), ABSOLUTE)
+        .file("real/linked.h", "#define LINKED __FILE__\n")
+        .link("ln", cwd.join("real"))
+}
+
+const SOURCE: &str = "\
+#include <assert.h>
+#include \"near.h\"
+#include <inc.h>
+#include <abs.h>
+#include \"ln/linked.h\"
+#ifdef __cplusplus
+namespace { struct hidden { int x; }; }
+#endif
+const char *name(void) { return __FILE__ NEAR INC ABS LINKED __BASE_FILE__; }
+int check(int x) { assert(x > near(x)); return abs_function(x); }
+";
+
+const ABSOLUTE: &str = "\
+#define ABS __FILE__
+static inline int abs_function(int x) { assert(x); return x + 2; }
+";
+
+/// How the daemon's result differs from that of a compile here.
+#[track_caller]
+pub fn differs(daemon: &Daemon, files: &Files) -> Option<String> {
+    differs_with_pwd(daemon, files, None)
+}
+
+/// The same, where the working directory is known by another name.
+#[track_caller]
+pub fn differs_with_pwd(daemon: &Daemon, files: &Files, pwd: Option<&Path>) -> Option<String> {
+    let here = files.compiled_here(pwd);
+    let there = files.compiled_there(daemon);
+    let words = files.words.join(" ");
+    difference(&there, &here).map(|how| format!("{words}\n{how}\n"))
+}
