@@ -19,6 +19,7 @@ pub mod model {
     pub mod indentation;
     pub mod plain_text;
     pub mod plain;
+    pub mod lzo_encoder;
     pub mod lzo;
     pub mod packets;
     pub mod wire;
