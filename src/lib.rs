@@ -24,6 +24,7 @@ pub mod model {
     pub mod stock_limits;
     pub mod pump_words;
     pub mod missed;
+    pub mod lzo_encoder;
     pub mod lzo;
     pub mod packets;
     pub mod wire;

@@ -87,7 +87,7 @@ pub fn version(program: &str) -> String {
     format!(
         "{program} {} {arch}-{os}\n  (protocols 1, 2 and 3) (default port 3632)\n\
          A new implementation in Rust, compatible with distcc 3.x.\n\
-         Source: GPL-2.0-or-later. This executable contains minilzo-rs: GPL-3.0-or-later. There is no warranty.\n",
+         Source: GPL-2.0-or-later. There is no warranty.\n",
         env!("CARGO_PKG_VERSION")
     )
 }

@@ -1,8 +1,7 @@
-//! LZO1X as it travels: one complete stream per body, its expanded length unknown. A library compresses; expanding is
-//! done here, in one pass, as the library must be told the exact length, and does not say what length it found. It is
+//! LZO1X as it travels: one complete stream per body, its expanded length unknown. Expanding is done in one pass and is
 //! safe with any input: memory grows with what is expanded, never beyond what the caller allows.
 
-use minilzo_rs::LZO;
+use super::lzo_encoder;
 use std::fmt;
 
 /// Why a stream can't be expanded, or bytes not be compressed.
@@ -16,8 +15,6 @@ pub enum LzoError {
     Trailing,
     /// It would expand to more than is allowed.
     TooLarge,
-    /// The library refused to compress; not known to happen.
-    Library,
 }
 
 impl fmt::Display for LzoError {
@@ -27,20 +24,20 @@ impl fmt::Display for LzoError {
             LzoError::Malformed => "the compressed data is malformed",
             LzoError::Trailing => "the compressed data has bytes behind its end",
             LzoError::TooLarge => "the compressed data expands to more than is allowed",
-            LzoError::Library => "the compression library failed",
         })
     }
 }
 
 impl std::error::Error for LzoError {}
 
-/// Compresses with the algorithm lzo1x_1, whose bytes are those that stock sends. Nothing becomes nothing.
+/// Compresses with the algorithm lzo1x_1, whose bytes are those that stock sends. Nothing becomes nothing. What no packet
+/// can announce is not compressed.
 pub fn compress(bytes: &[u8]) -> Result<Vec<u8>, LzoError> {
-    if bytes.is_empty() {
-        return Ok(Vec::new());
+    match u32::try_from(bytes.len()) {
+        Ok(0) => Ok(Vec::new()),
+        Ok(_) => Ok(lzo_encoder::encode(bytes)),
+        Err(_) => Err(LzoError::TooLarge),
     }
-    let mut lzo = LZO::init().map_err(|_| LzoError::Library)?;
-    lzo.compress(bytes).map_err(|_| LzoError::Library)
 }
 
 /// Expands a stream to at most `bytes_max` bytes. No input is no output, and so is a stream that is only an end.
@@ -258,6 +255,7 @@ impl Expander<'_> {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+    use minilzo_rs::LZO;
     use proptest::prelude::*;
 
     const CAP: usize = 1 << 20;

@@ -40,17 +40,19 @@ pub fn write_output(path: &Path, contents: &[u8], existing: Existing) -> io::Res
         Ok(meta) if meta.is_dir() => Err(io::Error::from_raw_os_error(libc::EISDIR)),
         Ok(meta) if !meta.is_file() => write_in_place(path, contents),
         Ok(meta) => match existing {
-            Existing::ReplaceFilled if meta.len() > 0 => write_beside(path, contents, None),
+            Existing::ReplaceFilled if meta.len() > 0 => {
+                write_beside(path, contents, Old::Removed, None)
+            }
             Existing::ReplaceFilled | Existing::Overwrite => overwrite(path, contents, &meta),
             Existing::Replace => {
                 expect_writable(path)?;
-                write_beside(path, contents, None)
+                write_beside(path, contents, Old::Replaced, None)
             }
         },
         Err(_) if existing != Existing::Replace && path.is_symlink() => {
             write_in_place(path, contents)
         }
-        Err(_) => write_beside(path, contents, None),
+        Err(_) => write_beside(path, contents, Old::Replaced, None),
     }
 }
 
@@ -67,7 +69,8 @@ fn overwrite(path: &Path, contents: &[u8], meta: &fs::Metadata) -> io::Result<()
         return write_in_place(path, contents);
     }
     expect_writable(path)?;
-    write_beside(&fs::canonicalize(path)?, contents, Some(meta.permissions()))
+    let path = fs::canonicalize(path)?;
+    write_beside(&path, contents, Old::Replaced, Some(meta.permissions()))
 }
 
 fn write_in_place(path: &Path, contents: &[u8]) -> io::Result<()> {
@@ -79,8 +82,23 @@ fn write_in_place(path: &Path, contents: &[u8]) -> io::Result<()> {
         .write_all(contents)
 }
 
+/// How a file of the final name, if there is one, gives way.
+#[derive(PartialEq, Eq)]
+enum Old {
+    /// The new file takes its name in one step.
+    Replaced,
+    /// It is removed when the new file is complete, as the assembler would. Then the file system does not take the
+    /// renaming for a wish to have the contents on disk at once, which would be a tenth of a client's work.
+    Removed,
+}
+
 /// Writes a file of another name in the same folder and renames it.
-fn write_beside(path: &Path, contents: &[u8], mode: Option<fs::Permissions>) -> io::Result<()> {
+fn write_beside(
+    path: &Path,
+    contents: &[u8],
+    old: Old,
+    mode: Option<fs::Permissions>,
+) -> io::Result<()> {
     let name = path
         .file_name()
         .ok_or_else(|| io::Error::from_raw_os_error(libc::EISDIR))?;
@@ -88,6 +106,10 @@ fn write_beside(path: &Path, contents: &[u8], mode: Option<fs::Permissions>) -> 
     file.write_all(contents)?;
     if let Some(mode) = mode {
         file.set_permissions(mode)?;
+    }
+    if old == Old::Removed {
+        // If this fails, so does what follows, and says why.
+        let _ = fs::remove_file(path);
     }
     fs::rename(&temporary, path)?;
     guard.keep();

@@ -1,0 +1,369 @@
+//! LZO1X streams with the choices of lzo1x_1 (LZO by M. F. X. J. Oberhumer, GPL-2.0-or-later), so that they are byte for
+//! byte those that stock sends. In safe code and as fast: all that the inner loop reads and writes lies in arrays that
+//! are longer than any 16-bit position, which the compiler sees.
+
+/// What is looked through at a time; no match reaches out of it.
+const BLOCK_BYTES: usize = 48 << 10;
+
+/// A block and what follows it, so that reading a word at any 16-bit position is possible.
+const VIEW_BYTES: usize = (1 << 16) + 16;
+type View = [u8; VIEW_BYTES];
+
+/// What the encoder writes of a block comes to less than 64 KiB.
+const STAGE_BYTES: usize = (1 << 16) + 16;
+type Stage = [u8; STAGE_BYTES];
+
+/// For each hash of four bytes, where in the block such were seen last.
+const TABLE_BITS: u32 = 14;
+type Table = [u16; 1 << TABLE_BITS];
+
+/// Each block leaves so many bytes at its end to the literals, and so does not read behind it.
+const MARGIN_BYTES: usize = 20;
+
+/// The longest match that is short, and how far back it may reach.
+const NEAR: (usize, usize) = (8, 0x800);
+/// The same for a match whose length fits its first byte, and for the others.
+const MIDDLE: (usize, usize) = (33, 0x4000);
+const FAR_LENGTH: usize = 9;
+
+/// The instruction that ends a stream.
+const END: [u8; 3] = [0x11, 0, 0];
+
+/// Compresses; what can't be compressed grows by less than a tenth and twenty bytes.
+pub fn encode(bytes: &[u8]) -> Vec<u8> {
+    let mut encoder = Encoder {
+        bytes,
+        written: Vec::with_capacity(bytes.len() / 4 + 64),
+        staged: 2,
+        literals: 0,
+    };
+    if bytes.len() > MARGIN_BYTES {
+        encoder.blocks();
+    }
+    encoder.finish()
+}
+
+/// A stream in the making. The newest part of it is staged where it can be written fast; it begins at the stage's byte 2,
+/// so that two bytes before any place are there.
+struct Encoder<'b> {
+    bytes: &'b [u8],
+    written: Vec<u8>,
+    staged: usize,
+    /// From here on nothing has been encoded.
+    literals: usize,
+}
+
+#[inline(always)]
+fn load32(view: &View, at: usize) -> u32 {
+    let at = usize::from(at as u16);
+    let word = view.get(at..at + 4).and_then(|rest| rest.first_chunk());
+    u32::from_le_bytes(word.copied().unwrap_or_default())
+}
+
+#[inline(always)]
+fn load64(view: &View, at: usize) -> u64 {
+    let at = usize::from(at as u16);
+    let word = view.get(at..at + 8).and_then(|rest| rest.first_chunk());
+    u64::from_le_bytes(word.copied().unwrap_or_default())
+}
+
+#[inline(always)]
+fn store<const N: usize>(stage: &mut Stage, at: usize, bytes: [u8; N]) {
+    let at = usize::from(at as u16);
+    if let Some(place) = stage
+        .get_mut(at..at + N)
+        .and_then(|rest| rest.first_chunk_mut())
+    {
+        *place = bytes;
+    }
+}
+
+/// An array of zeros on the heap, as a box of that length becomes one. It takes memory when it is written.
+fn zeros<T: Clone + Default, const N: usize>() -> Option<Box<[T; N]>> {
+    vec![T::default(); N].into_boxed_slice().try_into().ok()
+}
+
+/// What is shorter than a view, as one.
+fn padded(rest: &[u8]) -> Option<Box<View>> {
+    let mut view: Box<View> = zeros()?;
+    view.get_mut(..rest.len())?.copy_from_slice(rest);
+    Some(view)
+}
+
+impl Encoder<'_> {
+    fn blocks(&mut self) {
+        let (Some(mut table), Some(mut stage)) = (zeros::<u16, { 1 << TABLE_BITS }>(), zeros())
+        else {
+            return;
+        };
+        let mut start = 0;
+        while self.bytes.len() - start > MARGIN_BYTES {
+            let rest = &self.bytes[start..];
+            let length = rest.len().min(BLOCK_BYTES);
+            match rest.first_chunk() {
+                Some(view) => self.block(view, start, length, &mut table, &mut stage),
+                None => match padded(rest) {
+                    Some(view) => self.block(&view, start, length, &mut table, &mut stage),
+                    None => return,
+                },
+            }
+            start += length;
+        }
+    }
+
+    /// Encodes a block, but for the literals at its end. `view` is what begins at `start`.
+    #[inline(never)]
+    fn block(
+        &mut self,
+        view: &View,
+        start: usize,
+        length: usize,
+        table: &mut Table,
+        stage: &mut Stage,
+    ) {
+        table.fill(0);
+        let carried = start - self.literals;
+        let end = length - MARGIN_BYTES;
+        // Places in the block: of the next probe, and behind the last match. Literals before the block count as none.
+        let (mut at, mut behind) = (4_usize.saturating_sub(carried), 0);
+        at += 1 + (at >> 5);
+        while at < end {
+            let word = load32(view, at);
+            let slot = &mut table[(word.wrapping_mul(0x1824_429d) >> (32 - TABLE_BITS)) as usize];
+            let from = usize::from(*slot);
+            *slot = at as u16;
+            if word != load32(view, from) {
+                // The longer nothing is found, the fewer places are tried.
+                at += 1 + ((at - behind) >> 5);
+                continue;
+            }
+            match start + at - self.literals {
+                0 => {}
+                count @ 1..=3 => {
+                    self.mark(stage, count);
+                    store(stage, self.staged, load32(view, behind).to_le_bytes());
+                    self.staged += count;
+                }
+                count @ 4..=16 if behind > 0 => {
+                    store(stage, self.staged, [count as u8 - 3]);
+                    let words = [load64(view, behind), load64(view, behind + 8)];
+                    store(stage, self.staged + 1, words[0].to_le_bytes());
+                    store(stage, self.staged + 9, words[1].to_le_bytes());
+                    self.staged += 1 + count;
+                }
+                count => {
+                    self.flush(stage);
+                    self.run(count);
+                }
+            }
+            let length = match_length(view, from, at, end);
+            self.copy(stage, at - from, length);
+            at += length;
+            behind = at;
+            self.literals = start + at;
+        }
+        self.flush(stage);
+    }
+
+    /// Notes in the last match that up to three literals follow it.
+    #[inline(always)]
+    fn mark(&mut self, stage: &mut Stage, count: usize) {
+        stage[usize::from((self.staged - 2) as u16)] |= count as u8;
+    }
+
+    #[inline(always)]
+    fn copy(&mut self, stage: &mut Stage, distance: usize, length: usize) {
+        let back = distance - 1;
+        if (length <= NEAR.0) & (distance <= NEAR.1) {
+            let head = (length - 1) << 5 | (back & 7) << 2;
+            store(stage, self.staged, [head as u8, (back >> 3) as u8]);
+            self.staged += 2;
+            return;
+        }
+        let (head, longest, back) = match distance <= MIDDLE.1 {
+            true => (32, MIDDLE.0, back),
+            false => {
+                let back = distance - MIDDLE.1;
+                (16 | back >> 11 & 8, FAR_LENGTH, back)
+            }
+        };
+        let [low, high] = ((back << 2) as u16).to_le_bytes();
+        if length <= longest {
+            store(stage, self.staged, [(head | (length - 2)) as u8, low, high]);
+            self.staged += 3;
+        } else {
+            store(stage, self.staged, [head as u8]);
+            self.staged += 1;
+            self.extend(stage, length - longest);
+            store(stage, self.staged, [low, high]);
+            self.staged += 2;
+        }
+    }
+
+    /// A length that does not fit its instruction: zero bytes count 255 each.
+    #[inline(never)]
+    fn extend(&mut self, stage: &mut Stage, mut rest: usize) {
+        while rest > 255 {
+            store(stage, self.staged, [0]);
+            self.staged += 1;
+            rest -= 255;
+        }
+        store(stage, self.staged, [rest as u8]);
+        self.staged += 1;
+    }
+
+    fn flush(&mut self, stage: &Stage) {
+        let staged = stage.get(2..self.staged).unwrap_or_default();
+        self.written.extend_from_slice(staged);
+        self.staged = 2;
+    }
+
+    /// A run of literals, at least four, behind all that is written.
+    fn run(&mut self, count: usize) {
+        match count {
+            ..=18 => self.written.push(count as u8 - 3),
+            _ => {
+                // Zero bytes count 255 each, and the last byte is not zero.
+                let rest = count - 19;
+                let zeros = 1 + rest / 255;
+                self.written.resize(self.written.len() + zeros, 0);
+                self.written.push((rest % 255) as u8 + 1);
+            }
+        }
+        self.literals(count);
+    }
+
+    fn literals(&mut self, count: usize) {
+        let rest = self.bytes.get(self.literals..).unwrap_or_default();
+        self.written
+            .extend_from_slice(rest.get(..count).unwrap_or_default());
+    }
+
+    fn finish(mut self) -> Vec<u8> {
+        let left = self.bytes.len() - self.literals;
+        match (left, self.written.len().checked_sub(2)) {
+            (0, _) => {}
+            (1..=238, None) => {
+                self.written.push(17 + left as u8);
+                self.literals(left);
+            }
+            (1..=3, Some(mark)) => {
+                self.written[mark] |= left as u8;
+                self.literals(left);
+            }
+            _ => self.run(left),
+        }
+        self.written.extend_from_slice(&END);
+        self.written
+    }
+}
+
+/// How many bytes at `from` are those at `at`; eight are compared at a time, up to the first eight behind `end`.
+#[inline(always)]
+fn match_length(view: &View, from: usize, at: usize, end: usize) -> usize {
+    let mut length = 4;
+    loop {
+        let differing = load64(view, from + length) ^ load64(view, at + length);
+        if differing != 0 {
+            return length + differing.trailing_zeros() as usize / 8;
+        }
+        length += 8;
+        if at + length >= end {
+            return length;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use minilzo_rs::LZO;
+    use proptest::prelude::*;
+
+    /// The library's own bytes, and they expand to what they were made of.
+    fn check(bytes: &[u8]) {
+        let stream = encode(bytes);
+        let mut lzo = LZO::init().unwrap();
+        assert!(stream == lzo.compress(bytes).unwrap());
+        let expanded = lzo.decompress_safe(&stream, bytes.len()).unwrap();
+        assert!(expanded == bytes);
+        assert!(stream.len() <= bytes.len() + bytes.len() / 16 + 20);
+    }
+
+    /// Bytes without any order, the same for the same seed.
+    fn noise(length: usize, mut seed: u64) -> Vec<u8> {
+        let next = || {
+            seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            (seed >> 33) as u8
+        };
+        std::iter::repeat_with(next).take(length).collect()
+    }
+
+    /// Text that has much in common with itself, near and far.
+    fn text(words: &[usize]) -> Vec<u8> {
+        let vocabulary = noise(4000, 7);
+        let mut text = Vec::new();
+        for word in words {
+            let from = word % 3900;
+            text.extend_from_slice(&vocabulary[from..from + 3 + word / 3900 % 90]);
+        }
+        text
+    }
+
+    #[test]
+    fn around_the_edges_of_blocks() {
+        for length in [1, 3, 4, 18, 20, 21, 22, 237, 238, 239, 240, 300, 700] {
+            check(&noise(length, length as u64));
+            check(&vec![7; length]);
+        }
+        let near = |edge: usize| edge - 22..edge + 6;
+        for length in near(BLOCK_BYTES)
+            .chain(near(VIEW_BYTES))
+            .chain(near(98_304))
+        {
+            check(&vec![b'a'; length]);
+            let mut bytes = noise(length, 1);
+            check(&bytes);
+            // Found again at once, and behind the edge.
+            bytes.extend_from_within(length - 100..length);
+            bytes.extend_from_within(1000..1100);
+            check(&bytes);
+        }
+    }
+
+    #[test]
+    fn literals_go_through_many_blocks() {
+        let mut bytes = noise(400_000, 3);
+        bytes.extend_from_within(399_000..400_000);
+        check(&bytes);
+        bytes.extend_from_slice(&noise(200_003, 4));
+        check(&bytes);
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+
+        #[test]
+        fn any_text_gives_the_librarys_bytes(
+            words in proptest::collection::vec(0usize..1_000_000, 0..4000),
+            flaws in proptest::collection::vec(any::<(prop::sample::Index, u8)>(), 0..40),
+        ) {
+            let mut bytes = text(&words);
+            for (at, byte) in flaws {
+                let length = bytes.len();
+                if length > 0 {
+                    bytes[at.index(length)] = byte;
+                }
+            }
+            if !bytes.is_empty() {
+                check(&bytes);
+            }
+        }
+
+        #[test]
+        fn few_letters_give_the_librarys_bytes(bytes in proptest::collection::vec(0u8..3, 1..3000)) {
+            check(&bytes);
+        }
+    }
+}
