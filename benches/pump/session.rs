@@ -1,0 +1,278 @@
+//! One include server with its clients, ours or stock's, and a daemon of ours for jobs of its own.
+
+use super::server::{ask, request, Server};
+use std::fs;
+use std::os::unix::fs::{symlink, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+/// Whose programs.
+pub struct Contender {
+    client: PathBuf,
+    /// The words that start the include server.
+    server: Vec<String>,
+}
+
+impl Contender {
+    pub fn ours() -> Contender {
+        let program = env!("CARGO_BIN_EXE_distcc").to_owned();
+        Contender {
+            client: program.clone().into(),
+            server: vec![program, "include_server".into()],
+        }
+    }
+
+    /// The folder that `tests/fetch-stock-pump` made.
+    pub fn stock(folder: &str) -> Contender {
+        let server = format!("{folder}/include_server/include_server.py");
+        Contender {
+            client: format!("{folder}/distcc").into(),
+            server: ["/usr/bin/python3".to_owned(), server].to_vec(),
+        }
+    }
+}
+
+/// A compile.
+pub struct Unit {
+    pub folder: PathBuf,
+    /// Compiler and words, without `-c` and `-o`.
+    pub words: Vec<String>,
+}
+
+pub struct Inputs {
+    pub project: String,
+    pub units: Vec<Unit>,
+    tree: PathBuf,
+}
+
+impl Inputs {
+    /// Every so manieth unit of a tree, so that `count` are taken.
+    pub fn read(tree: &Path, count: usize) -> Inputs {
+        let text = fs::read_to_string(tree.join("jobs")).unwrap();
+        let lines: Vec<&str> = text.lines().collect();
+        let units = lines
+            .iter()
+            .step_by((lines.len() / count).max(1))
+            .take(count);
+        Inputs {
+            project: tree.file_name().unwrap().to_string_lossy().into_owned(),
+            tree: tree.to_owned(),
+            units: units
+                .map(|line| {
+                    let mut parts = line.split('\t').map(str::to_owned);
+                    let folder = parts.next().unwrap().into();
+                    Unit {
+                        folder,
+                        words: parts.skip(1).collect(),
+                    }
+                })
+                .collect(),
+        }
+    }
+
+    /// A folder with the database that clang's tools read.
+    pub fn compile_commands(&self) -> PathBuf {
+        let quoted =
+            |text: &str| format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""));
+        let entry = |unit: &Unit| {
+            let words = [&unit.words[..], &["-c".into(), "-o".into(), "x.o".into()]].concat();
+            let list: Vec<String> = words.iter().map(|word| quoted(word)).collect();
+            let source = unit.words.last().map(String::as_str).unwrap_or_default();
+            format!(
+                "{{\"directory\": {}, \"file\": {}, \"arguments\": [{}]}}",
+                quoted(&unit.folder.display().to_string()),
+                quoted(source),
+                list.join(", ")
+            )
+        };
+        let path = self.tree.join("commands.json");
+        let entries: Vec<String> = self.units.iter().map(entry).collect();
+        fs::write(&path, format!("[{}]", entries.join(",\n"))).unwrap();
+        path
+    }
+}
+
+/// An include server that runs, and the server that its clients send to.
+pub struct Session {
+    folder: tempfile::TempDir,
+    client: PathBuf,
+    server: Server,
+    process: Child,
+    pid: u32,
+}
+
+impl Session {
+    pub fn start(contender: &Contender, inputs: &Inputs) -> Session {
+        let folder = tempfile::Builder::new().prefix("bench-").tempdir().unwrap();
+        let path = folder.path();
+        let mut command = Command::new(&contender.server[0]);
+        let mut process = command
+            .args(&contender.server[1..])
+            .arg("--port")
+            .arg(path.join("socket"))
+            .arg("--pid_file")
+            .arg(path.join("pid"))
+            .current_dir(&inputs.tree)
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        // Both go to the background, and the pid that counts is in the file.
+        let begun = Instant::now();
+        let pid = loop {
+            let pid = fs::read_to_string(path.join("pid")).unwrap_or_default();
+            if let (Ok(pid), true) = (pid.trim().parse(), path.join("socket").exists()) {
+                break pid;
+            }
+            assert!(
+                begun.elapsed() < Duration::from_secs(20),
+                "no include server"
+            );
+            std::thread::sleep(Duration::from_millis(5));
+        };
+        let _ = process.try_wait();
+        Session {
+            client: contender.client.clone(),
+            server: Server::start(),
+            process,
+            pid,
+            folder,
+        }
+    }
+
+    /// Compiles one unit; panics if that did not go in pump mode.
+    pub fn compile(&self, unit: &Unit) {
+        let before = self.server.answered();
+        let folder = self.folder.path();
+        let status = Command::new(&self.client)
+            .args(&unit.words)
+            .args(["-c", "-o"])
+            .arg(folder.join("x.o"))
+            .current_dir(&unit.folder)
+            .env_clear()
+            .env("PATH", "/usr/bin:/bin")
+            .env("HOME", folder)
+            .env("DISTCC_DIR", folder)
+            .env("DISTCC_FALLBACK", "0")
+            .env(
+                "DISTCC_HOSTS",
+                format!("127.0.0.1:{}/4,cpp,lzo", self.server.port),
+            )
+            .env("INCLUDE_SERVER_PORT", folder.join("socket"))
+            .stderr(Stdio::null())
+            .status();
+        assert!(status.unwrap().success(), "{:?}", unit.words);
+        let begun = Instant::now();
+        while self.server.answered() == before {
+            // Stock gives up on some units, and preprocesses: then there is no answer to a pump job.
+            if begun.elapsed() > Duration::from_millis(200) {
+                eprintln!("not in pump mode: {}", unit.words.last().unwrap());
+                return;
+            }
+            std::thread::sleep(Duration::from_micros(200));
+        }
+    }
+
+    /// What the include server has spent, with compilers that it ran.
+    pub fn server_cpu(&self) -> Duration {
+        let tasks = fs::read_dir(format!("/proc/{}/task", self.pid));
+        let own: u64 = tasks
+            .into_iter()
+            .flatten()
+            .flatten()
+            .filter_map(|task| {
+                let text = fs::read_to_string(task.path().join("schedstat")).ok()?;
+                text.split(' ').next()?.parse::<u64>().ok()
+            })
+            .sum();
+        Duration::from_nanos(own) + super::cost::of_ended_children(self.pid)
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        let _ = Command::new("kill").arg(self.pid.to_string()).status();
+        let _ = self.process.wait();
+    }
+}
+
+/// CPU milliseconds that our daemon spends on a pump job of so many files, beside the compiler.
+pub fn daemon_job(files: usize) -> f64 {
+    const JOBS: usize = 400;
+    let folder = tempfile::Builder::new().prefix("bench-").tempdir().unwrap();
+    let path = folder.path();
+    fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
+    let (fakes, tmp) = (path.join("fakes"), path.join("tmp"));
+    fs::create_dir_all(&fakes).unwrap();
+    fs::create_dir_all(&tmp).unwrap();
+    fs::set_permissions(&tmp, fs::Permissions::from_mode(0o1777)).unwrap();
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/compare/fake.c");
+    let fake = fakes.join("gcc");
+    let built = Command::new("cc")
+        .args(["-static", "-O2"])
+        .arg(source)
+        .arg("-o")
+        .arg(&fake)
+        .status();
+    assert!(built.unwrap().success());
+    let link = path.join("distccd");
+    symlink(env!("CARGO_BIN_EXE_distcc"), &link).unwrap();
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = free.local_addr().unwrap().port();
+    drop(free);
+    let mut daemon = Command::new(link)
+        .args([
+            "--daemon",
+            "--no-detach",
+            "--listen",
+            "127.0.0.1",
+            "--allow",
+            "127.0.0.1",
+            "--nice",
+            "0",
+        ])
+        .args([
+            "--jobs",
+            "4",
+            "--log-stderr",
+            "--log-level",
+            "error",
+            "--port",
+            &port.to_string(),
+        ])
+        .arg("--compilers")
+        .arg(&fake)
+        .env_clear()
+        .env("PATH", "/usr/bin:/bin")
+        .env("TMPDIR", &tmp)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .spawn()
+        .unwrap();
+    let begun = Instant::now();
+    while std::net::TcpStream::connect(("127.0.0.1", port)).is_err() {
+        assert!(begun.elapsed() < Duration::from_secs(20), "no daemon");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    let request = request(files);
+    let jobs =
+        |count: usize| (0..count).for_each(|_| assert!(ask(port, &request), "the job failed"));
+    jobs(20);
+    let before = super::cost::of_tree(daemon.id());
+    jobs(JOBS);
+    let spent = super::cost::of_tree(daemon.id()) - before;
+    let children = super::cost::of_children();
+    for _ in 0..JOBS {
+        let output = tmp.join("x.o");
+        let compiled = Command::new(&fake)
+            .args(["-c", "x.c", "-o"])
+            .arg(&output)
+            .status();
+        assert!(compiled.unwrap().success());
+    }
+    let compiler = super::cost::of_children() - children;
+    let _ = Command::new("kill").arg(daemon.id().to_string()).status();
+    let _ = daemon.wait();
+    (spent.as_secs_f64() - compiler.as_secs_f64()) * 1000.0 / JOBS as f64
+}
