@@ -79,15 +79,62 @@ fn number_of(what: &str, summary: &str) -> u64 {
 
 #[test]
 fn the_sample_is_compiled_by_the_daemon() {
+    for words in [&[][..], &["--plain"]] {
+        let one = Try::new();
+        let out = one.run(words);
+        let said = text(&out.stdout);
+        assert!(out.status.success(), "{said}{}", text(&out.stderr));
+        assert!(said.contains("sample-c: works"), "{said}");
+        let remote = number_of("compiled by the daemon", &said);
+        assert!(remote >= 7, "{said}");
+        match words {
+            [] => assert_eq!(number_of("in pump mode", &said), remote, "{said}"),
+            _ => assert!(!said.contains("in pump mode"), "{said}"),
+        }
+        assert_eq!(number_of("compiled locally", &said), 0, "{said}");
+        assert!(number_of("other commands", &said) >= 1, "linking: {said}");
+        assert!(!said.contains("(0 B sent"), "{said}");
+        one.assert_nothing_left();
+    }
+}
+
+#[test]
+fn what_is_not_sent_with_its_headers_is_counted_with_the_reason() {
     let one = Try::new();
-    let out = one.run(&[]);
+    fs::write(one.folder.path().join("x.c"), "int x;\n").unwrap();
+    let out = one.run(&["sh", "-c", "cc -c x.c && cc -E x.c -o y.i && cc -c y.i"]);
     let said = text(&out.stdout);
     assert!(out.status.success(), "{said}{}", text(&out.stderr));
-    assert!(said.contains("sample-c: works"), "{said}");
-    assert!(number_of("compiled by the daemon", &said) >= 7, "{said}");
-    assert_eq!(number_of("compiled locally", &said), 0, "{said}");
-    assert!(number_of("other commands", &said) >= 1, "linking: {said}");
-    assert!(!said.contains("(0 B sent"), "{said}");
+    assert_eq!(number_of("compiled by the daemon", &said), 2, "{said}");
+    assert_eq!(number_of("in pump mode", &said), 1, "{said}");
+    let why = "preprocessed here: it is preprocessed already";
+    assert_eq!(number_of(why, &said), 1, "{said}");
+    one.assert_nothing_left();
+}
+
+#[test]
+fn without_an_include_server_it_is_plain_mode() {
+    let one = Try::new();
+    let long = one.folder.path().join("tmp").join("x".repeat(100));
+    fs::create_dir(&long).unwrap();
+    fs::write(one.folder.path().join("x.c"), "int x;\n").unwrap();
+    let run = |words: &[&str]| {
+        let mut command = one.command(words);
+        command.env("TMPDIR", &long).output().unwrap()
+    };
+    let out = run(&["--plain", "cc", "-c", "x.c"]);
+    assert!(out.status.success());
+    assert_eq!(text(&out.stderr), "");
+    let out = run(&["cc", "-c", "x.c"]);
+    let (said, err) = (text(&out.stdout), text(&out.stderr));
+    assert!(out.status.success(), "{said}{err}");
+    assert!(
+        err.contains("no pump mode, since") && err.contains("too long"),
+        "{err}"
+    );
+    assert_eq!(number_of("compiled by the daemon", &said), 1, "{said}");
+    assert!(!said.contains("in pump mode"), "{said}");
+    fs::remove_dir(&long).unwrap();
     one.assert_nothing_left();
 }
 

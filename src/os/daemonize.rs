@@ -274,7 +274,12 @@ pub fn lead_group() -> io::Result<()> {
 pub fn leave_session() -> io::Result<()> {
     // SAFETY: plain system calls. No object of ours owns a descriptor yet.
     unsafe {
-        libc::syscall(libc::SYS_close_range, 3, libc::c_uint::MAX, 0);
+        if libc::syscall(libc::SYS_close_range, 3, libc::c_uint::MAX, 0) != 0 {
+            // A system older than this call: those that there are as a rule.
+            for fd in 3..1024 {
+                libc::close(fd);
+            }
+        }
         check(libc::setsid()).map(drop)
     }
 }
