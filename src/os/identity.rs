@@ -115,28 +115,42 @@ pub fn now() -> Moment {
 const READS_MAX: u32 = 4;
 
 /// Reads a whole file of at most `bytes_max`, and says which state of it that was: one that lasted while it was read.
-pub fn read(path: &Path, bytes_max: u64) -> io::Result<(Vec<u8>, Identity)> {
+/// `seen` is the state in which it was seen last.
+pub fn read(path: &Path, bytes_max: u64, seen: &Identity) -> io::Result<(Vec<u8>, Identity)> {
+    let mut before = *seen;
     for _ in 0..READS_MAX {
-        // Whatever has become of it meanwhile: opening a pipe must not wait.
-        let mut options = OpenOptions::new();
-        let mut file = options
-            .read(true)
-            .custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY)
-            .open(path)?;
-        let before = Identity::of_file(&file)?;
         if before.kind() != Kind::File {
             return Err(io::Error::other("it is no ordinary file"));
         }
         if before.size > bytes_max {
             return Err(io::Error::other("it is too large"));
         }
-        let mut bytes = Vec::with_capacity(before.size as usize + 1);
-        file.by_ref().take(bytes_max + 1).read_to_end(&mut bytes)?;
-        if Identity::of_file(&file)? == before && bytes.len() as u64 == before.size {
-            return Ok((bytes, before));
+        // Whatever has become of it meanwhile: opening a pipe must not wait.
+        let mut options = OpenOptions::new();
+        let file = options
+            .read(true)
+            .custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY)
+            .open(path)?;
+        let bytes = read_exactly(&file, before.size);
+        let after = Identity::of_file(&file)?;
+        match bytes {
+            Ok(bytes) if after == before => return Ok((bytes, before)),
+            Err(err) if after == before => return Err(err),
+            _ => before = after,
         }
     }
     Err(io::Error::other("it changes while it is read"))
+}
+
+fn read_exactly(mut file: &File, size: u64) -> io::Result<Vec<u8>> {
+    let size = usize::try_from(size).map_err(io::Error::other)?;
+    let mut bytes = Vec::with_capacity(size);
+    // As much room as is needed, so that the end is not asked for.
+    file.by_ref().take(size as u64).read_to_end(&mut bytes)?;
+    match bytes.len() == size {
+        true => Ok(bytes),
+        false => Err(io::ErrorKind::UnexpectedEof.into()),
+    }
 }
 
 /// Whether the kernel of this machine is told of every change in `folder`, as it makes them all: no network file
@@ -213,7 +227,8 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("f");
         fs::write(&file, "some").unwrap();
-        let (bytes, identity) = read(&file, 4).unwrap();
+        let seen = of(&file).unwrap();
+        let (bytes, identity) = read(&file, 4, &seen).unwrap();
         assert_eq!(
             (bytes.as_slice(), identity),
             (&b"some"[..], of(&file).unwrap())
@@ -223,8 +238,25 @@ mod tests {
             (Path::new("/dev/null"), 9),
             (dir.path(), 9),
         ] {
-            assert!(read(path, max).is_err(), "{}", path.display());
+            let seen = of(path).unwrap();
+            assert!(read(path, max, &seen).is_err(), "{}", path.display());
         }
+    }
+
+    #[test]
+    fn a_file_that_has_changed_since_is_read_as_it_is() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("f");
+        fs::write(&file, "long ago").unwrap();
+        let seen = of(&file).unwrap();
+        for text in ["now", "and longer than before"] {
+            fs::write(&file, text).unwrap();
+            let (bytes, identity) = read(&file, 100, &seen).unwrap();
+            assert_eq!(bytes, text.as_bytes());
+            assert_eq!(identity, of(&file).unwrap());
+        }
+        fs::remove_file(&file).unwrap();
+        assert!(read(&file, 100, &seen).is_err());
     }
 
     #[test]

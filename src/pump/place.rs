@@ -277,7 +277,7 @@ impl Place {
             return;
         }
         let moment = now();
-        match self.read() {
+        match self.read(&identity) {
             Ok((bytes, same)) if same == identity && content::hash(&bytes) == content.hash => {
                 state.content = Some((content, moment));
             }
@@ -297,8 +297,9 @@ impl Place {
         Ok(target)
     }
 
-    fn read(&self) -> io::Result<(Vec<u8>, Identity)> {
-        identity::read(Path::new(OsStr::from_bytes(self.path())), FILE_BYTES_MAX)
+    fn read(&self, seen: &Identity) -> io::Result<(Vec<u8>, Identity)> {
+        let path = Path::new(OsStr::from_bytes(self.path()));
+        identity::read(path, FILE_BYTES_MAX, seen)
     }
 
     fn read_link(&self) -> io::Result<Arc<[u8]>> {
@@ -320,7 +321,7 @@ impl Place {
             }
         }
         let moment = now();
-        let (bytes, identity) = self.read()?;
+        let (bytes, identity) = self.read(&identity)?;
         if state.there != There::Something(identity) {
             state.becomes(There::Something(identity), clock);
         }
@@ -341,7 +342,7 @@ impl Place {
 
     /// The bytes that the file holds, which are to have this hash.
     pub fn bytes(&self, hash: &Hash) -> io::Result<Vec<u8>> {
-        let (bytes, _) = self.read()?;
+        let (bytes, _) = self.read(&Identity::of(&self.path)?)?;
         match content::hash(&bytes) == *hash {
             true => Ok(bytes),
             false => Err(io::Error::other("it changes while it is read")),
