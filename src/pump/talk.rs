@@ -5,7 +5,6 @@ use super::analysis::Analyst;
 use super::answers::{Answer, Outcome};
 use super::closure_files;
 use super::compiler_path;
-use super::content::lock;
 use super::include_server_options::Options;
 use super::reply::Reply;
 use super::spool::Spool;
@@ -14,12 +13,11 @@ use crate::model::direct::{encode_not_covered, Covered, Query, QueryDecoder};
 use crate::model::packets::{Grammar, Limits, Packets};
 use crate::model::path_list::{encode_paths, PathQueryDecoder};
 use crate::model::sources;
-use std::collections::HashSet;
 use std::ffi::OsString;
 use std::io::{self, IoSlice, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::panic::{catch_unwind, AssertUnwindSafe};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// How long a client may take to ask.
@@ -27,9 +25,6 @@ const ASK: Duration = Duration::from_secs(30);
 
 /// How long a client may take to read the next part of an answer.
 const LISTEN: Duration = Duration::from_secs(60);
-
-/// How many reasons are remembered as said already.
-const REASONS_MAX: usize = 1000;
 
 /// Bits of `--debug_pattern`.
 const WARNINGS: u32 = 1;
@@ -49,8 +44,6 @@ pub struct Office {
     pub path: OsString,
     /// What requests have cost.
     pub statistics: Statistics,
-    /// Reasons that were said, so that a build is not told the same for each file.
-    said: Mutex<HashSet<String>>,
 }
 
 impl Office {
@@ -62,7 +55,6 @@ impl Office {
             options,
             path,
             statistics: Statistics::default(),
-            said: Mutex::default(),
         }
     }
 
@@ -77,7 +69,10 @@ impl Office {
         let sent = match self.outcome(&query, &answer) {
             Ok(reply) => send_covered(&mut stream, reply),
             Err(why) => {
-                self.say_once(&why, &query.argv);
+                // Our client says it itself, once for each build.
+                if self.options.debug & REQUESTS != 0 {
+                    self.say(&why, &query.argv);
+                }
                 send_not_covered(&mut stream, &why)
             }
         };
@@ -184,15 +179,6 @@ impl Office {
             print(&format!(
                 "Preprocessing locally. Include server not covering: {why} for translation unit '{unit}'"
             ));
-        }
-    }
-
-    /// Our client says why in its log; on the terminal the first one is enough.
-    fn say_once(&self, why: &str, argv: &[Vec<u8>]) {
-        let mut said = lock(&self.said);
-        if said.len() < REASONS_MAX && said.insert(why.to_owned()) {
-            drop(said);
-            self.say(why, argv);
         }
     }
 }
