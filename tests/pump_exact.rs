@@ -340,18 +340,22 @@ fn the_build_goes_on_without_its_include_server() {
     farm.write("x.c", "#include \"h.h\"\nint f(void) { return H; }\n");
     scene.pumped(&client, PLAIN);
     let port = scene.port.display().to_string();
-    let is_ours = |line: &&String| line.contains("include_server") && line.contains(&port);
-    let found = farm.processes();
-    let server = found.iter().find(is_ours).unwrap();
-    let pid = server.split([' ', ':']).nth(1).unwrap();
-    common::signal("KILL", pid);
-    common::wait_for("its end", BOUND, || {
-        !farm.processes().iter().any(|line| is_ours(&line))
-    });
-    for number in 0..3 {
+    // Our pump starts it again a few times; whichever way a compile goes meanwhile, it goes well.
+    let mut told = Vec::new();
+    for _ in 0..12 {
+        for process in farm.processes() {
+            if process.contains("include_server") && process.contains(&port) {
+                common::signal("KILL", process.split([' ', ':']).nth(1).unwrap());
+            }
+        }
         let ran = scene.same(&client, PLAIN);
-        let told = "Warning: x.c: failed to get includes from include server";
-        assert_eq!(ran.log.contains(told), number == 0, "{ran}");
-        assert_eq!(ran.hosts().len(), 1, "not as text: {ran}");
+        assert_eq!(ran.hosts().len(), 1, "{ran}");
+        let why = "failed to get includes from include server";
+        if let Some(line) = ran.log.lines().find(|line| line.contains(why)) {
+            told.push(line.contains("Warning: x.c: "));
+        }
     }
+    assert!(told.len() > 2, "it never stays away");
+    assert_eq!(told.iter().position(|is_aloud| *is_aloud), Some(0));
+    assert_eq!(told.iter().filter(|is_aloud| **is_aloud).count(), 1);
 }
