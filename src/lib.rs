@@ -38,8 +38,10 @@ pub mod os {
     pub mod cleanup;
     pub mod lock;
     pub mod watch;
+    pub mod pages;
     pub mod files;
     pub mod net;
+    pub mod gather;
     pub mod process;
     pub mod liveness;
     pub mod daemonize;

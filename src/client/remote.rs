@@ -13,7 +13,8 @@ use crate::model::invocation::Invocation;
 use crate::model::plain::{self, Family, Recipe, Way};
 use crate::model::settings::ClientSettings;
 use crate::model::wire::{self, Limits, Reply, Version};
-use crate::os::files::Contents;
+use crate::os::pages::Bytes;
+use std::ffi::OsStr;
 use std::fs::{self, OpenOptions};
 use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
@@ -36,9 +37,9 @@ pub struct Job<'j> {
 #[derive(Debug)]
 pub struct Prepared {
     /// What travels.
-    pub text: Contents,
+    pub text: Bytes,
     /// What the preprocessor wrote to stderr; a local compile would have said it too.
-    pub said: Contents,
+    pub said: Vec<u8>,
 }
 
 /// How an attempt ended.
@@ -83,10 +84,11 @@ pub fn attempt(job: &mut Job, slot: &Slot, means: &mut Means) -> Attempt {
         return Attempt::StaysHere(why);
     }
     keep_text(job, means.settings);
-    let Some(prepared) = &job.prepared else {
+    let Some(prepared) = &mut job.prepared else {
         return Attempt::StaysHere("there is no text to send".to_owned());
     };
-    match link.and_then(|link| exchange(link, host, job, &prepared.text, means.state)) {
+    let (recipe, text) = (&job.recipe, &mut prepared.text);
+    match link.and_then(|link| exchange(link, host, recipe, text, file, means.state)) {
         Ok(reply) => Attempt::Answered(reply),
         Err(err) => Attempt::HostTrouble(err),
     }
@@ -139,8 +141,8 @@ fn finish_text(job: &mut Job, under_way: UnderWay) -> std::result::Result<(), St
             }
         }
         None => Prepared {
-            text: Contents::Read(fs::read(input).map_err(|err| err.to_string())?),
-            said: Contents::Read(Vec::new()),
+            text: fs::read(input).map_err(|err| err.to_string())?.into(),
+            said: Vec::new(),
         },
     };
     if !prepared.said.is_empty() && job.recipe.way != Way::Expanded {
@@ -205,11 +207,11 @@ fn keep_text(job: &Job, settings: &ClientSettings) {
 fn exchange(
     mut link: Link,
     host: &HostSpec,
-    job: &Job,
-    text: &[u8],
+    recipe: &Recipe,
+    text: &mut Bytes,
+    file: &OsStr,
     state: &mut StateFile,
 ) -> Result<Reply> {
-    let recipe = &job.recipe;
     let version = match host.lzo {
         true => Version::V2,
         false => Version::V1,
@@ -224,8 +226,12 @@ fn exchange(
     let too_much = |err: wire::WireError| Error::new(err.code(), format!("{}: {err}", host.token));
     let head = wire::encode_request_head(version, &words).map_err(too_much)?;
     let (edited, rest) = recipe.edit.apply(text);
-    let (header, body) = wire::encode_text(version, [&edited, rest]).map_err(too_much)?;
-    let parts = [&head[..], &header, &body[0], &body[1]];
+    let dropped = text.len() - rest.len();
+    let room = text.with_room(wire::text_room_bytes(version, edited.len() + rest.len()));
+    let (text, room) = room.map_err(|err| Error::io("make room for the request", &err))?;
+    let parts = [&edited, &text[dropped..]];
+    let (header, body) = wire::encode_text(version, parts, room).map_err(too_much)?;
+    let parts = [&head[..], &header, body[0], body[1]];
     link.send(&parts)?;
     state.note(Phase::Compile, None, Some(host.name()), None);
     let decoder = ReplyDecoder::for_reply(version, Limits::default());
@@ -237,7 +243,7 @@ fn exchange(
     let rate = |bytes: usize| bytes as f64 / 1000.0 / seconds.max(1e-6);
     log::info!(
         "{sent} bytes from {} compiled on {} in {seconds:.4}s, rate {:.0}kB/s",
-        base_name(&job.invocation.input).to_string_lossy(),
+        file.to_string_lossy(),
         host.token,
         rate(sent)
     );
