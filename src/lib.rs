@@ -78,11 +78,13 @@ pub mod os {
     pub mod watch;
     pub mod notify;
     pub mod identity;
+    pub mod pages;
     pub mod files;
     pub mod beneath;
     pub mod namespace;
     pub mod handover;
     pub mod net;
+    pub mod gather;
     pub mod process;
     pub mod liveness;
     pub mod daemonize;

@@ -7,7 +7,7 @@ use distcc::model::error::Code;
 use distcc::model::lzo::{compress, expand, LzoError};
 use distcc::model::packets::{Grammar, Packets};
 use distcc::model::wire::{
-    encode_request_head, encode_text, EntryKind, Limits, Reply, Request, Source, Version, WireError,
+    encode_plain_request, EntryKind, Limits, Reply, Request, Source, Version, WireError,
 };
 use proptest::prelude::*;
 use std::path::PathBuf;
@@ -124,13 +124,9 @@ fn text(request: &Request) -> &[u8] {
 
 fn written(request: &Request) -> Vec<u8> {
     let words: Vec<&[u8]> = request.argv.iter().map(Vec::as_slice).collect();
-    let mut bytes = encode_request_head(request.version, &words).unwrap();
     let text = text(request);
     let parts = text.split_at(text.len() / 3).into();
-    let (head, body) = encode_text(request.version, parts).unwrap();
-    bytes.extend(head);
-    bytes.extend(body.concat());
-    bytes
+    encode_plain_request(request.version, &words, parts).unwrap()
 }
 
 fn written_reply(reply: &Reply) -> Vec<u8> {

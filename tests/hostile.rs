@@ -5,7 +5,7 @@ mod common;
 
 use common::fake::*;
 use common::{have, run, wait_for, Daemon, Farm, Which, BOUND, OURS};
-use distcc::model::wire::{encode_request_head, encode_text, Version};
+use distcc::model::wire::{encode_plain_request, encode_request_head, Version};
 use std::fs;
 use std::io::Write;
 use std::os::unix::fs::{symlink, PermissionsExt};
@@ -14,11 +14,7 @@ use std::process::Command;
 /// A request whose words may hold anything.
 fn words(words: &[&str], text: &str) -> Vec<u8> {
     let words: Vec<&[u8]> = words.iter().map(|word| word.as_bytes()).collect();
-    let mut bytes = encode_request_head(Version::V1, &words).unwrap();
-    let (head, body) = encode_text(Version::V1, [text.as_bytes(), b""]).unwrap();
-    bytes.extend(head);
-    body.iter().for_each(|part| bytes.extend_from_slice(part));
-    bytes
+    encode_plain_request(Version::V1, &words, [text.as_bytes(), b""]).unwrap()
 }
 
 fn real(farm: &Farm) -> Daemon {

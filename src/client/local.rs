@@ -2,7 +2,8 @@
 
 use crate::model::error::{Code, Error, Result};
 use crate::model::wait_status::WaitStatus;
-use crate::os::files::Contents;
+use crate::os::gather::{self, Gatherer};
+use crate::os::pages::Bytes;
 use crate::os::{cleanup, files};
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
@@ -50,13 +51,13 @@ pub fn become_command(argv: &[OsString]) -> Error {
     }
 }
 
-/// A preprocessor at work. Text and messages go to files in memory: nobody is woken for each piece, and the text is
-/// sent from where it was written.
+/// A preprocessor at work. Nobody is woken for each piece of what it writes: see `os::gather`; its messages go to a file
+/// in memory.
 #[derive(Debug)]
 pub struct Preprocessor {
     child: Child,
     signals: cleanup::ChildGuard,
-    text: File,
+    text: Gatherer,
     said: File,
 }
 
@@ -66,21 +67,17 @@ pub struct Preprocessed {
     /// How it ended.
     pub status: WaitStatus,
     /// The text of the translation unit.
-    pub text: Contents,
+    pub text: Bytes,
     /// What it wrote to stderr.
-    pub said: Contents,
+    pub said: Vec<u8>,
 }
 
 /// Starts a preprocessor, in a group of its own so that a signal reaches all of it.
 pub fn start_preprocessor(argv: &[OsString]) -> Result<Preprocessor> {
-    let memory = || -> io::Result<(File, File)> {
-        let file = files::memory_file()?;
-        let childs = file.try_clone()?;
-        Ok((file, childs))
-    };
     let trouble = |err| Error::io("prepare to run the preprocessor", &err);
-    let (text, stdout) = memory().map_err(trouble)?;
-    let (said, stderr) = memory().map_err(trouble)?;
+    let (text, stdout) = gather::pipe().map_err(trouble)?;
+    let said = files::memory_file().map_err(trouble)?;
+    let stderr = said.try_clone().map_err(trouble)?;
     let (child, signals) = spawn(argv, true, |command| {
         command
             .stdin(Stdio::null())
@@ -100,11 +97,14 @@ impl Preprocessor {
     /// Waits for the end and takes the text.
     pub fn finish(mut self) -> Result<Preprocessed> {
         let trouble = |err| Error::io("read what the preprocessor wrote", &err);
+        let child = &mut self.child;
+        let text = self.text.gather(|| Ok(child.try_wait()?.is_some()));
+        let text = text.map_err(trouble)?;
         let status = self.child.wait().map_err(trouble)?;
         drop(self.signals);
         Ok(Preprocessed {
             status: wait_status(status),
-            text: files::memory_contents(&self.text).map_err(trouble)?,
+            text,
             said: files::memory_contents(&self.said).map_err(trouble)?,
         })
     }

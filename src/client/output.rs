@@ -111,7 +111,7 @@ pub fn refusal(host: &HostSpec, code: Code, said: &[u8]) -> Error {
 
 /// The log's lines about an exchange with a host; `how` is said of the way in which the job went.
 pub fn log_transfer(
-    input: &Path,
+    file: &OsStr,
     host: &HostSpec,
     sent: usize,
     received: usize,
@@ -122,7 +122,7 @@ pub fn log_transfer(
     let rate = |bytes: usize| bytes as f64 / 1000.0 / seconds.max(1e-6);
     log::info!(
         "{sent} bytes from {} compiled on {} in {seconds:.4}s, rate {:.0}kB/s{how}",
-        base_name(input).to_string_lossy(),
+        file.to_string_lossy(),
         host.token,
         rate(sent)
     );

@@ -212,7 +212,7 @@ impl<'p> Pump<'p> {
         })?;
         let sent = head.len() + covered.entries.len();
         let how = format!(", {count} files in pump mode");
-        log_transfer(input, host, sent, reply.size(), begun, &how);
+        log_transfer(base_name(input), host, sent, reply.size(), begun, &how);
         Ok(reply)
     }
 

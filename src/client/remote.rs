@@ -15,7 +15,8 @@ use crate::model::invocation::Invocation;
 use crate::model::plain::{self, Family, Recipe, Way, Wishes};
 use crate::model::settings::ClientSettings;
 use crate::model::wire::{self, Limits, Reply, Version};
-use crate::os::files::Contents;
+use crate::os::pages::Bytes;
+use std::ffi::OsStr;
 use std::fs::{self, OpenOptions};
 use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
@@ -76,9 +77,9 @@ impl<'j> Job<'j> {
 #[derive(Debug)]
 pub struct Prepared {
     /// What travels.
-    pub text: Contents,
+    pub text: Bytes,
     /// What the preprocessor wrote to stderr; a local compile would have said it too.
-    pub said: Contents,
+    pub said: Vec<u8>,
 }
 
 /// How an attempt ended.
@@ -123,10 +124,11 @@ pub fn attempt(job: &mut Job, slot: &Slot, means: &mut Means) -> Attempt {
         return Attempt::StaysHere(why);
     }
     keep_text(job, means.settings);
-    let Some(prepared) = &job.prepared else {
+    let Some(prepared) = &mut job.prepared else {
         return Attempt::StaysHere("there is no text to send".to_owned());
     };
-    match link.and_then(|link| exchange(link, host, job, &prepared.text, means.state)) {
+    let (recipe, text) = (&job.recipe, &mut prepared.text);
+    match link.and_then(|link| exchange(link, host, recipe, text, file, means.state)) {
         Ok(reply) => Attempt::Answered(reply),
         Err(err) => Attempt::HostTrouble(err),
     }
@@ -179,8 +181,8 @@ fn finish_text(job: &mut Job, under_way: UnderWay) -> std::result::Result<(), St
             }
         }
         None => Prepared {
-            text: Contents::Read(fs::read(input).map_err(|err| err.to_string())?),
-            said: Contents::Read(Vec::new()),
+            text: fs::read(input).map_err(|err| err.to_string())?.into(),
+            said: Vec::new(),
         },
     };
     if !prepared.said.is_empty() && job.recipe.way != Way::Expanded {
@@ -245,11 +247,11 @@ fn keep_text(job: &Job, settings: &ClientSettings) {
 fn exchange(
     mut link: Link,
     host: &HostSpec,
-    job: &Job,
-    text: &[u8],
+    recipe: &Recipe,
+    text: &mut Bytes,
+    file: &OsStr,
     state: &mut StateFile,
 ) -> Result<Reply> {
-    let recipe = &job.recipe;
     let version = match host.lzo {
         true => Version::V2,
         false => Version::V1,
@@ -264,8 +266,12 @@ fn exchange(
     let too_much = |err: wire::WireError| Error::new(err.code(), format!("{}: {err}", host.token));
     let head = wire::encode_request_head(version, &words).map_err(too_much)?;
     let (edited, rest) = recipe.edit.apply(text);
-    let (header, body) = wire::encode_text(version, [&edited, rest]).map_err(too_much)?;
-    let parts = [&head[..], &header, &body[0], &body[1]];
+    let dropped = text.len() - rest.len();
+    let room = text.with_room(wire::text_room_bytes(version, edited.len() + rest.len()));
+    let (text, room) = room.map_err(|err| Error::io("make room for the request", &err))?;
+    let parts = [&edited, &text[dropped..]];
+    let (header, body) = wire::encode_text(version, parts, room).map_err(too_much)?;
+    let parts = [&head[..], &header, body[0], body[1]];
     link.send(&parts)?;
     state.note(Phase::Compile, None, Some(host.name()), None);
     let decoder = ReplyDecoder::for_reply(version, Limits::default());
@@ -273,6 +279,6 @@ fn exchange(
         state.note(Phase::Receive, None, Some(host.name()), None);
     })?;
     let sent: usize = parts.iter().map(|part| part.len()).sum();
-    log_transfer(&job.invocation.input, host, sent, reply.size(), begun, "");
+    log_transfer(file, host, sent, reply.size(), begun, "");
     Ok(reply)
 }

@@ -401,16 +401,12 @@ impl Grammar for ReplyGrammar {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::super::error::Code;
-    use super::super::wire::{encode_request_head, encode_text};
+    use super::super::wire::encode_plain_request;
     use super::*;
     use proptest::prelude::*;
 
     fn request_bytes(version: Version, argv: &[&[u8]], text: &[u8]) -> Vec<u8> {
-        let mut bytes = encode_request_head(version, argv).unwrap();
-        let (head, body) = encode_text(version, text.split_at(text.len() / 2).into()).unwrap();
-        bytes.extend(head);
-        bytes.extend(body.concat());
-        bytes
+        encode_plain_request(version, argv, text.split_at(text.len() / 2).into()).unwrap()
     }
 
     /// Feeds bytes in pieces of the given sizes, round and round.

@@ -4,6 +4,8 @@
 use super::lzo_encoder;
 use std::fmt;
 
+pub use super::lzo_encoder::room_bytes;
+
 /// Why a stream can't be expanded, or bytes not be compressed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum LzoError {
@@ -33,10 +35,16 @@ impl std::error::Error for LzoError {}
 /// Compresses with the algorithm lzo1x_1, whose bytes are those that stock sends. Nothing becomes nothing. What no packet
 /// can announce is not compressed.
 pub fn compress(bytes: &[u8]) -> Result<Vec<u8>, LzoError> {
+    let mut room = vec![0; room_bytes(bytes.len())];
+    compress_in(bytes, &mut room).map(<[u8]>::to_vec)
+}
+
+/// The same in room of the caller's own, of [`room_bytes`]; the stream is a part of it.
+pub fn compress_in<'r>(bytes: &[u8], room: &'r mut [u8]) -> Result<&'r [u8], LzoError> {
     match u32::try_from(bytes.len()) {
-        Ok(0) => Ok(Vec::new()),
-        Ok(_) => Ok(lzo_encoder::encode(bytes)),
-        Err(_) => Err(LzoError::TooLarge),
+        Ok(0) => Ok(&[]),
+        Ok(_) if room.len() >= room_bytes(bytes.len()) => Ok(lzo_encoder::encode(bytes, room)),
+        _ => Err(LzoError::TooLarge),
     }
 }
 
@@ -77,9 +85,9 @@ pub fn expand(stream: &[u8], bytes_max: usize) -> Result<Vec<u8>, LzoError> {
 /// The state after a long run of literals; 0 to 3 are the numbers of literals that followed the last match.
 const AFTER_RUN: usize = 4;
 
-/// Room for the output is made for this many times the stream at first; text seldom expands to more. What is not used
-/// of it takes no memory: the kernel gives pages when they are touched.
-const RATIO: usize = 8;
+/// Room for the output is made for this many times the stream at first; text seldom expands to more. It is cleared
+/// first, so more of it costs time.
+const RATIO: usize = 5;
 
 /// Short pieces are copied in blocks of fixed size, so beyond their end; this much room is always left for it.
 const SLACK: usize = 32;

@@ -1,53 +1,71 @@
 //! LZO1X streams with the choices of lzo1x_1 (LZO by M. F. X. J. Oberhumer, GPL-2.0-or-later), so that they are byte for
 //! byte those that stock sends. In safe code and as fast: all that the inner loop reads and writes lies in arrays that
-//! are longer than any 16-bit position, which the compiler sees.
+//! are longer than any position in them can be, which the compiler sees.
 
 /// What is looked through at a time; no match reaches out of it.
 const BLOCK_BYTES: usize = 48 << 10;
 
-/// A block and what follows it, so that reading a word at any 16-bit position is possible.
+/// A block and what follows it, so that a word can be read at any 16-bit position.
 const VIEW_BYTES: usize = (1 << 16) + 16;
 type View = [u8; VIEW_BYTES];
 
-/// What the encoder writes of a block comes to less than 64 KiB.
-const STAGE_BYTES: usize = (1 << 16) + 16;
+/// Instructions are gathered before they are put behind the others: small, so that it stays in the processor.
+const STAGE_MASK: usize = (1 << 13) - 1;
+const STAGE_BYTES: usize = STAGE_MASK + 1 + 16;
 type Stage = [u8; STAGE_BYTES];
+
+/// Where the stage begins, so that there are two bytes before any place in it.
+const STAGE_START: usize = 2;
+
+/// When the stage is emptied: a match and few literals fit behind it.
+const STAGE_FULL: usize = 1 << 12;
 
 /// For each hash of four bytes, where in the block such were seen last.
 const TABLE_BITS: u32 = 14;
 type Table = [u16; 1 << TABLE_BITS];
 
-/// Each block leaves so many bytes at its end to the literals, and so does not read behind it.
+/// Each block leaves so many bytes at its end to the literals, and so nothing behind it is compared.
 const MARGIN_BYTES: usize = 20;
 
-/// The longest match that is short, and how far back it may reach.
+/// The longest match in two bytes, and how far back it may reach.
 const NEAR: (usize, usize) = (8, 0x800);
-/// The same for a match whose length fits its first byte, and for the others.
+/// The same for a match in three bytes, and its length if it reaches farther back.
 const MIDDLE: (usize, usize) = (33, 0x4000);
 const FAR_LENGTH: usize = 9;
 
 /// The instruction that ends a stream.
 const END: [u8; 3] = [0x11, 0, 0];
 
-/// Compresses; what can't be compressed grows by less than a tenth and twenty bytes.
-pub fn encode(bytes: &[u8]) -> Vec<u8> {
+/// How much room [`encode`] needs for so many bytes: what the stream may come to, and room to work.
+pub fn room_bytes(length: usize) -> usize {
+    length + length / 16 + 64 + VIEW_BYTES
+}
+
+/// Compresses in `room`, which has at least [`room_bytes`]; returns the stream, which is a part of it. Of the room only
+/// as much is touched as is used.
+pub fn encode<'r>(bytes: &[u8], room: &'r mut [u8]) -> &'r [u8] {
+    let Some((view, out)) = room.split_first_chunk_mut() else {
+        return &[];
+    };
     let mut encoder = Encoder {
         bytes,
-        written: Vec::with_capacity(bytes.len() / 4 + 64),
-        staged: 2,
+        out,
+        written: 0,
+        staged: STAGE_START,
         literals: 0,
     };
     if bytes.len() > MARGIN_BYTES {
-        encoder.blocks();
+        encoder.blocks(view);
     }
     encoder.finish()
 }
 
-/// A stream in the making. The newest part of it is staged where it can be written fast; it begins at the stage's byte 2,
-/// so that two bytes before any place are there.
-struct Encoder<'b> {
+/// A stream in the making.
+struct Encoder<'b, 'o> {
     bytes: &'b [u8],
-    written: Vec<u8>,
+    out: &'o mut [u8],
+    written: usize,
+    /// Up to where the stage is in use.
     staged: usize,
     /// From here on nothing has been encoded.
     literals: usize,
@@ -69,50 +87,37 @@ fn load64(view: &View, at: usize) -> u64 {
 
 #[inline(always)]
 fn store<const N: usize>(stage: &mut Stage, at: usize, bytes: [u8; N]) {
-    let at = usize::from(at as u16);
-    if let Some(place) = stage
-        .get_mut(at..at + N)
-        .and_then(|rest| rest.first_chunk_mut())
-    {
+    let at = at & STAGE_MASK;
+    let place = stage.get_mut(at..at + N);
+    if let Some(place) = place.and_then(|rest| rest.first_chunk_mut()) {
         *place = bytes;
     }
 }
 
-/// An array of zeros on the heap, as a box of that length becomes one. It takes memory when it is written.
-fn zeros<T: Clone + Default, const N: usize>() -> Option<Box<[T; N]>> {
-    vec![T::default(); N].into_boxed_slice().try_into().ok()
-}
-
-/// What is shorter than a view, as one.
-fn padded(rest: &[u8]) -> Option<Box<View>> {
-    let mut view: Box<View> = zeros()?;
-    view.get_mut(..rest.len())?.copy_from_slice(rest);
-    Some(view)
-}
-
-impl Encoder<'_> {
-    fn blocks(&mut self) {
-        let (Some(mut table), Some(mut stage)) = (zeros::<u16, { 1 << TABLE_BITS }>(), zeros())
-        else {
-            return;
-        };
+impl<'o> Encoder<'_, 'o> {
+    /// Encodes all but the literals at the end. `padded` is for what is shorter than a view. Never inlined: what it keeps
+    /// on the stack would be touched by whoever calls, whether there is anything to encode or not.
+    #[inline(never)]
+    fn blocks(&mut self, padded: &mut View) {
+        let mut table = [0; 1 << TABLE_BITS];
+        let mut stage = [0; STAGE_BYTES];
         let mut start = 0;
         while self.bytes.len() - start > MARGIN_BYTES {
             let rest = &self.bytes[start..];
             let length = rest.len().min(BLOCK_BYTES);
-            match rest.first_chunk() {
-                Some(view) => self.block(view, start, length, &mut table, &mut stage),
-                None => match padded(rest) {
-                    Some(view) => self.block(&view, start, length, &mut table, &mut stage),
-                    None => return,
-                },
-            }
+            let view = match rest.first_chunk() {
+                Some(view) => view,
+                None => {
+                    padded[..rest.len()].copy_from_slice(rest);
+                    &*padded
+                }
+            };
+            self.block(view, start, length, &mut table, &mut stage);
             start += length;
         }
     }
 
     /// Encodes a block, but for the literals at its end. `view` is what begins at `start`.
-    #[inline(never)]
     fn block(
         &mut self,
         view: &View,
@@ -140,7 +145,8 @@ impl Encoder<'_> {
             match start + at - self.literals {
                 0 => {}
                 count @ 1..=3 => {
-                    self.mark(stage, count);
+                    // In the match before.
+                    stage[(self.staged - 2) & STAGE_MASK] |= count as u8;
                     store(stage, self.staged, load32(view, behind).to_le_bytes());
                     self.staged += count;
                 }
@@ -156,6 +162,9 @@ impl Encoder<'_> {
                     self.run(count);
                 }
             }
+            if self.staged > STAGE_FULL {
+                self.flush(stage);
+            }
             let length = match_length(view, from, at, end);
             self.copy(stage, at - from, length);
             at += length;
@@ -163,12 +172,6 @@ impl Encoder<'_> {
             self.literals = start + at;
         }
         self.flush(stage);
-    }
-
-    /// Notes in the last match that up to three literals follow it.
-    #[inline(always)]
-    fn mark(&mut self, stage: &mut Stage, count: usize) {
-        stage[usize::from((self.staged - 2) as u16)] |= count as u8;
     }
 
     #[inline(always)]
@@ -189,7 +192,8 @@ impl Encoder<'_> {
         };
         let [low, high] = ((back << 2) as u16).to_le_bytes();
         if length <= longest {
-            store(stage, self.staged, [(head | (length - 2)) as u8, low, high]);
+            let head = head | (length - 2);
+            store(stage, self.staged, [head as u8, low, high]);
             self.staged += 3;
         } else {
             store(stage, self.staged, [head as u8]);
@@ -213,65 +217,82 @@ impl Encoder<'_> {
     }
 
     fn flush(&mut self, stage: &Stage) {
-        let staged = stage.get(2..self.staged).unwrap_or_default();
-        self.written.extend_from_slice(staged);
-        self.staged = 2;
+        self.put(stage.get(STAGE_START..self.staged).unwrap_or_default());
+        self.staged = STAGE_START;
+    }
+
+    fn put(&mut self, bytes: &[u8]) {
+        let end = self.written + bytes.len();
+        if let Some(place) = self.out.get_mut(self.written..end) {
+            place.copy_from_slice(bytes);
+            self.written = end;
+        }
     }
 
     /// A run of literals, at least four, behind all that is written.
     fn run(&mut self, count: usize) {
         match count {
-            ..=18 => self.written.push(count as u8 - 3),
+            ..=18 => self.put(&[count as u8 - 3]),
             _ => {
-                // Zero bytes count 255 each, and the last byte is not zero.
-                let rest = count - 19;
-                let zeros = 1 + rest / 255;
-                self.written.resize(self.written.len() + zeros, 0);
-                self.written.push((rest % 255) as u8 + 1);
+                self.put(&[0]);
+                let mut rest = count - 18;
+                while rest > 255 {
+                    self.put(&[0]);
+                    rest -= 255;
+                }
+                self.put(&[rest as u8]);
             }
         }
-        self.literals(count);
+        self.put_literals(count);
     }
 
-    fn literals(&mut self, count: usize) {
-        let rest = self.bytes.get(self.literals..).unwrap_or_default();
-        self.written
-            .extend_from_slice(rest.get(..count).unwrap_or_default());
+    fn put_literals(&mut self, count: usize) {
+        let bytes = self.bytes;
+        self.put(&bytes[self.literals..self.literals + count]);
     }
 
-    fn finish(mut self) -> Vec<u8> {
+    fn finish(mut self) -> &'o [u8] {
         let left = self.bytes.len() - self.literals;
-        match (left, self.written.len().checked_sub(2)) {
+        match (left, self.written.checked_sub(2)) {
             (0, _) => {}
             (1..=238, None) => {
-                self.written.push(17 + left as u8);
-                self.literals(left);
+                self.put(&[17 + left as u8]);
+                self.put_literals(left);
             }
             (1..=3, Some(mark)) => {
-                self.written[mark] |= left as u8;
-                self.literals(left);
+                self.out[mark] |= left as u8;
+                self.put_literals(left);
             }
             _ => self.run(left),
         }
-        self.written.extend_from_slice(&END);
-        self.written
+        self.put(&END);
+        let (stream, _) = self.out.split_at(self.written);
+        stream
     }
 }
 
-/// How many bytes at `from` are those at `at`; eight are compared at a time, up to the first eight behind `end`.
+/// How many bytes at `from` are those at `at`, where four are; eight are compared at a time, up to the first eight that
+/// begin behind `end`.
 #[inline(always)]
 fn match_length(view: &View, from: usize, at: usize, end: usize) -> usize {
-    let mut length = 4;
-    loop {
-        let differing = load64(view, from + length) ^ load64(view, at + length);
-        if differing != 0 {
-            return length + differing.trailing_zeros() as usize / 8;
-        }
-        length += 8;
-        if at + length >= end {
-            return length;
+    let differing = |length| load64(view, from + length) ^ load64(view, at + length);
+    // Most matches end in the first two: found without a branch for each, which could not be foretold.
+    let (first, second) = (differing(4), differing(12));
+    let equal = |word: u64| word.trailing_zeros() as usize / 8;
+    if first != 0 || (second != 0 && at + 12 < end) {
+        return match first {
+            0 => 12 + equal(second),
+            _ => 4 + equal(first),
+        };
+    }
+    let mut length = 12;
+    while at + length < end {
+        match differing(length) {
+            0 => length += 8,
+            word => return length + equal(word),
         }
     }
+    length
 }
 
 #[cfg(test)]
@@ -283,12 +304,13 @@ mod tests {
 
     /// The library's own bytes, and they expand to what they were made of.
     fn check(bytes: &[u8]) {
-        let stream = encode(bytes);
+        // The room need not be clean.
+        let mut room = vec![0xa5; room_bytes(bytes.len())];
+        let stream = encode(bytes, &mut room);
         let mut lzo = LZO::init().unwrap();
         assert!(stream == lzo.compress(bytes).unwrap());
-        let expanded = lzo.decompress_safe(&stream, bytes.len()).unwrap();
+        let expanded = lzo.decompress_safe(stream, bytes.len()).unwrap();
         assert!(expanded == bytes);
-        assert!(stream.len() <= bytes.len() + bytes.len() / 16 + 20);
     }
 
     /// Bytes without any order, the same for the same seed.

@@ -8,11 +8,13 @@ use std::fmt;
 /// Length of a packet's head: tag and number.
 pub const HEAD_BYTES: usize = 12;
 
-/// How much room is made for bytes whose number is not known yet.
-const ROOM_BYTES: usize = 16 << 10;
+/// How much room is made for bytes whose number is not known yet: for most commands, and for most of what a compiler
+/// says. What is known to come is read to its own place.
+const ROOM_BYTES: usize = 4 << 10;
 
-/// The most room that is made in a body ahead of what has arrived.
-const BODY_ROOM_BYTES: usize = 256 << 10;
+/// The least and the most room that is made in a body ahead of what has arrived.
+const BODY_ROOM_BYTES_MIN: usize = 16 << 10;
+const BODY_ROOM_BYTES_MAX: usize = 256 << 10;
 
 /// What kind of packet it is.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -264,7 +266,7 @@ impl<G: Grammar> Packets<G> {
     pub fn space(&mut self) -> &mut [u8] {
         match &mut self.body {
             Some(body) => {
-                let ahead = body.filled.clamp(ROOM_BYTES, BODY_ROOM_BYTES);
+                let ahead = body.filled.clamp(BODY_ROOM_BYTES_MIN, BODY_ROOM_BYTES_MAX);
                 let end = body.length.min(body.filled + ahead);
                 if body.bytes.len() < end {
                     body.bytes.resize(end, 0);

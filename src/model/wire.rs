@@ -185,6 +185,20 @@ pub fn encode_request_head(version: Version, argv: &[&[u8]]) -> Result<Vec<u8>, 
     Ok(out)
 }
 
+/// A whole plain request, version 1 or 2; the text may be given in parts.
+pub fn encode_plain_request(
+    version: Version,
+    argv: &[&[u8]],
+    text: [&[u8]; 2],
+) -> Result<Vec<u8>, WireError> {
+    let mut out = encode_request_head(version, argv)?;
+    let mut room = vec![0; text_room_bytes(version, text[0].len() + text[1].len())];
+    let (head, body) = encode_text(version, text, &mut room)?;
+    out.extend_from_slice(&head);
+    body.iter().for_each(|part| out.extend_from_slice(part));
+    Ok(out)
+}
+
 fn words_length(words: &[&[u8]]) -> usize {
     words.iter().map(|word| 12 + word.len()).sum()
 }
@@ -245,23 +259,35 @@ pub fn put_link(out: &mut Vec<u8>, name: &[u8], target: &[u8]) -> Result<(), Wir
 }
 
 /// The head of a packet, and its body in two parts.
-pub type Packet<'t> = (Vec<u8>, [Cow<'t, [u8]>; 2]);
+pub type Packet<'t> = (Vec<u8>, [&'t [u8]; 2]);
+
+/// How much room [`encode_text`] needs for so many bytes.
+pub fn text_room_bytes(version: Version, length: usize) -> usize {
+    match version.compresses() {
+        true => lzo::room_bytes(length),
+        false => 0,
+    }
+}
 
 /// The end of a plain request: the text's packet head, and the parts of its body. The text is given in parts, too, so
-/// that nothing is copied to join them unless it is compressed.
-pub fn encode_text<'t>(version: Version, parts: [&'t [u8]; 2]) -> Result<Packet<'t>, WireError> {
+/// that nothing is copied to join them unless it is compressed: in `room`, of [`text_room_bytes`].
+pub fn encode_text<'t>(
+    version: Version,
+    parts: [&'t [u8]; 2],
+    room: &'t mut [u8],
+) -> Result<Packet<'t>, WireError> {
     let body = match (version.compresses(), parts) {
-        (true, [[], rest]) => [Cow::default(), encode_body(version, rest)?],
-        (true, parts) => {
-            let text = parts.concat();
-            let body = encode_body(version, &text)?.into_owned();
-            [Cow::default(), Cow::Owned(body)]
-        }
-        (false, parts) => parts.map(Cow::Borrowed),
+        (true, [[], rest]) => [&[], compress_in(rest, room)?],
+        (true, parts) => [&[], compress_in(&parts.concat(), room)?],
+        (false, parts) => parts,
     };
     let mut head = Vec::with_capacity(16);
     put_head(&mut head, b"DOTI", body[0].len() + body[1].len())?;
     Ok((head, body))
+}
+
+fn compress_in<'r>(bytes: &[u8], room: &'r mut [u8]) -> Result<&'r [u8], WireError> {
+    lzo::compress_in(bytes, room).map_err(WireError::Lzo)
 }
 
 fn encode_body(version: Version, bytes: &[u8]) -> Result<Cow<'_, [u8]>, WireError> {

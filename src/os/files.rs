@@ -231,42 +231,12 @@ pub fn matches(pattern: &OsStr, name: &Path) -> bool {
     }
 }
 
-/// The bytes of a file, read or mapped.
-#[derive(Debug)]
-pub enum Contents {
-    /// Read into memory of our own.
-    Read(Vec<u8>),
-    /// Mapped from a file in memory that can't shrink.
-    Mapped(memmap2::Mmap),
-}
-
-impl std::ops::Deref for Contents {
-    type Target = [u8];
-
-    fn deref(&self) -> &[u8] {
-        match self {
-            Contents::Read(bytes) => bytes,
-            Contents::Mapped(map) => map,
-        }
-    }
-}
-
-/// From this size on, in bytes, mapping a file costs less than reading it.
-const MAPPED_BYTES_MIN: u64 = 64 << 10;
-
 /// All that a memory file holds.
-pub fn memory_contents(file: &File) -> io::Result<Contents> {
+pub fn memory_contents(file: &File) -> io::Result<Vec<u8>> {
     let size = file.metadata()?.len();
-    if size == 0 {
-        return Ok(Contents::Read(Vec::new()));
-    }
-    if size < MAPPED_BYTES_MIN {
-        let mut contents = vec![0; size as usize];
-        file.read_exact_at(&mut contents, 0)?;
-        return Ok(Contents::Read(contents));
-    }
-    // SAFETY: the file is sealed against shrinking, so no page of the map can go away; whoever wrote it has ended.
-    unsafe { memmap2::MmapOptions::new().populate().map(file) }.map(Contents::Mapped)
+    let mut contents = vec![0; usize::try_from(size).map_err(io::Error::other)?];
+    file.read_exact_at(&mut contents, 0)?;
+    Ok(contents)
 }
 
 #[cfg(test)]
@@ -364,9 +334,6 @@ mod tests {
         assert!(memory_contents(&file).unwrap().is_empty());
         file.write_all(b"said").unwrap();
         assert_eq!(&*memory_contents(&file).unwrap(), b"said");
-        let much = vec![7; MAPPED_BYTES_MIN as usize];
-        file.write_all(&much).unwrap();
-        assert_eq!(&memory_contents(&file).unwrap()[4..], &much);
         assert!(file.set_len(0).is_err(), "it must not shrink");
     }
 }

@@ -5,7 +5,7 @@ use crate::model::decode::ReplyDecoder;
 use crate::model::error::{Code, Error, Result};
 use crate::model::lzo;
 use crate::model::packets::put_head;
-use crate::model::wire::{encode_request_head, encode_text, Limits, Version, WireError};
+use crate::model::wire::{encode_plain_request, Limits, Version, WireError};
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
@@ -135,11 +135,7 @@ fn request(compiler: &[u8], version: Version) -> std::result::Result<Vec<u8>, Wi
     if version == Version::V3 {
         return pump_request(&argv);
     }
-    let mut out = encode_request_head(version, &argv)?;
-    let (head, body) = encode_text(version, [SOURCE, &[]])?;
-    out.extend(head);
-    out.extend(body.concat());
-    Ok(out)
+    encode_plain_request(version, &argv, [SOURCE, &[]])
 }
 
 /// A request of version 3 for `/hello.c`, compiled in `/`.

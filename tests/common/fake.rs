@@ -2,7 +2,7 @@
 
 use super::{wait_for, Daemon, DaemonPlan, Farm, Which, BOUND};
 use distcc::model::decode::ReplyDecoder;
-use distcc::model::wire::{encode_request_head, encode_text, Reply, Version};
+use distcc::model::wire::{encode_plain_request, Reply, Version};
 use std::fs;
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -85,11 +85,7 @@ pub fn ask(daemon: &Daemon, request: &[u8]) -> Vec<u8> {
 /// A plain request.
 pub fn request(version: Version, words: &str, text: &str) -> Vec<u8> {
     let words: Vec<&[u8]> = words.split(' ').map(str::as_bytes).collect();
-    let mut bytes = encode_request_head(version, &words).unwrap();
-    let (head, body) = encode_text(version, [text.as_bytes(), b""]).unwrap();
-    bytes.extend(head);
-    body.iter().for_each(|part| bytes.extend_from_slice(part));
-    bytes
+    encode_plain_request(version, &words, [text.as_bytes(), b""]).unwrap()
 }
 
 /// The answer, which must be whole.
