@@ -1,6 +1,7 @@
 //! Conditions of `#if`: integer expressions of 64 bits, by the rules of C.
 
 use super::constants::{c_knows_true, character, named_operator, number, Signs, Value};
+use super::expansion::Stands;
 use super::interner::{known, Id};
 use super::punt::Punt;
 use super::tokens::{Kind, Token};
@@ -13,6 +14,8 @@ const DEPTH_MAX: u32 = 200;
 /// A condition that is being read.
 struct Reader<'r, 'w, W: World + ?Sized> {
     walker: &'r mut Walker<'w, W>,
+    /// The tokens, and how many have been taken; None as soon as one has to be expanded in earnest.
+    plain: Option<(&'r [Token], usize)>,
     /// The token to come.
     next: Option<Token>,
     depth: u32,
@@ -28,9 +31,10 @@ impl<W: World + ?Sized> Walker<'_, W> {
         if let Some((name, negated)) = simple(tokens) {
             return Ok(self.is_defined(name)? != negated);
         }
-        self.feed(tokens);
+        self.live = true;
         let mut reader = Reader {
             walker: self,
+            plain: Some((tokens, 0)),
             next: None,
             depth: 0,
         };
@@ -61,10 +65,55 @@ fn simple(tokens: &[Token]) -> Option<(Id, bool)> {
     (name.kind == Kind::Identifier).then_some((name.id, negated))
 }
 
-impl<W: World + ?Sized> Reader<'_, '_, W> {
+impl<'r, W: World + ?Sized> Reader<'r, '_, W> {
     fn advance(&mut self) -> Result<(), Punt> {
-        self.next = self.walker.next()?;
+        self.next = match self.plain {
+            Some((tokens, at)) => self.next_of(tokens, at)?,
+            None => self.walker.next()?,
+        };
         Ok(())
+    }
+
+    /// The next token of those in `tokens` from number `at` on. Names that stand for one number, as most do, need no
+    /// more than a look; for all others the walker takes over.
+    fn next_of(&mut self, tokens: &'r [Token], at: usize) -> Result<Option<Token>, Punt> {
+        let mut at = at;
+        loop {
+            self.walker.step()?;
+            let Some(token) = tokens.get(at).copied() else {
+                self.plain = Some((tokens, at));
+                return Ok(None);
+            };
+            let stands = match token.kind {
+                Kind::Identifier => self.walker.stands_for(token)?,
+                _ => Stands::Itself(token),
+            };
+            at += 1;
+            match stands {
+                Stands::Itself(token) => {
+                    self.plain = Some((tokens, at));
+                    return Ok(Some(token));
+                }
+                Stands::Nothing => {}
+                Stands::More => {
+                    self.plain = None;
+                    self.walker.feed_from(&tokens[at - 1..]);
+                    return self.walker.next();
+                }
+            }
+        }
+    }
+
+    /// The next token as it is.
+    fn next_plain(&mut self) -> Result<Option<Token>, Punt> {
+        match &mut self.plain {
+            Some((tokens, at)) => {
+                let token = tokens.get(*at).copied();
+                *at += 1;
+                Ok(token)
+            }
+            None => self.walker.next_plain(),
+        }
     }
 
     /// The operator to come.
@@ -227,16 +276,16 @@ impl<W: World + ?Sized> Reader<'_, '_, W> {
     /// What follows `defined`.
     fn defined(&mut self) -> Result<Value, Punt> {
         let nameless = || odd("defined without a name");
-        let mut token = self.walker.next_plain()?.ok_or_else(nameless)?;
+        let mut token = self.next_plain()?.ok_or_else(nameless)?;
         let parenthesised = token.is(known::OPEN);
         if parenthesised {
-            token = self.walker.next_plain()?.ok_or_else(nameless)?;
+            token = self.next_plain()?.ok_or_else(nameless)?;
         }
         if token.kind != Kind::Identifier {
             return Err(nameless());
         }
         if parenthesised {
-            let close = self.walker.next_plain()?.ok_or_else(nameless)?;
+            let close = self.next_plain()?.ok_or_else(nameless)?;
             if !close.is(known::CLOSE) {
                 return Err(nameless());
             }

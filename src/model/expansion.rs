@@ -1,6 +1,8 @@
 //! The expansion of macros in directives: tokens in, tokens out, by the rules of the standards and with the extensions
 //! of GNU. Where gcc and clang differ in white space, which shows in the names of headers, each is followed.
 
+use std::sync::Arc;
+
 use super::interner::{intern, known, Id};
 use super::macros::{Defined, Macro};
 use super::punt::Punt;
@@ -24,14 +26,19 @@ struct Arguments {
 impl<W: World + ?Sized> Walker<'_, W> {
     /// Sets the tokens to be read, from their beginning.
     pub(super) fn feed(&mut self, tokens: &[Token]) {
+        self.live = true;
+        self.feed_from(tokens);
+    }
+
+    /// Sets the tokens to be read in the middle of a directive.
+    pub(super) fn feed_from(&mut self, tokens: &[Token]) {
         while let Some(context) = self.contexts.pop() {
             self.recycle(context);
         }
         self.floor = 0;
         self.depth = 0;
-        self.live = true;
         self.disabled.clear();
-        let mut own = self.spare.pop().unwrap_or_default();
+        let mut own = self.space();
         own.extend_from_slice(tokens);
         self.push(own, None, None);
     }
@@ -45,10 +52,19 @@ impl<W: World + ?Sized> Walker<'_, W> {
         });
     }
 
+    /// Room for some tokens.
+    fn space(&mut self) -> Vec<Token> {
+        const TOKENS: usize = 32;
+        self.spare
+            .pop()
+            .unwrap_or_else(|| Vec::with_capacity(TOKENS))
+    }
+
     fn recycle(&mut self, context: Context) {
         const SPARE_TOKENS_MAX: usize = 1 << 12;
+        const SPARE_MAX: usize = 256;
         if let Tokens::Own(mut tokens) = context.tokens {
-            if tokens.capacity() <= SPARE_TOKENS_MAX && self.spare.len() < 32 {
+            if tokens.capacity() <= SPARE_TOKENS_MAX && self.spare.len() < SPARE_MAX {
                 tokens.clear();
                 self.spare.push(tokens);
             }
@@ -124,9 +140,31 @@ impl<W: World + ?Sized> Walker<'_, W> {
         }
     }
 
+    /// What a name stands for, if that takes no expansion worth the name.
+    pub(super) fn stands_for(&self, name: Token) -> Result<Stands, Punt> {
+        const CHAIN_MAX: usize = 8;
+        let mut token = name;
+        for _ in 0..CHAIN_MAX {
+            let Some(defined) = self.macros.get(token.id) else {
+                return Ok(match self.macros.is_dynamic(token.id) {
+                    true => Stands::More,
+                    false => Stands::Itself(token),
+                });
+            };
+            let body = self.parsed(defined)?;
+            match (body.parameters, &body.body[..]) {
+                (None, []) => return Ok(Stands::Nothing),
+                (None, [one]) if one.kind == Kind::Number => return Ok(Stands::Itself(*one)),
+                (None, [one]) if one.kind == Kind::Identifier && one.id != token.id => token = *one,
+                _ => return Ok(Stands::More),
+            }
+        }
+        Ok(Stands::More)
+    }
+
     /// Begins to read the expansion of `name`.
     fn enter(&mut self, name: Token, defined: Defined) -> Result<Entered, Punt> {
-        let body = self.parsed(defined)?;
+        let body = Arc::clone(self.parsed(defined)?);
         let space = self.clang.then_some(name.has(SPACE));
         if body.parameters.is_none() {
             if body.body.is_empty() {
@@ -194,7 +232,7 @@ impl<W: World + ?Sized> Walker<'_, W> {
     fn arguments(&mut self, body: &Macro) -> Result<Arguments, Punt> {
         let count = body.parameters.unwrap_or(0) as usize;
         let mut given = Vec::with_capacity(count.clamp(1, 64));
-        let mut argument = self.spare.pop().unwrap_or_default();
+        let mut argument = self.space();
         let mut depth = 0u32;
         let mut length = 0usize;
         loop {
@@ -208,10 +246,7 @@ impl<W: World + ?Sized> Walker<'_, W> {
                     known::CLOSE if depth == 0 => break,
                     known::CLOSE => depth -= 1,
                     known::COMMA if depth == 0 && !is_last => {
-                        given.push(std::mem::replace(
-                            &mut argument,
-                            self.spare.pop().unwrap_or_default(),
-                        ));
+                        given.push(std::mem::replace(&mut argument, self.space()));
                         continue;
                     }
                     _ => {}
@@ -266,7 +301,7 @@ impl<W: World + ?Sized> Walker<'_, W> {
             Vec::new()
         };
         let mut made = Made {
-            out: self.spare.pop().unwrap_or_default(),
+            out: self.space(),
             has_left: false,
             space: false,
         };
@@ -369,12 +404,12 @@ impl<W: World + ?Sized> Walker<'_, W> {
         if self.depth >= DEPTH_MAX {
             return Err(Punt::new("macros are nested too deep"));
         }
-        let mut own = self.spare.pop().unwrap_or_default();
+        let mut own = self.space();
         own.extend_from_slice(tokens);
         self.push(own, None, None);
         let floor = std::mem::replace(&mut self.floor, self.contexts.len() - 1);
         self.depth += 1;
-        let mut out = self.spare.pop().unwrap_or_default();
+        let mut out = self.space();
         while let Some(token) = self.next()? {
             out.push(token);
             if out.len() > EXPANSION_TOKENS_MAX {
@@ -388,6 +423,16 @@ impl<W: World + ?Sized> Walker<'_, W> {
         }
         Ok(out)
     }
+}
+
+/// What a name stands for in a condition.
+pub(super) enum Stands {
+    /// One token that is no macro.
+    Itself(Token),
+    /// No token.
+    Nothing,
+    /// It has to be expanded.
+    More,
 }
 
 /// What came of a macro's name.

@@ -1,8 +1,7 @@
 //! The files that a walk has met, under all their names, and where headers are found: the search along folders, by the
 //! rules of gcc and of clang, each question asked once.
 
-use std::collections::HashMap;
-use std::hash::{BuildHasherDefault, Hasher};
+use std::hash::BuildHasherDefault;
 use std::sync::Arc;
 
 use super::interner::Id;
@@ -38,10 +37,8 @@ pub enum Origin {
 }
 
 /// A spelled path.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub struct PathEntry {
-    /// As the compiler spells it.
-    pub path: Box<[u8]>,
     /// The file, if there is one.
     pub file: Option<FileAt>,
     /// It is among the closure's files: its number there.
@@ -74,31 +71,79 @@ pub struct Object {
     pub entered: u32,
 }
 
-/// Hashes paths.
-#[derive(Clone, Copy, Default)]
-struct PathHasher(u64);
+/// Byte strings with numbers, one after the other in one piece of memory.
+#[derive(Debug, Default)]
+struct Names {
+    text: Vec<u8>,
+    /// Where each one ends, and its hash.
+    ends: Vec<(u32, u32)>,
+    /// A hash table: numbers, plus one.
+    slots: Vec<u32>,
+}
 
-impl Hasher for PathHasher {
-    fn finish(&self) -> u64 {
-        self.0 ^ (self.0 >> 29)
+impl Names {
+    fn with_room(count: usize) -> Names {
+        Names {
+            text: Vec::with_capacity(count * 32),
+            ends: Vec::with_capacity(count),
+            slots: vec![0; (count * 2).next_power_of_two()],
+        }
     }
 
-    fn write(&mut self, bytes: &[u8]) {
-        const FACTOR: u64 = 0x9e37_79b9_7f4a_7c15;
-        let mut state = self.0;
-        let mut chunks = bytes.chunks_exact(8);
-        for chunk in &mut chunks {
-            let word = <[u8; 8]>::try_from(chunk).map_or(0, u64::from_le_bytes);
-            state = (state.rotate_left(23) ^ word).wrapping_mul(FACTOR);
+    fn get(&self, number: u32) -> &[u8] {
+        let at = number as usize;
+        let start = at.checked_sub(1).map_or(0, |before| self.ends[before].0);
+        &self.text[start as usize..self.ends[at].0 as usize]
+    }
+
+    /// The number of a name, and whether it is new.
+    fn number(&mut self, name: &[u8]) -> (u32, bool) {
+        if self.ends.len() * 2 >= self.slots.len() {
+            self.grow();
         }
-        for byte in chunks.remainder() {
-            state = (state.rotate_left(7) ^ u64::from(*byte)).wrapping_mul(FACTOR);
+        let hash = hash(name);
+        let mask = self.slots.len() - 1;
+        let mut at = hash as usize & mask;
+        while let Some(number) = self.slots[at].checked_sub(1) {
+            if self.ends[number as usize].1 == hash && self.get(number) == name {
+                return (number, false);
+            }
+            at = (at + 1) & mask;
         }
-        self.0 = state;
+        let number = number(self.ends.len());
+        self.text.extend_from_slice(name);
+        self.ends.push((self::number(self.text.len()), hash));
+        self.slots[at] = number + 1;
+        (number, true)
+    }
+
+    fn grow(&mut self) {
+        let room = (self.slots.len() * 2).max(256);
+        self.slots.clear();
+        self.slots.resize(room, 0);
+        for (number, (_, hash)) in self.ends.iter().enumerate() {
+            let mut at = *hash as usize & (room - 1);
+            while self.slots[at] > 0 {
+                at = (at + 1) & (room - 1);
+            }
+            self.slots[at] = self::number(number) + 1;
+        }
     }
 }
 
-type ByName = HashMap<Box<[u8]>, u32, BuildHasherDefault<PathHasher>>;
+fn hash(name: &[u8]) -> u32 {
+    const FACTOR: u64 = 0x9e37_79b9_7f4a_7c15;
+    let mut state = 0u64;
+    let mut chunks = name.chunks_exact(8);
+    for chunk in &mut chunks {
+        let word = <[u8; 8]>::try_from(chunk).map_or(0, u64::from_le_bytes);
+        state = (state.rotate_left(23) ^ word).wrapping_mul(FACTOR);
+    }
+    for byte in chunks.remainder() {
+        state = (state.rotate_left(9) ^ u64::from(*byte)).wrapping_mul(FACTOR);
+    }
+    (state >> 32) as u32
+}
 
 /// Where a search starts, as the key of what it found.
 type Start = (Origin, Id);
@@ -108,11 +153,12 @@ type Start = (Origin, Id);
 pub struct Files {
     /// Scans by number.
     pub scans: Vec<Arc<Scan>>,
-    paths: Vec<PathEntry>,
-    by_path: ByName,
-    dirs: Vec<Box<[u8]>>,
-    by_dir: ByName,
+    paths: Names,
+    entries: Vec<PathEntry>,
+    dirs: Names,
     objects: Vec<Object>,
+    /// Objects by their twins.
+    twins: NumberMap<u64, Vec<ObjectId>>,
     found: NumberMap<Start, Option<ObjectId>>,
     pub(super) lookups: Vec<Lookup>,
     /// A path for a search, built again and again.
@@ -120,14 +166,33 @@ pub struct Files {
 }
 
 impl Files {
+    /// With room for what most units have.
+    pub fn with_room() -> Files {
+        Files {
+            paths: Names::with_room(2048),
+            entries: Vec::with_capacity(2048),
+            objects: Vec::with_capacity(512),
+            twins: NumberMap::with_capacity_and_hasher(512, BuildHasherDefault::default()),
+            found: NumberMap::with_capacity_and_hasher(1024, BuildHasherDefault::default()),
+            lookups: Vec::with_capacity(512),
+            scans: Vec::with_capacity(512),
+            ..Files::default()
+        }
+    }
+
     /// A path's entry.
     pub fn path(&self, id: PathId) -> &PathEntry {
-        &self.paths[id.0 as usize]
+        &self.entries[id.0 as usize]
     }
 
     /// The same, to be changed.
     pub fn path_mut(&mut self, id: PathId) -> &mut PathEntry {
-        &mut self.paths[id.0 as usize]
+        &mut self.entries[id.0 as usize]
+    }
+
+    /// A path as the compiler spells it.
+    pub fn spelled(&self, id: PathId) -> &[u8] {
+        self.paths.get(id.0)
     }
 
     /// An object.
@@ -140,25 +205,19 @@ impl Files {
         &mut self.objects[id.0 as usize]
     }
 
-    /// All objects.
-    pub fn objects(&self) -> &[Object] {
-        &self.objects
+    /// All objects that are twins of this file.
+    pub fn twins(&self, at: FileAt) -> &[ObjectId] {
+        self.twins.get(&at.twin).map_or(&[], |twins| twins)
     }
 
     /// A folder's name.
     pub fn dir(&self, id: DirId) -> &[u8] {
-        &self.dirs[id.0 as usize]
+        self.dirs.get(id.0)
     }
 
     /// The number of a folder's name.
     pub fn dir_id(&mut self, dir: &[u8]) -> DirId {
-        if let Some(id) = self.by_dir.get(dir) {
-            return DirId(*id);
-        }
-        let id = number(self.dirs.len());
-        self.dirs.push(dir.into());
-        self.by_dir.insert(dir.into(), id);
-        DirId(id)
+        DirId(self.dirs.number(dir).0)
     }
 
     /// Keeps a scan.
@@ -169,22 +228,19 @@ impl Files {
 
     /// Asks for the file at a path, once.
     pub fn open<W: World + ?Sized>(&mut self, world: &mut W, path: &[u8]) -> PathId {
-        if let Some(id) = self.by_path.get(path) {
-            return PathId(*id);
+        let (id, is_new) = self.paths.number(path);
+        if is_new {
+            let file = world.open(path).map(|opened| FileAt {
+                file: opened.file,
+                scan: self.add_scan(opened.scan),
+                twin: opened.twin,
+            });
+            self.entries.push(PathEntry {
+                file,
+                listed: None,
+                probed: false,
+            });
         }
-        let file = world.open(path).map(|opened| FileAt {
-            file: opened.file,
-            scan: self.add_scan(opened.scan),
-            twin: opened.twin,
-        });
-        let id = number(self.paths.len());
-        self.paths.push(PathEntry {
-            path: path.into(),
-            file,
-            listed: None,
-            probed: false,
-        });
-        self.by_path.insert(path.into(), id);
         PathId(id)
     }
 
@@ -193,6 +249,22 @@ impl Files {
         let mut path = std::mem::take(&mut self.buffer);
         path.clear();
         path.extend_from_slice(dir);
+        path.extend_from_slice(name);
+        let id = self.open(world, &path);
+        self.buffer = path;
+        id
+    }
+
+    /// The same for a folder by number.
+    pub fn open_beside<W: World + ?Sized>(
+        &mut self,
+        world: &mut W,
+        dir: DirId,
+        name: &[u8],
+    ) -> PathId {
+        let mut path = std::mem::take(&mut self.buffer);
+        path.clear();
+        path.extend_from_slice(self.dirs.get(dir.0));
         path.extend_from_slice(name);
         let id = self.open(world, &path);
         self.buffer = path;
@@ -222,7 +294,11 @@ impl Files {
             once: false,
             entered: 0,
         });
-        ObjectId(number(self.objects.len() - 1))
+        let id = ObjectId(number(self.objects.len() - 1));
+        if let Some(at) = self.path(path).file {
+            self.twins.entry(at.twin).or_default().push(id);
+        }
+        id
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
+use std::num::NonZeroU32;
 
 use super::dialect::Dialect;
 use super::interner::{known, Id};
@@ -147,10 +148,25 @@ fn parameter_list(tokens: &[Token]) -> Option<(Vec<Id>, bool, usize)> {
 /// Where a macro's definition is: in which of the walk's files, and which of its bodies.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Defined {
-    /// Number of the scan.
-    pub scan: u32,
+    /// Number of the scan, plus one.
+    scan: NonZeroU32,
     /// Number of the body.
     pub body: u32,
+}
+
+impl Defined {
+    /// In scan number `scan`.
+    pub fn new(scan: u32, body: u32) -> Defined {
+        Defined {
+            scan: NonZeroU32::MIN.saturating_add(scan),
+            body,
+        }
+    }
+
+    /// Number of the scan.
+    pub fn scan(self) -> usize {
+        self.scan.get() as usize - 1
+    }
 }
 
 /// Numbers spread over all bits; they need no stronger hash.
@@ -189,39 +205,49 @@ impl Hasher for NumberHasher {
 /// A map from numbers.
 pub type NumberMap<K, V> = HashMap<K, V, BuildHasherDefault<NumberHasher>>;
 
-/// The macros that are defined at some point of the walk.
+/// How many names share a page of the table.
+const PAGE: usize = 256;
+
+type Page = [Option<Defined>; PAGE];
+
+/// The macros that are defined at some point of the walk. Names that occur in one file have numbers close to each other,
+/// so the table is made of pages, of which most are never needed.
 #[derive(Debug, Default)]
 pub struct Table {
-    defined: NumberMap<Id, Defined>,
+    pages: Vec<Option<Box<Page>>>,
     pushed: NumberMap<Id, Vec<Option<Defined>>>,
     /// Names that compilers make up by themselves, and that the unit has defined or undefined.
     overridden: Vec<Id>,
 }
 
 impl Table {
-    /// An empty table with room.
-    pub fn with_capacity(room: usize) -> Table {
-        Table {
-            defined: NumberMap::with_capacity_and_hasher(room, BuildHasherDefault::default()),
-            ..Table::default()
-        }
-    }
-
     /// The definition of `name`.
     pub fn get(&self, name: Id) -> Option<Defined> {
-        self.defined.get(&name).copied()
+        let number = name.0 as usize;
+        self.pages.get(number / PAGE)?.as_ref()?[number % PAGE]
+    }
+
+    fn set(&mut self, name: Id, defined: Option<Defined>) {
+        let number = name.0 as usize;
+        if self.pages.len() <= number / PAGE {
+            self.pages.resize_with(number / PAGE + 1, || None);
+        }
+        let page = self.pages[number / PAGE].get_or_insert_with(|| Box::new([None; PAGE]));
+        page[number % PAGE] = defined;
     }
 
     /// `#define`
     pub fn define(&mut self, name: Id, defined: Defined) {
         self.override_dynamic(name);
-        self.defined.insert(name, defined);
+        self.set(name, Some(defined));
     }
 
     /// `#undef`
     pub fn undefine(&mut self, name: Id) {
         self.override_dynamic(name);
-        self.defined.remove(&name);
+        if self.get(name).is_some() {
+            self.set(name, None);
+        }
     }
 
     /// `#pragma push_macro`
@@ -314,7 +340,7 @@ mod tests {
     fn the_table_remembers_what_was_pushed() {
         let mut table = Table::default();
         let name = intern(b"min");
-        let first = Defined { scan: 0, body: 1 };
+        let first = Defined::new(0, 1);
         table.push(name);
         table.define(name, first);
         table.push(name);

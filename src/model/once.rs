@@ -75,10 +75,6 @@ impl Once {
 
 /// gcc: is there another file that is to be read once, or with `#import` any other file, with this content?
 fn has_twin(files: &Files, object: ObjectId, at: FileAt, import: bool) -> bool {
-    let mut others = files.objects().iter().enumerate();
-    others.any(|(number, other)| {
-        let is_other = number != object.0 as usize;
-        let twin = files.path(other.path).file.map(|at| at.twin);
-        is_other && (import || other.once) && twin == Some(at.twin)
-    })
+    let mut twins = files.twins(at).iter();
+    twins.any(|twin| *twin != object && (import || files.object(*twin).once))
 }

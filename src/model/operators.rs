@@ -57,7 +57,7 @@ impl<W: World + ?Sized> Walker<'_, W> {
         if frame.renamed || self.unit.maps_names || aliased {
             return Err(odd());
         }
-        Ok(self.resolver.files.path(path).path.to_vec())
+        Ok(self.resolver.files.spelled(path).to_vec())
     }
 
     fn base_file(&self) -> Result<Vec<u8>, Punt> {
@@ -170,7 +170,7 @@ impl<W: World + ?Sized> Walker<'_, W> {
                 self.resolver.files.open(self.world, name)
             }
             (Some(_), Asker::Source(path) | Asker::Header(path, _)) if !header.angle => {
-                let from = self.resolver.files.path(path).path.clone();
+                let from = self.resolver.files.spelled(path).to_vec();
                 let slash = from.iter().rposition(|byte| *byte == b'/');
                 let dir = &from[..slash.map_or(0, |slash| slash + 1)];
                 self.resolver.files.open_in(self.world, dir, name)

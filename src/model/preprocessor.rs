@@ -160,7 +160,7 @@ impl<W: World + ?Sized> Walker<'_, W> {
         match directive {
             Directive::Define { name, body } => {
                 let scan = self.frames.last().map_or(u32::MAX, |frame| frame.scan);
-                self.macros.define(name, Defined { scan, body });
+                self.macros.define(name, Defined::new(scan, body));
             }
             Directive::If { .. } | Directive::Ifdef { .. } => return self.choose(scan, at),
             Directive::Elif { next, .. }
@@ -416,7 +416,7 @@ impl<W: World + ?Sized> Walker<'_, W> {
         let Some(defined) = self.macros.get(name) else {
             return Ok(());
         };
-        let body = self.parsed(defined)?;
+        let body = Arc::clone(self.parsed(defined)?);
         let odd = || Punt::new(Odd::MacroStack.explain());
         if body.parameters.is_some() {
             return Err(odd());

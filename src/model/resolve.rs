@@ -78,7 +78,7 @@ impl Resolver {
             canonical: search.canonical && !clang,
             longer: Vec::new(),
             angle: search.angle,
-            files: Files::default(),
+            files: Files::with_room(),
             folders: Folders::new(&search.seen, old_clang),
             first: NumberMap::default(),
             homes: NumberMap::default(),
@@ -104,7 +104,7 @@ impl Resolver {
         self.files.add(path, Origin::Direct)
     }
 
-    /// The file that is meant, if there is one. `stack` gives the files that are being read, the innermost first.
+    /// The file that is meant, if there is one.
     ///
     /// # Errors
     /// It can't be told.
@@ -113,7 +113,6 @@ impl Resolver {
         world: &mut W,
         asked: Asked,
         asker: Asker,
-        stack: &[PathId],
     ) -> Result<Option<ObjectId>, Punt> {
         let name = asked.name.spelling();
         let start = match name.first() {
@@ -125,21 +124,13 @@ impl Resolver {
                 None => return Ok(None),
             },
         };
-        let found = match self.files.known(start, asked.name) {
-            Some(known) => known,
-            None => {
-                let found = self.search(world, start, asked.name)?;
-                self.precompiled &= found.is_none();
-                self.files.remember(start, asked.name, found);
-                found
-            }
-        };
-        match found {
-            None if self.clang && !self.homes.is_empty() => {
-                Ok(self.find_within(world, asked.name, stack))
-            }
-            found => Ok(found),
+        if let Some(known) = self.files.known(start, asked.name) {
+            return Ok(known);
         }
+        let found = self.search(world, start, asked.name)?;
+        self.precompiled &= found.is_none();
+        self.files.remember(start, asked.name, found);
+        Ok(found)
     }
 
     /// A header that the compiler includes by itself, along the folders for `<…>`.
@@ -152,7 +143,7 @@ impl Resolver {
         asked: Asked,
     ) -> Result<Option<ObjectId>, Punt> {
         let waits = std::mem::take(&mut self.precompiled);
-        let found = self.find(world, asked, Asker::Command, &[]);
+        let found = self.find(world, asked, Asker::Command);
         self.precompiled = waits;
         found
     }
@@ -200,7 +191,7 @@ impl Resolver {
             Some(at) if self.clang => self.first.get(&at.file).copied().unwrap_or(path),
             _ => path,
         };
-        let path = &self.files.path(first).path;
+        let path = self.files.spelled(first);
         if self.clang {
             let parent = Folders::parent(path).to_vec();
             return self.folders.current(world, &mut self.files, &parent);
@@ -222,8 +213,8 @@ impl Resolver {
             Origin::Direct | Origin::Within => self.open(world, text),
             Origin::Command => self.open_in(world, b"./", text),
             Origin::Beside(dir) => {
-                let prefix = self.files.dir(dir).to_vec();
-                let path = self.open_in(world, &prefix, text);
+                let path = self.files.open_beside(world, dir, text);
+                self.met(path);
                 let is_system = self.beside_system.get(&dir).copied().unwrap_or(false);
                 self.shortest(world, path, is_system)
             }
@@ -270,11 +261,10 @@ impl Resolver {
             Origin::Chain(at) => Some(at as usize),
             _ => None,
         });
-        let name_text = name.spelling().to_vec();
         self.files.lookups.push(Lookup {
             start,
             at,
-            name: name_text,
+            name: name.spelling(),
         });
         self.files.remember(origin, name, found);
         Ok(found)
@@ -333,8 +323,13 @@ impl Resolver {
         }
     }
 
-    /// A header of a framework within the framework of a file that is being read.
-    fn find_within<W: World + ?Sized>(
+    /// Has clang met a framework?
+    pub fn has_frameworks(&self) -> bool {
+        !self.homes.is_empty()
+    }
+
+    /// A header of a framework within the framework of a file of `stack`: those that are being read, the innermost first.
+    pub fn find_within<W: World + ?Sized>(
         &mut self,
         world: &mut W,
         name: Id,
@@ -345,7 +340,7 @@ impl Resolver {
         let (framework, header) = (&text[..slash], &text[slash + 1..]);
         let key = super::interner::intern(framework);
         for path in stack {
-            let path = self.files.path(*path).path.clone();
+            let path = self.files.spelled(*path).to_vec();
             let Some(at) = memchr::memmem::find(&path, b".framework/") else {
                 continue;
             };
@@ -374,7 +369,7 @@ impl Resolver {
         if !self.precompiled {
             return Ok(());
         }
-        let name = [&self.files.path(path).path, &b".gch"[..]].concat();
+        let name = [self.files.spelled(path), b".gch"].concat();
         match world.open(&name).is_some() || world.folder(&name).is_some() {
             true => Err(Punt::new(format!(
                 "there is a precompiled header {}",
@@ -394,7 +389,7 @@ impl Resolver {
         if !is_system || !self.canonical || !self.files.exists(path) {
             return path;
         }
-        let Some(name) = world.shorter(&self.files.path(path).path) else {
+        let Some(name) = world.shorter(self.files.spelled(path)) else {
             return path;
         };
         let shorter = self.open(world, &name);
@@ -431,11 +426,11 @@ impl Resolver {
         if !self.clang {
             return;
         }
-        let entry = self.files.path(path);
-        if let Some(at) = entry.file {
+        if let Some(at) = self.files.path(path).file {
             self.first.entry(at.file).or_insert(path);
         }
-        self.folders.register(Folders::parent(&entry.path));
+        self.folders
+            .register(Folders::parent(self.files.spelled(path)));
     }
 
     /// Was the file found under another name before?

@@ -7,9 +7,9 @@ use super::dialect::Dialect;
 use super::directives::{Body, Directive, Line, Odd, Span, Verb, Words};
 use super::interner::intern;
 use super::pragmas::pragma;
-use super::source_text::{Gaps, Text};
+use super::source_text::{Ahead, Gaps, Text};
 use super::text_notes::{in_definition, in_text, Hits};
-use super::tokens::{blanks, in_name};
+use super::tokens::{blanks, in_name, name_length};
 
 /// A file's directives.
 #[derive(Debug, Default)]
@@ -33,6 +33,8 @@ impl Scan {
     pub fn new(text: &[u8], dialect: Dialect) -> Scan {
         let text = text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text);
         let bytes = without_trigraphs(text, dialect);
+        // About as much as headers have.
+        let lines = text.len() / 100 + 4;
         let mut scanner = Scanner {
             text: Text {
                 bytes: &bytes,
@@ -42,11 +44,14 @@ impl Scan {
             scan: Scan {
                 dialect,
                 is_empty: text.is_empty(),
+                directives: Vec::with_capacity(lines),
+                bodies: Vec::with_capacity(lines / 2),
+                words: Words(Vec::with_capacity(text.len() / 8)),
                 ..Scan::default()
             },
             groups: Vec::new(),
             counted: (0, 1),
-            has_returns: memchr::memchr(b'\r', &bytes).is_some(),
+            ahead: Ahead::new(&bytes),
         };
         scanner.run();
         let mut scan = scanner.scan;
@@ -103,7 +108,7 @@ struct Scanner<'t> {
     groups: Vec<(usize, bool)>,
     /// Up to where lines are counted, and the number of the line there.
     counted: (usize, u32),
-    has_returns: bool,
+    ahead: Ahead,
 }
 
 /// Takes the text of a line as it is, without what gaps hold.
@@ -176,7 +181,10 @@ impl Scanner<'_> {
 
     /// Reads the logical line that starts at `start`; returns where the next one starts.
     fn line(&mut self, start: usize) -> usize {
-        let at = self.skip_blanks(start);
+        let at = match self.text.bytes.get(start) {
+            Some(byte) if in_name(*byte) || *byte == b'#' => start,
+            _ => self.skip_blanks(start),
+        };
         let second = || self.text.byte(self.text.after_splices(at + 1));
         let end = match self.text.byte(at) {
             b'\n' | b'\r' => at,
@@ -213,6 +221,9 @@ impl Scanner<'_> {
 
     /// Passes over the rest of a line; returns where its newline is.
     fn pass(&mut self, at: usize) -> usize {
+        if let Some(end) = self.text.plain_end(at, &mut self.ahead) {
+            return end;
+        }
         let mut pass = Pass {
             hits: &mut self.hits,
             odd: &mut self.scan.odd,
@@ -239,6 +250,17 @@ impl Scanner<'_> {
     /// The rest of a directive's line, cleaned.
     fn rest(&mut self, at: usize) -> Rest {
         let start = self.scan.words.0.len();
+        if let Some(end) = self.text.plain_end(at, &mut self.ahead) {
+            self.scan
+                .words
+                .0
+                .extend_from_slice(&self.text.bytes[at..end]);
+            return Rest {
+                text: self.scan.words.since(start),
+                end,
+                slashes: false,
+            };
+        }
         let mut clean = Clean {
             bytes: self.text.bytes,
             out: &mut self.scan.words.0,
@@ -260,7 +282,7 @@ impl Scanner<'_> {
     /// A name at `at`, perhaps over several lines, and what follows it.
     fn name(&self, at: usize) -> (Cow<'_, [u8]>, usize) {
         let rest = self.text.bytes.get(at..).unwrap_or_default();
-        let length = rest.iter().take_while(|byte| in_name(**byte)).count();
+        let length = name_length(rest);
         let mut end = at + length;
         if self.text.splice(end).is_none() {
             return (Cow::Borrowed(&rest[..length]), end);
@@ -527,7 +549,7 @@ impl Scanner<'_> {
     fn line_number(&mut self, at: usize) -> u32 {
         let (from, line) = self.counted;
         let passed = self.text.bytes.get(from..at).unwrap_or_default();
-        let newlines = match self.has_returns {
+        let newlines = match self.ahead.returns {
             false => memchr::memchr_iter(b'\n', passed).count(),
             true => {
                 let next = self.text.byte(at);
@@ -545,11 +567,10 @@ impl Scanner<'_> {
 
 /// Does a line start as the directives of C++ modules do?
 fn starts_module(line: &[u8]) -> bool {
-    let word = |line: &[u8]| line.iter().take_while(|byte| in_name(**byte)).count();
-    let (mut name, mut rest) = line.split_at(word(line));
+    let (mut name, mut rest) = line.split_at(name_length(line));
     if name == b"export" {
         rest = rest.trim_ascii_start();
-        (name, rest) = rest.split_at(word(rest));
+        (name, rest) = rest.split_at(name_length(rest));
     }
     let first = rest.trim_ascii_start().first().copied().unwrap_or(b'\n');
     match name {

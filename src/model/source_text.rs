@@ -27,6 +27,28 @@ pub struct Text<'t> {
     pub dialect: Dialect,
 }
 
+/// Where the next bytes are that make a line more than plain; found once and passed over many times.
+#[derive(Debug, Default)]
+pub struct Ahead {
+    slash: usize,
+    backslash: usize,
+    raw: usize,
+    /// There are carriage returns.
+    pub returns: bool,
+}
+
+impl Ahead {
+    /// For a whole text.
+    pub fn new(text: &[u8]) -> Ahead {
+        Ahead {
+            returns: memchr::memchr(b'\r', text).is_some(),
+            ..Ahead::default()
+        }
+    }
+}
+
+static RAW: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(b"R\""));
+
 /// Bytes at which a line of code needs a closer look.
 static SPECIAL: [bool; 256] = {
     let mut table = [false; 256];
@@ -45,6 +67,28 @@ impl Text<'_> {
     /// The byte at `at`; a newline at the end.
     pub fn byte(&self, at: usize) -> u8 {
         self.bytes.get(at).copied().unwrap_or(b'\n')
+    }
+
+    /// Where the line of `at` ends, if that is plain: without comments, backslashes and raw strings, quotes can't matter.
+    pub fn plain_end(&self, at: usize, ahead: &mut Ahead) -> Option<usize> {
+        let rest = self.bytes.get(at..)?;
+        let end = match ahead.returns {
+            false => memchr::memchr(b'\n', rest),
+            true => memchr::memchr2(b'\n', b'\r', rest),
+        };
+        let end = end.map_or(self.bytes.len(), |end| at + end);
+        let find = |byte| memchr::memchr(byte, rest).map_or(usize::MAX, |found| at + found);
+        if ahead.slash < at {
+            ahead.slash = find(b'/');
+        }
+        if ahead.backslash < at {
+            ahead.backslash = find(b'\\');
+        }
+        if ahead.raw < at {
+            let found = self.dialect.raw_strings.then(|| RAW.find(rest)).flatten();
+            ahead.raw = found.map_or(usize::MAX, |found| at + found);
+        }
+        (ahead.slash >= end && ahead.backslash >= end && ahead.raw >= end).then_some(end)
     }
 
     /// If a backslash-newline is at `at`: what follows it. Both compilers allow blanks before the newline.

@@ -21,23 +21,21 @@ pub enum Hit {
     MacroStack,
     /// `PUSH_MACROS`, `POP_MACROS`: as the names of macros that do so end.
     Carrier,
-    /// `incbin`
-    Incbin,
-    /// `.include`
-    AssemblerInclude,
+    /// `.incbin`, `.include`
+    Assembler,
     /// `@import`
     Import,
 }
 
-static WORDS: LazyLock<[(Finder<'static>, Hit); 7]> = LazyLock::new(|| {
+/// What is looked for, and whether it matters in all dialects; each look costs time.
+static WORDS: LazyLock<[(Finder<'static>, Hit, bool); 6]> = LazyLock::new(|| {
     [
-        (Finder::new(b"__DATE__"), Hit::Clock),
-        (Finder::new(b"__TIME"), Hit::Clock),
-        (Finder::new(b"_Pragma"), Hit::Pragma),
-        (Finder::new(b"_macro"), Hit::MacroStack),
-        (Finder::new(b"_MACROS"), Hit::Carrier),
-        (Finder::new(b"incbin"), Hit::Incbin),
-        (Finder::new(b".include"), Hit::AssemblerInclude),
+        (Finder::new(b"__DATE__"), Hit::Clock, true),
+        (Finder::new(b"__TIME"), Hit::Clock, true),
+        (Finder::new(b"_Pragma"), Hit::Pragma, true),
+        (Finder::new(b"_macro"), Hit::MacroStack, true),
+        (Finder::new(b".inc"), Hit::Assembler, true),
+        (Finder::new(b"_MACROS"), Hit::Carrier, false),
     ]
 });
 
@@ -54,8 +52,10 @@ impl Hits {
     /// Looks through a whole text.
     pub fn find(text: &[u8], dialect: Dialect) -> Hits {
         let mut waiting = Vec::new();
-        for (finder, hit) in WORDS.iter() {
-            waiting.extend(finder.find_iter(text).map(|at| (at, *hit)));
+        for (finder, hit, always) in WORDS.iter() {
+            if *always || dialect.clang {
+                waiting.extend(finder.find_iter(text).map(|at| (at, *hit)));
+            }
         }
         if dialect.objective {
             waiting.extend(memchr::memmem::find_iter(text, b"@import").map(|at| (at, Hit::Import)));
@@ -101,8 +101,8 @@ fn is_word(text: &[u8], at: usize, hit: Hit) -> bool {
         Hit::Pragma => starts,
         Hit::MacroStack => before.ends_with(b"push") || before.ends_with(b"pop"),
         Hit::Carrier => before.ends_with(b"PUSH") || before.ends_with(b"POP"),
-        Hit::Incbin => before.ends_with(b"."),
-        Hit::AssemblerInclude | Hit::Import => true,
+        Hit::Assembler => after.starts_with(b".incbin") || after.starts_with(b".include"),
+        Hit::Import => true,
     }
 }
 
@@ -128,15 +128,13 @@ pub(super) fn in_text(
                 false => Some(Directive::Amid { name: intern(name) }),
             }
         }
-        Hit::Incbin => match assembler_file(&after[b"incbin".len()..]) {
-            Some(name) => Some(Directive::Incbin { name }),
-            None => odd(Odd::Assembler),
-        },
-        Hit::AssemblerInclude => {
-            names_file(&after[b".include".len()..]).then_some(Directive::Odd {
+        Hit::Assembler => match after.strip_prefix(b".incbin").map(assembler_file) {
+            Some(Some(name)) => Some(Directive::Incbin { name }),
+            Some(None) => odd(Odd::Assembler),
+            None => names_file(after).then_some(Directive::Odd {
                 why: Odd::Assembler,
-            })
-        }
+            }),
+        },
         Hit::Import => odd(Odd::Module),
     }
 }
@@ -153,12 +151,10 @@ pub(super) fn in_definition(line: &[u8], at: usize, hit: Hit, defined: Id) -> Op
             name if name == defined => None,
             name => Some(Directive::Amid { name }),
         },
-        Hit::Incbin => odd(Odd::Assembler),
-        Hit::AssemblerInclude => {
-            names_file(&after[b".include".len()..]).then_some(Directive::Odd {
-                why: Odd::Assembler,
-            })
-        }
+        Hit::Assembler if after.starts_with(b".incbin") => odd(Odd::Assembler),
+        Hit::Assembler => names_file(after).then_some(Directive::Odd {
+            why: Odd::Assembler,
+        }),
         Hit::Import => odd(Odd::Module),
     }
 }
@@ -226,8 +222,9 @@ fn assembler_file(text: &[u8]) -> Option<Id> {
     (blank > 0 && !name.is_empty() && !name.iter().any(is_odd)).then(|| intern(name))
 }
 
-/// Does a file name, or the end of a string, follow?
+/// Does a file name, or the end of a string, follow `.include`?
 fn names_file(text: &[u8]) -> bool {
+    let text = text.strip_prefix(b".include").unwrap_or(text);
     let blank = blanks(text);
     blank > 0 && matches!(text.get(blank), Some(b'"' | b'\\'))
 }
@@ -240,6 +237,7 @@ mod tests {
         let text = line.as_bytes();
         let dialect = Dialect {
             objective: true,
+            clang: true,
             ..Dialect::default()
         };
         let mut hits = Hits::find(text, dialect);

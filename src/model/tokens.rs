@@ -70,9 +70,29 @@ pub enum Place {
     Plain,
 }
 
+/// What each byte may be: part of a name, or a blank.
+static BYTES: [u8; 256] = {
+    let mut table = [0; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        let is_name =
+            (byte as u8).is_ascii_alphanumeric() || matches!(byte as u8, b'_' | b'$' | 0x80..);
+        let is_blank = matches!(byte as u8, b' ' | b'\t' | b'\x0b' | b'\x0c' | 0);
+        table[byte] = is_name as u8 | (is_blank as u8) << 1;
+        byte += 1;
+    }
+    table
+};
+
 /// May a name hold this byte?
 pub fn in_name(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'$' | 0x80..)
+    BYTES[usize::from(byte)] & 1 != 0
+}
+
+/// How long the name is that `text` starts with.
+pub fn name_length(text: &[u8]) -> usize {
+    let end = text.iter().position(|byte| !in_name(*byte));
+    end.unwrap_or(text.len())
 }
 
 /// Cuts `text` into tokens.
@@ -114,8 +134,10 @@ fn identity(kind: Kind, spelling: &[u8]) -> Id {
 
 /// How many blanks `text` starts with.
 pub fn blanks(text: &[u8]) -> usize {
-    let is_blank = |byte: &u8| matches!(byte, b' ' | b'\t' | b'\x0b' | b'\x0c' | 0);
-    text.iter().take_while(|byte| is_blank(byte)).count()
+    let end = text
+        .iter()
+        .position(|byte| BYTES[usize::from(*byte)] & 2 == 0);
+    end.unwrap_or(text.len())
 }
 
 fn expects_header(tokens: &[Token]) -> bool {
@@ -137,10 +159,7 @@ fn token(text: &[u8], dialect: Dialect) -> (Kind, usize) {
         b'0'..=b'9' => (Kind::Number, number(text, dialect)),
         b'.' if second.is_ascii_digit() => (Kind::Number, number(text, dialect)),
         b'"' | b'\'' => literal(text, 0),
-        byte if in_name(byte) => {
-            let length = text.iter().take_while(|byte| in_name(**byte)).count();
-            word(text, length, dialect)
-        }
+        byte if in_name(byte) => word(text, name_length(text), dialect),
         _ => punctuator(text, dialect),
     }
 }

@@ -110,5 +110,5 @@ pub struct Lookup {
     /// Number of the folder that has it, if any.
     pub at: Option<usize>,
     /// As it is included.
-    pub name: Vec<u8>,
+    pub name: &'static [u8],
 }

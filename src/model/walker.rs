@@ -114,7 +114,7 @@ impl<'w, W: World + ?Sized> Walker<'w, W> {
             world,
             clang,
             steps: budget.steps,
-            macros: Table::with_capacity(2048),
+            macros: Table::default(),
             resolver: Resolver::new(unit.search, clang, old_clang),
             frames: Vec::new(),
             in_source: false,
@@ -149,11 +149,11 @@ impl<'w, W: World + ?Sized> Walker<'w, W> {
     }
 
     /// The macro that a definition makes.
-    pub(super) fn parsed(&self, defined: Defined) -> Result<Arc<Macro>, Punt> {
-        let scan = self.resolver.files.scans.get(defined.scan as usize);
+    pub(super) fn parsed(&self, defined: Defined) -> Result<&Arc<Macro>, Punt> {
+        let scan = self.resolver.files.scans.get(defined.scan());
         let parsed = scan.and_then(|scan| {
             let body = scan.bodies.get(defined.body as usize)?;
-            Some(Arc::clone(body.parsed(&scan.words, scan.dialect)))
+            Some(body.parsed(&scan.words, scan.dialect))
         });
         let parsed = parsed.ok_or_else(|| Punt::new("a macro got lost"))?;
         match parsed.odd {
@@ -229,8 +229,11 @@ impl<'w, W: World + ?Sized> Walker<'w, W> {
         if asker != Asker::Command && asked.name.spelling().starts_with(b"/") {
             self.closure.absolute_include = true;
         }
-        let stack = if self.clang { self.stack() } else { Vec::new() };
-        let found = self.resolver.find(self.world, asked, asker, &stack);
+        let mut found = self.resolver.find(self.world, asked, asker);
+        if found == Ok(None) && self.resolver.has_frameworks() {
+            let stack = self.stack();
+            found = Ok(self.resolver.find_within(self.world, asked.name, &stack));
+        }
         while let Some(longer) = self.resolver.longer.pop() {
             self.probe(longer);
         }
@@ -246,7 +249,7 @@ impl<'w, W: World + ?Sized> Walker<'w, W> {
         let number = self.closure.files.len();
         entry.listed = Some(u32::try_from(number).unwrap_or(u32::MAX));
         self.closure.files.push(Visited {
-            path: entry.path.to_vec(),
+            path: self.resolver.files.spelled(path).to_vec(),
             file: at.file,
             clock: false,
         });
@@ -261,7 +264,7 @@ impl<'w, W: World + ?Sized> Walker<'w, W> {
         };
         entry.probed = true;
         self.closure.probes.push(Visited {
-            path: entry.path.to_vec(),
+            path: self.resolver.files.spelled(path).to_vec(),
             file: at.file,
             clock: false,
         });

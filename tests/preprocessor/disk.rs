@@ -306,6 +306,11 @@ pub fn prepare(job: &Job) -> Result<Prepared, Punt> {
 impl Prepared {
     /// Walks the unit.
     pub fn walk(&mut self) -> Result<Closure, Punt> {
+        self.with(|unit, disk| closure(unit, disk, Budget::default()))
+    }
+
+    /// Does something with the unit and the files.
+    pub fn with<T>(&mut self, work: impl FnOnce(&Unit<'_>, &mut Disk) -> T) -> T {
         let unit = Unit {
             compiler: &self.compiler,
             words: &self.words,
@@ -313,7 +318,7 @@ impl Prepared {
             source: self.invocation.input.as_os_str().as_bytes(),
             maps_names: search::maps_names(&self.invocation),
         };
-        closure(&unit, &mut self.disk, Budget::default())
+        work(&unit, &mut self.disk)
     }
 
     /// The compiler's kin.
