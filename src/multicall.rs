@@ -2,7 +2,7 @@
 //! compiler's. The one place where an error that ends a program is printed.
 
 use crate::client::{distribute, program};
-use crate::daemon::serve;
+use crate::daemon::{enter, serve};
 use crate::model::error::{Error, Result, Status};
 use crate::model::settings::ClientSettings;
 use crate::os::{cleanup, logging, start};
@@ -37,6 +37,11 @@ const ROLES: &[Role] = &[
     Role {
         name: "distccd",
         run: serve::distccd,
+        by_link: true,
+    },
+    Role {
+        name: enter::NAME,
+        run: enter::distccd_job,
         by_link: true,
     },
     Role {

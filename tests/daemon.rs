@@ -129,7 +129,6 @@ fn what_is_refused_is_explained() {
         ("refused-specs", "ret:100 "),
         ("hostile-wrapper", "ret:100 "),
         ("hostile-argv0-dash", "ret:100 "),
-        ("v3-ok", "ret:100 "),
     ];
     let broken = broken.iter().map(|name| (*name, "REJ_BAD_REQ", "ret:109 "));
     let other = other.iter().map(|(name, code)| (*name, "OTHER", *code));

@@ -65,7 +65,7 @@ pub fn arrange<'t>(
 }
 
 /// Which options the compiler knows, by its name or that of the file that it is a link to.
-fn kin(program: &Path) -> Option<Family> {
+pub fn kin(program: &Path) -> Option<Family> {
     family(program).or_else(|| family(&program.canonicalize().ok()?))
 }
 

@@ -202,6 +202,20 @@ impl Compilers {
         }
     }
 
+    /// What a compiler that was asked for as `requested` is to be called: compilers look for their own parts beside the file
+    /// that they find themselves as, so a name that leads elsewhere here becomes the path of `program`.
+    pub fn name_for(&self, requested: &[u8], program: &Path) -> OsString {
+        let wanted = OsStr::from_bytes(requested);
+        let is_found = !requested.contains(&b'/')
+            && self.search(wanted).is_some_and(|found| {
+                found == program || found.canonicalize().ok() == program.canonicalize().ok()
+            });
+        match is_found || wanted == program {
+            true => wanted.to_owned(),
+            false => program.as_os_str().to_owned(),
+        }
+    }
+
     /// The file that a permitted word means: itself if it is a path, else what PATH has of that name.
     fn locate(&self, wanted: &OsStr, name: &OsStr) -> Option<PathBuf> {
         match wanted == name {

@@ -1,6 +1,5 @@
 //! How a job ends for the one who asked: the answer and its sending, stock's classes, and the line in the log.
 
-use super::workspace::Workspace;
 use crate::model::error::Code;
 use crate::model::wait_status::WaitStatus;
 use crate::model::wire::{Reply, WireError};
@@ -8,6 +7,7 @@ use crate::os::daemonize::FinalSignals;
 use crate::os::logging::NOTICE;
 use crate::os::net::{drain, wait_any, Event};
 use std::borrow::Cow;
+use std::fmt;
 use std::fs::File;
 use std::io::{self, IoSlice, Write};
 use std::os::fd::AsFd;
@@ -79,8 +79,11 @@ pub struct Ending {
     /// The answer; `None`: the connection is closed without a word.
     pub answer: Option<Answer>,
     /// What is still to be tidied up, after the answer is sent.
-    pub workspace: Option<Box<Workspace>>,
+    pub leftover: Option<Leftover>,
 }
+
+/// Something that tidies up when it is dropped.
+pub type Leftover = Box<dyn fmt::Debug + Send + Sync>;
 
 /// Bytes to be sent, and how many of them have been.
 #[derive(Debug)]
@@ -145,7 +148,7 @@ impl Ending {
             code,
             what: None,
             answer: None,
-            workspace: None,
+            leftover: None,
         }
     }
 

@@ -2,7 +2,8 @@
 //! come, so that only whole requests take a job slot. Also ends answers that a client is slow to take.
 
 use super::ending::{self, Client, Ending};
-use super::job::{self, Shop, TRANSFER};
+use super::job::{self, TRANSFER};
+use super::shop::Shop;
 use crate::model::decode::RequestDecoder;
 use async_net::TcpListener;
 use smol::channel::{Receiver, Sender};
@@ -217,18 +218,15 @@ impl<'f> Front<'f> {
             since,
         };
         let ending = match received {
-            Ok(decoder) => match job::refused_early(&client, &decoder) {
-                Some(ending) => ending,
-                None => {
-                    // The channel is only closed when we end.
-                    let _ = self.arrived.try_send(Arrived {
-                        client,
-                        decoder,
-                        held,
-                    });
-                    return;
-                }
-            },
+            Ok(decoder) => {
+                // The channel is only closed when we end.
+                let _ = self.arrived.try_send(Arrived {
+                    client,
+                    decoder,
+                    held,
+                });
+                return;
+            }
             Err(Lost::Wire(err)) => job::broken_request(&client, &err),
             Err(Lost::Io(err)) => job::lost_request(&client, &err),
         };
@@ -258,12 +256,6 @@ impl<'f> Front<'f> {
                 decoder.filled(count).map_err(Lost::Wire)?;
                 if !held.grow(count) {
                     return Err(Lost::Io(io::ErrorKind::OutOfMemory.into()));
-                }
-                if decoder
-                    .version()
-                    .is_some_and(|version| !job::serves(version))
-                {
-                    break;
                 }
             }
             Ok(decoder)

@@ -3,8 +3,9 @@
 
 use super::ending::{self, Answer, Client};
 use super::front::{self, Arrived, Unsent};
-use super::job::{self, Shop};
+use super::job;
 use super::options::{self, Asked, Config, LogTo, Mode, Surroundings};
+use super::shop::{compiler_environment, Shop};
 use crate::model::error::{Code, Error, Result, Status};
 use crate::os::daemonize::{self, FinalSignals, PidFile};
 use crate::os::logging::{init_daemon, open_log, OrStderr, NOTICE};
@@ -18,7 +19,7 @@ use std::io::{self, Write};
 use std::net::TcpListener;
 use std::os::fd::AsFd;
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -144,12 +145,8 @@ fn drop_root(config: &Config) -> Result<()> {
 fn open_shop(config: Config) -> Result<Shop> {
     let signals: FinalSignals =
         daemonize::catch_final_signals().map_err(|err| Error::io("catch signals", &err))?;
-    Ok(Shop {
-        environment: job::compiler_environment(env::vars_os(), &config.path),
-        stopping: AtomicBool::new(false),
-        signals,
-        config,
-    })
+    let environment = compiler_environment(env::vars_os(), &config.path);
+    Ok(Shop::new(config, signals, environment))
 }
 
 /// One job on standard input and output.
@@ -234,6 +231,7 @@ fn serve_all(config: Config) -> Result<Status> {
     let connections_max = connections_max(shop.config.jobs);
     log::info!(target: NOTICE, "listening on {address}, {} jobs at once", shop.config.jobs);
     log::info!("{}", shop.config.compilers.describe());
+    shop.way();
     if let Some(launcher) = launcher {
         launcher
             .ready(shop.config.log == LogTo::Stderr)
@@ -333,7 +331,7 @@ fn work(shop: &Shop, to_do: &Receiver<Arrived>, late: &Sender<Unsent>) {
         match ending::send(&shop.signals, &client, &mut ending, PATIENCE) {
             Ok(true) => ending::finish(client, &ending),
             Ok(false) if held.exchange(ending.answer.as_ref().map_or(0, Answer::bytes)) => {
-                ending.workspace = None;
+                ending.leftover = None;
                 let _ = late.try_send(Unsent {
                     client,
                     ending,

@@ -154,7 +154,7 @@ impl Drop for Workspace {
 }
 
 /// Makes a folder that only we may enter, of a name that nobody can guess.
-fn private_folder(parent: &Path) -> io::Result<PathBuf> {
+pub fn private_folder(parent: &Path) -> io::Result<PathBuf> {
     const LETTERS: &[u8] = b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789";
     loop {
         let mut random = RandomState::new().build_hasher().finish();

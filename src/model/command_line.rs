@@ -14,8 +14,10 @@ use std::path::Path;
 pub enum Side {
     /// The user's own command.
     Client,
-    /// A command that came over the network.
+    /// A command that came over the network with a preprocessed text.
     Daemon,
+    /// A command that came over the network with the files that it reads.
+    Pump,
 }
 
 /// Where the `-o` of a command is.
@@ -157,13 +159,17 @@ impl<'a> Walker<'_, 'a> {
     /// word, and if one does that we take for a word alone, all that follows is shifted. Only clang knows `-mllvm`.
     fn may_start_so(&self, row: &OptionRow, value: &[u8]) -> bool {
         const HARMLESS: &[&[u8]] = &[b"-D", b"-I", b"-U"];
-        self.side == Side::Client
+        !self.is_stranger()
             || value.first() != Some(&b'-')
             || match row.name {
                 "-Xpreprocessor" => HARMLESS.iter().any(|head| value.starts_with(head)),
                 "-mllvm" => self.is_clang() && is_no_driver_option(value),
                 _ => false,
             }
+    }
+
+    fn is_stranger(&self) -> bool {
+        self.side != Side::Client
     }
 
     fn is_clang(&self) -> bool {
@@ -305,10 +311,11 @@ impl<'a> Walker<'_, 'a> {
             | Why::Machine
             | Why::Unsupported => false,
         };
-        self.side == Side::Daemon && harmless && !word.contains(&b'/')
+        self.is_stranger() && harmless && !word.contains(&b'/')
     }
 
-    /// A daemon's compiler reads no header, and fills no folder, that the command names.
+    /// A daemon's compiler reads no header, and fills no folder, that the command names; but where the client's files are,
+    /// it can.
     fn check_place(&self, row: &OptionRow, word: &[u8]) -> Result<(), Reason> {
         const PLACES: &[&str] = &["-fcrash-diagnostics-dir=", "-imacros", "-include"];
         if self.side == Side::Daemon && PLACES.contains(&row.name) {
@@ -323,7 +330,7 @@ impl<'a> Walker<'_, 'a> {
             return Err(Reason::TwoOutputs(text(first), text(name)));
         }
         // The client writes no device; the daemon's compiler never sees this name, and stock's clients send this one.
-        let harmless = self.side == Side::Daemon && name == b"/dev/null";
+        let harmless = self.is_stranger() && name == b"/dev/null";
         if name.is_empty() || name == b"-" || (name.starts_with(b"/dev/") && !harmless) {
             return Err(Reason::OddOutput(text(name)));
         }

@@ -4,8 +4,8 @@
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 
-use super::command_line::{self, text, OutputAt, Side};
-use super::compiler_options::Reason;
+use super::command_line::{self, text, OutputAt, Side, Walk};
+use super::compiler_options::{Reason, Role};
 use super::sources::{self, SourceKind};
 
 /// A command fit to be run for somebody else (protocols 1 and 2: the text comes preprocessed).
@@ -28,20 +28,39 @@ pub struct Received {
     pub preprocesses: bool,
 }
 
+/// A command fit to be run where the files are that came with it (protocol 3).
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ReceivedPump {
+    /// Index of the word that names the source; never 0.
+    pub input: usize,
+    /// Where the output is named; None: the compiler derives it from the source's name.
+    pub output: Option<OutputAt>,
+    /// `-S` instead of `-c`.
+    pub assembly: bool,
+    /// The object will hold debug information.
+    pub debug_info: bool,
+    /// What is wanted of dependencies.
+    pub deps: DepsWanted,
+    /// One for each word.
+    pub roles: Vec<Role>,
+}
+
+/// What a command wants of the dependency file that protocol 3 sends back.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum DepsWanted {
+    /// None.
+    No,
+    /// There is a `-MD` or `-MMD`.
+    Asked,
+    /// There is only a target: the client found the file's name in its environment.
+    TargetOnly,
+}
+
 /// Reads a received command. Everything that could run a program, load a library, or name a file beside source and output is refused.
 pub fn scan_received(argv: &[Vec<u8>]) -> Result<Received, Reason> {
     let words: Vec<&[u8]> = argv.iter().map(Vec::as_slice).collect();
-    let compiler = words.first().copied().ok_or(Reason::Empty)?;
-    if compiler.is_empty() || matches!(compiler[0], b'-' | b'@') {
-        return Err(Reason::UnknownOption(text(compiler)));
-    }
-    if let Some(word) = words.iter().find(|word| word.contains(&0)) {
-        return Err(Reason::UnknownOption(text(word)));
-    }
-    let walk = command_line::walk(&words, Side::Daemon)?;
-    if !walk.object && !walk.assembly {
-        return Err(Reason::NotACompile);
-    }
+    let walk = walk_received(&words, Side::Daemon)?;
+    let compiler = words.first().copied().unwrap_or_default();
     let input = walk.input.ok_or(Reason::NoInput)?;
     let kind = match input.explicit {
         true => input.kind,
@@ -56,6 +75,64 @@ pub fn scan_received(argv: &[Vec<u8>]) -> Result<Received, Reason> {
         languages: walk.languages,
         preprocesses: input.explicit && !kind.preprocessed,
     })
+}
+
+/// Reads a command that came with files, which it may name. What could run a program or load a library is refused.
+pub fn scan_received_pump(argv: &[Vec<u8>]) -> Result<ReceivedPump, Reason> {
+    let words: Vec<&[u8]> = argv.iter().map(Vec::as_slice).collect();
+    let walk = walk_received(&words, Side::Pump)?;
+    if walk.deps.from_wp {
+        let value = "the name of a dependency file".to_owned();
+        return Err(Reason::Value("-Wp,".to_owned(), value));
+    }
+    check_sysroot(&words)?;
+    let deps = &walk.deps;
+    Ok(ReceivedPump {
+        input: walk.input.ok_or(Reason::NoInput)?.index,
+        output: walk.output,
+        assembly: walk.assembly,
+        debug_info: walk.debug_info,
+        deps: match (deps.md || deps.mmd, deps.targets.is_empty()) {
+            (true, _) => DepsWanted::Asked,
+            (false, false) => DepsWanted::TargetOnly,
+            (false, true) => DepsWanted::No,
+        },
+        roles: walk.roles,
+    })
+}
+
+/// What holds for every command of a stranger's.
+fn walk_received<'a>(words: &[&'a [u8]], side: Side) -> Result<Walk<'a>, Reason> {
+    let compiler = words.first().copied().ok_or(Reason::Empty)?;
+    if compiler.is_empty() || matches!(compiler[0], b'-' | b'@') {
+        return Err(Reason::UnknownOption(text(compiler)));
+    }
+    if let Some(word) = words.iter().find(|word| word.contains(&0)) {
+        return Err(Reason::UnknownOption(text(word)));
+    }
+    let walk = command_line::walk(words, side)?;
+    if !walk.object && !walk.assembly {
+        return Err(Reason::NotACompile);
+    }
+    Ok(walk)
+}
+
+/// clang looks for programs in a sysroot, too, which may be one of the client's: then it must need none.
+fn check_sysroot(words: &[&[u8]]) -> Result<(), Reason> {
+    const NEEDS_PROGRAM: &[&[u8]] = &[
+        b"-no-integrated-as",
+        b"-fno-integrated-as",
+        b"-gsplit-dwarf",
+    ];
+    let mut options = words.iter().skip(1);
+    let has_sysroot = options
+        .clone()
+        .any(|word| word.starts_with(b"--sysroot") || word.starts_with(b"-isysroot"));
+    let needy = options.find(|word| NEEDS_PROGRAM.iter().any(|head| word.starts_with(head)));
+    match needy.filter(|_| has_sysroot) {
+        Some(word) => Err(Reason::Value("--sysroot".to_owned(), text(word))),
+        None => Ok(()),
+    }
 }
 
 #[cfg(test)]
@@ -270,6 +347,85 @@ mod tests {
         assert_eq!(scan_received(&[]), Err(Reason::Empty));
     }
 
+    fn pump(line: &str) -> Result<ReceivedPump, Reason> {
+        let words = line.split(' ').map(|word| word.as_bytes().to_vec());
+        scan_received_pump(&words.collect::<Vec<_>>())
+    }
+
+    #[test]
+    fn with_files_their_names_are_taken() {
+        for (line, deps) in [
+            (
+                "gcc -I/a/b -iquote d -include /a/x.h -imacrosy.h -isystem /s -DX=/y -c /a/x.c -o /b/x.o",
+                DepsWanted::No,
+            ),
+            (
+                "g++ --sysroot=/s -isysroot /s -iprefix /a/ -iwithprefix b -MD -MF /d/x.d -c x.cc -o x.o",
+                DepsWanted::Asked,
+            ),
+            ("gcc -MMD -MQx.o -MP -Wp,-DX,-I/a -c x.c", DepsWanted::Asked),
+            ("gcc -c x.c -o x.o -MT x.o", DepsWanted::TargetOnly),
+            ("gcc -S -x c++ x -o /dev/null", DepsWanted::No),
+            ("clang -fno-integrated-as -gsplit-dwarf -c x.c", DepsWanted::No),
+            ("gcc -traditional-cpp -H -save-temps -c x.c", DepsWanted::No),
+        ] {
+            let job = pump(line).unwrap_or_else(|reason| panic!("{line}: {reason}"));
+            assert_eq!(job.deps, deps, "{line}");
+            assert_eq!(job.roles.len(), line.split(' ').count());
+        }
+    }
+
+    #[test]
+    fn with_files_nothing_is_run_or_loaded() {
+        for words in [
+            "-wrapper sh",
+            "-B/d",
+            "-fplugin=/x.so",
+            "-fpass-plugin=x.so",
+            "-specs=x",
+            "--config x",
+            "-gcc-toolchain /x",
+            "--gcc-toolchain=/x",
+            "-resource-dir /x",
+            "@x",
+            "-I @x",
+            "-D -wrapper",
+            "-Xclang -load",
+            "-Xassembler -al=x",
+            "-Wa,-al=/x",
+            "-Wa,-I,/",
+            "-Wp,-MD,x",
+            "-Wp,-include,x",
+            "-include-pch x",
+            "-fmodule-file=x",
+            "-ivfsoverlay x",
+            "-target ../x",
+            "-aux-info /x",
+            "-dumpdir /x",
+            "-fdump-tree-all=/x",
+            "-MF -",
+            "-o /dev/sda",
+            "b.c",
+            "--sysroot=/s -fno-integrated-as",
+            "-isysroot /s -no-integrated-as",
+            "--sysroot /s -gsplit-dwarf",
+        ] {
+            let line = format!("clang -c a.c {words}");
+            assert!(pump(&line).is_err(), "{line}");
+        }
+        for line in [
+            "",
+            "-c a.c",
+            "@gcc -c a.c",
+            "gcc a.c",
+            "gcc -c",
+            "gcc -c a.s",
+            "gcc -c -",
+        ] {
+            assert!(pump(line).is_err(), "{line}");
+        }
+    }
+
     /// Words that are likely to mean something, and now and then any bytes.
     fn word() -> impl Strategy<Value = Vec<u8>> {
         let tails = prop::sample::select(vec![
@@ -385,6 +541,9 @@ mod tests {
         #[test]
         fn any_bytes_are_survived(words in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..20), 0..20)) {
             let _ = scan(&os(&words), &|_| Some(words.concat()));
+            if let Ok(job) = scan_received_pump(&words) {
+                prop_assert!(job.input > 0 && job.roles.len() == words.len());
+            }
             if let Ok(job) = scan_received(&words) {
                 prop_assert!(job.input > 0 && job.input < words.len());
                 prop_assert!(job.output.is_none_or(|at| at.index < words.len() && at.index != job.input));

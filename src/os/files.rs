@@ -25,6 +25,15 @@ pub enum Existing {
     Replace,
 }
 
+/// Opens a plain file to be read; `None` if it is something else, such as a pipe, which would keep us waiting.
+pub fn open_plain(path: &Path) -> io::Result<Option<File>> {
+    let mut options = OpenOptions::new();
+    let flags = libc::O_NONBLOCK | libc::O_NOCTTY;
+    let file = options.read(true).custom_flags(flags).open(path)?;
+    let is_plain = file.metadata()?.is_file();
+    Ok(is_plain.then_some(file))
+}
+
 /// Writes `contents` as `path`, whole or not at all where `existing` leaves the choice.
 pub fn write_output(path: &Path, contents: &[u8], existing: Existing) -> io::Result<()> {
     match fs::metadata(path) {

@@ -16,7 +16,16 @@ pub struct DaemonPlan {
     options: Vec<String>,
     env: Vec<(String, String)>,
     jobs: usize,
+    within: Vec<String>,
 }
+
+/// Makes root an ordinary user.
+const NOBODY: &[&str] = &[
+    "setpriv",
+    "--reuid=65534",
+    "--regid=65534",
+    "--clear-groups",
+];
 
 /// A running daemon.
 pub struct Daemon {
@@ -46,6 +55,32 @@ impl DaemonPlan {
             options: Vec::new(),
             env: vec![("PATH".into(), "/usr/bin:/bin".into())],
             jobs: 8,
+            within: Vec::new(),
+        }
+    }
+
+    /// Started by this command, whose last word is followed by the daemon's own.
+    pub fn within(mut self, command: &[&str]) -> Self {
+        self.within = command.iter().map(|&word| word.into()).collect();
+        self
+    }
+
+    /// Started by an ordinary user, also if the test is root's.
+    pub fn by_nobody(self) -> Self {
+        match is_root() {
+            true => self.within(NOBODY),
+            false => self,
+        }
+    }
+
+    /// Where the system lets nobody make namespaces.
+    pub fn without_namespaces(self) -> Self {
+        const FORBID: &str = "echo 0 >/proc/sys/user/max_user_namespaces && exec \"$0\" \"$@\"";
+        let unshare = ["unshare", "--user", "--map-current-user", "--keep-caps"];
+        let ours = [&unshare[..], &["sh", "-c", FORBID]].concat();
+        match is_root() {
+            true => self.within(&[NOBODY, &ours].concat()),
+            false => self.within(&ours),
         }
     }
 
@@ -93,7 +128,10 @@ impl DaemonPlan {
         let log = self.folder.join("log");
         let said = self.folder.join("stderr");
         let stderr = fs::File::create(&said).unwrap();
-        let process = Command::new(self.program())
+        let program = self.program();
+        let mut words = self.within.iter().map(PathBuf::from).chain([program]);
+        let process = Command::new(words.next().unwrap())
+            .args(words)
             .args(["--daemon", "--no-detach", "--listen", "127.0.0.1"])
             // If the test is killed outright, its daemons end all the same, some time.
             .args(["--lifetime", "3600"])

@@ -10,6 +10,7 @@ mod farm;
 mod peer;
 pub mod pump;
 mod ran;
+pub mod v3;
 
 pub use compare::{same_bytes, same_file};
 pub use daemon::{free_port, listens, Daemon, DaemonPlan, JobLine};

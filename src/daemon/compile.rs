@@ -1,0 +1,328 @@
+//! A command of a request as it is run and answered, whatever came with it: started in a group of its own, watched until
+//! it ends, the client hangs up, its time is over or ours is; and the refusal of what is not run.
+
+use super::compilers::Refusal;
+use super::ending::{Answer, Class, Client, Ending, Leftover};
+use super::shop::Shop;
+use crate::model::compiler_options::Reason;
+use crate::model::error::Code;
+use crate::model::job_tree::Refused;
+use crate::model::wait_status::WaitStatus;
+use crate::model::wire::{Remark, Reply, Version};
+use crate::os::files::{bounded_memory_file, said};
+use crate::os::net::{wait_any, Event};
+use crate::os::process::Group;
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+/// Largest output that is sent back; the limit of a client of ours.
+pub const OUTPUT_BYTES_MAX: u64 = 1 << 30;
+
+/// Most that a compiler can say on each of stdout and stderr; what goes beyond is a fault of its writing.
+const MESSAGES_BYTES_MAX: u64 = 64 << 20;
+
+/// Largest file that a compiler may write; assembler text is larger than the object that it becomes.
+const FILE_BYTES_MAX: u64 = 4 << 30;
+
+/// How long a compiler that was asked to end may take.
+const GRACE: Duration = Duration::from_secs(1);
+
+/// A command, and who asks for it.
+#[derive(Clone, Copy)]
+pub struct Job<'j> {
+    /// What all jobs share.
+    pub shop: &'j Shop,
+    /// Who asks.
+    pub client: &'j Client,
+    /// What the answer must be of.
+    pub version: Version,
+    /// The client's words.
+    pub argv: &'j [Vec<u8>],
+    /// Index of the word that names the source; 0 as long as that is not known.
+    pub input: usize,
+    /// The client has told of the job, and hears more of it than stock's would understand.
+    pub is_told: bool,
+}
+
+/// Doing what, and what went wrong.
+pub type Failure = (&'static str, io::Error);
+
+/// Why a job is not done.
+pub enum Stop {
+    /// It is refused, in these words.
+    Refused(String),
+    /// It can't be exact on this host.
+    NotHere(String),
+    /// What a client takes to be here is not.
+    OtherSystem(String),
+    /// It has its ending already.
+    Ended(Ending),
+    /// Something went wrong.
+    Failed(Failure),
+}
+
+/// Something failed while this was done.
+pub fn failed(doing: &'static str) -> impl FnOnce(io::Error) -> Stop {
+    move |err| Stop::Failed((doing, err))
+}
+
+impl From<Refused> for Stop {
+    fn from(refused: Refused) -> Stop {
+        Stop::Refused(refused.to_string())
+    }
+}
+
+/// How the watch over a compiler ended.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Watched {
+    /// By itself.
+    Ended(WaitStatus),
+    /// Its time was over.
+    TimedOut,
+    /// The client hung up.
+    HungUp,
+    /// The daemon ends.
+    Stopped,
+}
+
+/// A compiler that has run.
+#[derive(Debug)]
+pub struct Ran {
+    /// How it ended.
+    pub watched: Watched,
+    /// What it wrote to standard output.
+    pub stdout: Vec<u8>,
+    /// What it wrote to standard error.
+    pub stderr: Vec<u8>,
+    begun: Instant,
+}
+
+/// What a compiler made for its client.
+#[derive(Debug, Default)]
+pub struct Made {
+    /// The output.
+    pub object: Option<Vec<u8>>,
+    /// The dependency file, of version 3.
+    pub deps: Option<Vec<u8>>,
+    /// What is said of the answer to a client that asked for it.
+    pub remark: Option<Remark>,
+}
+
+impl Ran {
+    /// Whether there should be an output.
+    pub fn succeeded(&self) -> bool {
+        matches!(self.watched, Watched::Ended(status) if status.success())
+    }
+}
+
+impl Job<'_> {
+    /// Runs a command; `begun` is called once it is started.
+    pub fn run(
+        &self,
+        mut command: Command,
+        begun: impl FnOnce() -> Result<(), Stop>,
+    ) -> Result<Ran, Stop> {
+        let memory_file =
+            || bounded_memory_file(MESSAGES_BYTES_MAX).map_err(failed("make a file for messages"));
+        let (stdout, stderr) = (memory_file()?, memory_file()?);
+        let shared = |file: &File| file.try_clone().map(Stdio::from);
+        command.stdout(shared(&stdout).map_err(failed("share a file"))?);
+        command.stderr(shared(&stderr).map_err(failed("share a file"))?);
+        let since = Instant::now();
+        let group = match Group::spawn(&mut command) {
+            Ok(group) => group,
+            Err(err) => {
+                let program = command.get_program().to_string_lossy().into_owned();
+                return Err(Stop::Ended(self.not_started(&program, &err)));
+            }
+        };
+        drop(command); // With our ends of what it was given.
+        group.limit_files(FILE_BYTES_MAX);
+        begun()?;
+        let watched = self
+            .watch(group, since)
+            .map_err(failed("wait for the compiler"))?;
+        Ok(Ran {
+            watched,
+            stdout: said(&stdout).map_err(failed("read messages"))?,
+            stderr: said(&stderr).map_err(failed("read messages"))?,
+            begun: since,
+        })
+    }
+
+    /// Waits for the compiler, the client's farewell, the end of its time, or ours.
+    fn watch(&self, group: Group, begun: Instant) -> io::Result<Watched> {
+        let until = self.shop.config.job_lifetime.map(|limit| begun + limit);
+        let fds: [(BorrowedFd, Event); 3] = [
+            (group.ended(), Event::Read),
+            (self.client.input.as_fd(), Event::HangUp),
+            (self.shop.signals.0.as_fd(), Event::Read),
+        ];
+        let happened = match wait_any(fds, until)? {
+            None => Watched::TimedOut,
+            Some([true, _, _]) => return Ok(Watched::Ended(group.wait()?)),
+            Some([_, true, _]) => Watched::HungUp,
+            Some(_) => Watched::Stopped,
+        };
+        group.terminate(match happened {
+            Watched::Stopped => Duration::ZERO,
+            _ => GRACE,
+        })?;
+        Ok(happened)
+    }
+
+    /// The answer about a compiler that has run; `leftover` is tidied up after it is sent.
+    pub fn ending(&self, ran: Ran, made: Made, leftover: Leftover) -> Result<Ending, Stop> {
+        let (client, what) = (&self.client.name, self.what());
+        let (class, status, code) = match ran.watched {
+            Watched::Ended(status) if status.success() => (Class::CompileOk, status, 0),
+            Watched::Ended(status) => (Class::CompileError, status, 0),
+            Watched::TimedOut => (
+                Class::CompileTimeout,
+                WaitStatus::exited(118),
+                Code::Timeout as u8,
+            ),
+            Watched::HungUp => (Class::Disconnected, WaitStatus::exited(107), Code::Io as u8),
+            Watched::Stopped => return Ok(Ending::silent(Class::Other, Code::Failed as u8)),
+        };
+        let took = ran.begun.elapsed();
+        match class {
+            Class::CompileTimeout => log::warn!("{client}: {what}: killed after {took:?}"),
+            Class::Disconnected => log::warn!("{client}: {what}: killed, the client hung up"),
+            _ => log::info!("{client}: {what}: {} after {took:?}", status.describe()),
+        }
+        let vanished = class == Class::CompileOk && made.object.is_none();
+        if vanished {
+            log::warn!("{client}: {what}: the compiler succeeded without an output");
+        }
+        let reply = Reply {
+            version: self.version,
+            status,
+            stderr: ran.stderr,
+            stdout: ran.stdout,
+            object: made.object,
+            deps: made.deps,
+            remark: made.remark.filter(|_| self.is_told && !vanished),
+        };
+        let answer = Answer::new(reply)
+            .map_err(|err| failed("write the answer")(io::Error::other(err.to_string())))?;
+        Ok(Ending {
+            class: if vanished { Class::Disconnected } else { class },
+            status,
+            code: if vanished { Code::Io as u8 } else { code },
+            what: Some(what),
+            answer: Some(answer),
+            leftover: Some(leftover),
+        })
+    }
+
+    fn not_started(&self, program: &str, err: &io::Error) -> Ending {
+        let code = match err.kind() {
+            io::ErrorKind::OutOfMemory | io::ErrorKind::WouldBlock => Code::OutOfMemory,
+            _ => Code::CompilerMissing,
+        };
+        self.not_run(&format!("failed to exec {program}: {err}"), code as u8)
+    }
+
+    /// The answer for a compiler that could not be started: as if it had ended with `code`, and said why.
+    pub fn not_run(&self, why: &str, code: u8) -> Ending {
+        log::error!("{why}");
+        let status = WaitStatus::exited(code);
+        Ending {
+            class: Class::CompileError,
+            status,
+            code: 0,
+            what: Some(self.what()),
+            answer: self.words_only(status, why, None),
+            leftover: None,
+        }
+    }
+
+    /// A refusal that the client hears of, as if the compiler had said it and ended with status 113. A client that meets
+    /// silence shuns the whole host for a while, because of one command.
+    pub fn refuse(&self, why: &str, code: u8, remark: Option<Remark>) -> Ending {
+        log::warn!("{}: job refused: {why}", self.client.name);
+        let status = WaitStatus::exited(Code::Denied as u8);
+        Ending {
+            status,
+            answer: self.words_only(status, &format!("job refused: {why}"), remark),
+            ..Ending::silent(Class::Other, code)
+        }
+    }
+
+    /// The ending of a job that is not done.
+    pub fn stopped(&self, stop: Stop) -> Ending {
+        let code = Code::Failed as u8;
+        let remark = |remark| self.is_told.then_some(remark);
+        match stop {
+            Stop::Ended(ending) => ending,
+            Stop::Refused(why) => self.refuse(&why, code, None),
+            Stop::NotHere(why) => self.refuse(&why, code, remark(Remark::NotHere)),
+            Stop::OtherSystem(why) => {
+                let why = format!("system headers differ: {why}");
+                self.refuse(&why, code, remark(Remark::OtherSystem))
+            }
+            Stop::Failed((doing, err)) => {
+                log::error!("{}: {doing}: {err}", self.client.name);
+                Ending::silent(Class::Other, Code::Io as u8)
+            }
+        }
+    }
+
+    /// The refusal of a command.
+    pub fn refuse_command(&self, reason: &Reason) -> Ending {
+        let words = show(self.argv.iter().map(Vec::as_slice));
+        self.refuse(&format!("{words}: {reason}"), Code::Failed as u8, None)
+    }
+
+    /// The file to run.
+    pub fn program(&self) -> Result<PathBuf, Stop> {
+        let compiler = self.argv.first().map(Vec::as_slice).unwrap_or_default();
+        let found = self.shop.config.compilers.find(compiler);
+        found.map_err(|refusal| {
+            Stop::Ended(match refusal {
+                Refusal::NotAllowed(why) => self.refuse(&why, 0, None),
+                Refusal::Missing(why) => self.not_run(&why, Code::CompilerMissing as u8),
+            })
+        })
+    }
+
+    /// An answer without an object, for what our own words explain.
+    fn words_only(&self, status: WaitStatus, why: &str, remark: Option<Remark>) -> Option<Answer> {
+        let reply = Reply {
+            version: self.version,
+            status,
+            stderr: format!("distccd[{}] ERROR: {why}\n", std::process::id()).into_bytes(),
+            stdout: Vec::new(),
+            object: None,
+            deps: None,
+            remark,
+        };
+        Answer::new(reply).ok()
+    }
+
+    /// Compiler and source, as in stock's summary.
+    fn what(&self) -> String {
+        let word = |index: usize| {
+            String::from_utf8_lossy(self.argv.get(index).map(Vec::as_slice).unwrap_or_default())
+        };
+        format!("{} {}", word(0), word(self.input))
+    }
+}
+
+/// A command for people.
+pub fn show<'w>(words: impl IntoIterator<Item = &'w [u8]>) -> String {
+    let words: Vec<_> = words.into_iter().map(String::from_utf8_lossy).collect();
+    words.join(" ")
+}
+
+/// The words of a command that is about to run.
+pub fn show_command(command: &Command) -> String {
+    let words = std::iter::once(command.get_program()).chain(command.get_args());
+    show(words.map(OsStrExt::as_bytes))
+}

@@ -1,0 +1,237 @@
+//! The private folder of a pump job, which stands for the client's `/`: the client's files are placed in it, what the
+//! compiler made is read from it, and all of it is removed in the end. Nothing is done through a link.
+
+use super::enter::TEMPORARY;
+use super::shown::Shown;
+use super::workspace::private_folder;
+use crate::model::about::Time;
+use crate::model::client_path::ClientPath;
+use crate::model::job_tree::{Folder, JobTree, Node, PRIVATE};
+use crate::model::wire::{Entry, EntryKind};
+use crate::os::beneath::Dir;
+use std::ffi::OsStr;
+use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+/// Names in the private folder of the job's folder.
+const DEPS: &[u8] = b"deps";
+const OUTPUT: &[u8] = b"output";
+
+/// A folder on disk that exists as long as this value.
+#[derive(Debug)]
+pub struct Scratch {
+    path: PathBuf,
+    keep: bool,
+}
+
+/// The folder that stands for the client's `/`.
+#[derive(Debug)]
+pub struct JobRoot {
+    dir: Dir,
+    scratch: Scratch,
+}
+
+/// What is placed.
+#[derive(Clone, Copy, Debug)]
+pub struct Files<'f> {
+    /// Where everything belongs.
+    pub tree: &'f JobTree,
+    /// The files' contents, by the numbers in the tree.
+    pub entries: &'f [Entry],
+    /// When each was last modified, as far as that is known.
+    pub times: &'f [Time],
+}
+
+impl Scratch {
+    /// Makes a folder below `temp_dir`. With `keep` it is not removed.
+    pub fn create(temp_dir: &Path, keep: bool) -> io::Result<Scratch> {
+        let path = private_folder(temp_dir)?;
+        Ok(Scratch { path, keep })
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Whether it is to be looked at when the job is done.
+    pub fn is_kept(&self) -> bool {
+        self.keep
+    }
+}
+
+impl JobRoot {
+    /// The root that is this folder on disk.
+    pub fn on_disk(scratch: Scratch) -> io::Result<JobRoot> {
+        let dir = Dir::open(&scratch.path)?;
+        JobRoot::new(dir, scratch)
+    }
+
+    /// The root that is `dir`, which lies over the folder on disk where its view is.
+    pub fn new(dir: Dir, scratch: Scratch) -> io::Result<JobRoot> {
+        dir.make(PRIVATE)?;
+        dir.enter(PRIVATE)?.make(TEMPORARY.as_bytes())?;
+        Ok(JobRoot { dir, scratch })
+    }
+
+    /// Where it is on disk.
+    pub fn path(&self) -> &Path {
+        &self.scratch.path
+    }
+
+    /// Where a place of the client's is here.
+    pub fn here(&self, place: &ClientPath) -> PathBuf {
+        let path = [self.path().as_os_str().as_bytes(), place.as_bytes()].concat();
+        PathBuf::from(OsStr::from_bytes(&path))
+    }
+
+    /// Places files, folders and links. In a mirror links to absolute paths lead to what lies below this folder.
+    pub fn place(&self, files: Files, is_mirror: bool) -> io::Result<()> {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH);
+        let placing = Placing {
+            files,
+            mirror: is_mirror.then_some(self.path()),
+            now: now.map_or(0, |now| now.as_secs() as i64),
+        };
+        placing.fill(&self.dir, &files.tree.top)
+    }
+
+    /// Makes the folders over which this machine's are mounted; where files are placed, their tree has them.
+    pub fn make_folders(&self, shown: &Shown) -> io::Result<()> {
+        for piece in shown.pieces.iter().filter(|piece| piece.is_folder) {
+            self.made(&piece.path)?;
+        }
+        self.make_spots(shown)
+    }
+
+    /// Makes the empty files over which this machine's files and devices are mounted.
+    pub fn make_spots(&self, shown: &Shown) -> io::Result<()> {
+        let files = shown.pieces.iter().filter(|piece| !piece.is_folder);
+        for path in files.map(|piece| &piece.path).chain(&shown.devices) {
+            let parent = path.parent().unwrap_or_default();
+            let folder = self.made(&parent)?;
+            folder.write(path.name(), b"", None)?;
+        }
+        Ok(())
+    }
+
+    fn made(&self, place: &ClientPath) -> io::Result<Dir> {
+        let mut folder: Option<Dir> = None;
+        for part in place.parts() {
+            let at = folder.as_ref().unwrap_or(&self.dir);
+            at.make(part)?;
+            folder = Some(at.enter(part)?);
+        }
+        folder.ok_or_else(|| io::ErrorKind::InvalidInput.into())
+    }
+
+    /// What the compiler wrote at a place; `None` if there is no plain file. To be called when nothing of the job runs any
+    /// more.
+    ///
+    /// # Errors
+    /// Also if it has more than `bytes_max`.
+    pub fn read(&self, place: &ClientPath, bytes_max: u64) -> io::Result<Option<Vec<u8>>> {
+        let mut folder: Option<Dir> = None;
+        for part in place.parent().unwrap_or_default().parts() {
+            let at = folder.as_ref().unwrap_or(&self.dir);
+            folder = match at.enter(part) {
+                Ok(inner) => Some(inner),
+                Err(err) => match err.kind() {
+                    io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => return Ok(None),
+                    _ => return Err(err),
+                },
+            };
+        }
+        let folder = folder.as_ref().unwrap_or(&self.dir);
+        folder.read(place.name(), bytes_max)
+    }
+}
+
+/// Where the compiler's temporary files go; no client's file is there.
+pub fn temporary() -> ClientPath {
+    own(TEMPORARY.as_bytes())
+}
+
+/// Where dependencies are written.
+pub fn deps() -> ClientPath {
+    own(DEPS)
+}
+
+/// Where an output is written that would go to a device.
+pub fn output() -> ClientPath {
+    own(OUTPUT)
+}
+
+fn own(name: &[u8]) -> ClientPath {
+    let mut place = ClientPath::default();
+    for part in [PRIVATE, name] {
+        let _ = place.push(part); // These are short and plain.
+    }
+    place
+}
+
+struct Placing<'p> {
+    files: Files<'p>,
+    mirror: Option<&'p Path>,
+    now: i64,
+}
+
+impl Placing<'_> {
+    fn fill(&self, at: &Dir, folder: &Folder) -> io::Result<()> {
+        for (name, node) in &folder.nodes {
+            match node {
+                Node::File(number) => self.write(at, name, *number)?,
+                Node::Passage(link) => at.link(name, link)?,
+                Node::Link(link) => at.link(name, &self.moved(link))?,
+                Node::Folder(inner) => {
+                    at.make(name)?;
+                    if !inner.nodes.is_empty() {
+                        self.fill(&at.enter(name)?, inner)?;
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// gcc takes files for one under `#pragma once` that are as old and hold the same: where the times are not known, no two
+    /// are as old.
+    fn write(&self, at: &Dir, name: &[u8], number: usize) -> io::Result<()> {
+        let Some(EntryKind::File(content)) =
+            self.files.entries.get(number).map(|entry| &entry.kind)
+        else {
+            return Ok(());
+        };
+        let made_up = Time {
+            seconds: self.now - number as i64,
+            nanoseconds: 0,
+        };
+        let time = self.files.times.get(number).copied().unwrap_or(made_up);
+        at.write(name, content, Some(time))
+    }
+
+    fn moved(&self, link: &[u8]) -> Vec<u8> {
+        match (self.mirror, link.first()) {
+            (Some(mirror), Some(b'/')) => [mirror.as_os_str().as_bytes(), link].concat(),
+            _ => link.to_vec(),
+        }
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        if self.keep {
+            log::info!("left for you to see: {}", self.path.display());
+            return;
+        }
+        let (Some(parent), Some(name)) = (self.path.parent(), self.path.file_name()) else {
+            return;
+        };
+        let removed = Dir::open(parent).and_then(|parent| parent.remove(name.as_bytes()));
+        if let Err(err) = removed {
+            log::warn!("remove {}: {err}", self.path.display());
+        }
+    }
+}

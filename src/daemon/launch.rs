@@ -1,0 +1,158 @@
+//! How compilers of pump jobs are started: through the small process that makes a view of its own, where the system lets
+//! it; which is found out by trying.
+
+use super::enter;
+use super::job_root::{JobRoot, Scratch};
+use super::shown::{os, Shown};
+use super::view::{Mount, View};
+use crate::os::beneath::Dir;
+use crate::os::handover::{self, Came};
+use crate::os::process::Group;
+use std::io::{self, Read, Write};
+use std::net::Shutdown;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+/// Ourselves, also after an update has put another file in the place of ours.
+const EXECUTABLE: &str = "/proc/self/exe";
+
+/// More than such a process ever says.
+const COMPLAINT_BYTES_MAX: u64 = 4096;
+
+/// How long such a process may take to end what it says.
+const COMPLAINT_TIME: Duration = Duration::from_secs(1);
+
+/// How a pump job's compiler sees the client's files.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Way {
+    /// Under the client's own names, in namespaces; `merges` says whether folders of this machine can be shown merged with
+    /// those of the client.
+    Views {
+        /// See above.
+        merges: bool,
+    },
+    /// Below a folder of the daemon's, since the system forbids namespaces, for this reason.
+    Mirrors(String),
+}
+
+/// The link to a process that is about to become a compiler.
+#[derive(Debug)]
+pub struct Launch {
+    link: UnixStream,
+    /// What it has said so far.
+    said: Vec<u8>,
+}
+
+/// The command that makes a view over a folder on disk, and becomes the compiler in it.
+pub fn prepare(scratch: &Scratch) -> io::Result<(Command, Launch)> {
+    let (link, theirs) = UnixStream::pair()?;
+    let mut command = Command::new(EXECUTABLE);
+    command
+        .arg0(enter::NAME)
+        .arg(scratch.path())
+        .args(scratch.is_kept().then_some(enter::ON_DISK))
+        .env_clear()
+        .stdin(Stdio::from(OwnedFd::from(theirs)));
+    let said = Vec::new();
+    Ok((command, Launch { link, said }))
+}
+
+impl Launch {
+    /// Waits for the root of the view; `None` if the process has a complaint instead.
+    pub fn root(&mut self) -> io::Result<Option<Dir>> {
+        Ok(match handover::receive(self.link.as_fd())? {
+            Came::Descriptor(root) => Some(Dir::from(root)),
+            Came::Byte(byte) => {
+                self.said.push(byte);
+                None
+            }
+            Came::Nothing => None,
+        })
+    }
+
+    /// Tells the process what it waits for. One that has ended already will be asked why.
+    pub fn tell(&mut self, view: &View) -> io::Result<()> {
+        match self.link.write_all(&view.encode()) {
+            Err(err) if err.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+            Err(err) => Err(err),
+            Ok(()) => self.link.shutdown(Shutdown::Write),
+        }
+    }
+
+    /// What kept the process from becoming the compiler: the error's number, and words. To be asked when it has ended, or
+    /// has not given a root.
+    pub fn complaint(mut self) -> Option<(i32, String)> {
+        let timeout = self.link.set_read_timeout(Some(COMPLAINT_TIME));
+        if timeout.is_ok() {
+            let link = (&self.link).take(COMPLAINT_BYTES_MAX);
+            let _ = { link }.read_to_end(&mut self.said);
+        }
+        enter::said(&self.said)
+    }
+}
+
+/// The mounts that every view has: what is shown of this machine.
+pub fn mounts(shown: &Shown) -> Vec<Mount> {
+    let pieces = shown.pieces.iter().map(|piece| Mount::Tree {
+        from: os(&piece.path),
+        to: os(&piece.path),
+    });
+    let devices = shown.devices.iter().map(|path| Mount::Device(os(path)));
+    pieces.chain(devices).collect()
+}
+
+/// The name by which a view has a program of this machine: without links, but for its last part.
+pub fn program_in_view(program: &Path) -> PathBuf {
+    let folder = program
+        .parent()
+        .and_then(|folder| folder.canonicalize().ok());
+    match (folder, program.file_name()) {
+        (Some(folder), Some(name)) => folder.join(name),
+        _ => program.to_owned(),
+    }
+}
+
+/// Tries out which way can be gone.
+pub fn find_way(shown: &Shown, temp_dir: &Path) -> Way {
+    match try_view(shown, temp_dir, true) {
+        Ok(()) => Way::Views { merges: true },
+        Err(_) => match try_view(shown, temp_dir, false) {
+            Ok(()) => Way::Views { merges: false },
+            Err(why) => Way::Mirrors(why),
+        },
+    }
+}
+
+fn try_view(shown: &Shown, temp_dir: &Path, merges: bool) -> Result<(), String> {
+    let text = |err: io::Error| err.to_string();
+    let scratch = Scratch::create(temp_dir, false).map_err(text)?;
+    let (mut command, mut launch) = prepare(&scratch).map_err(text)?;
+    command.stdout(Stdio::null()).stderr(Stdio::null());
+    let group = Group::spawn(&mut command).map_err(text)?;
+    drop(command); // With the process's end of the link.
+    let mut view = View {
+        mounts: mounts(shown),
+        ..View::default()
+    };
+    let merged = shown.pieces.iter().find(|piece| piece.is_folder);
+    if let (true, Some(piece)) = (merges, merged) {
+        view.mounts.push(Mount::Merge(os(&piece.path)));
+    }
+    if let Some(dir) = launch.root().map_err(text)? {
+        let root = JobRoot::new(dir, scratch).map_err(text)?;
+        root.make_folders(shown).map_err(text)?;
+        launch.tell(&view).map_err(text)?;
+        let status = group.wait().map_err(text)?;
+        if status.success() {
+            return Ok(());
+        }
+    }
+    let (_, why) = launch
+        .complaint()
+        .unwrap_or_else(|| (0, format!("{EXECUTABLE} did not do its part")));
+    Err(why)
+}

@@ -1,0 +1,70 @@
+//! A pump job where the system forbids namespaces: the client's files lie below a folder of ours, which is hidden in what
+//! the compiler is told and in what it makes, or else the job is not done here.
+
+use super::arrange::kin;
+use super::compile::{failed, show_command, Stop};
+use super::ending::Ending;
+use super::job_root::{self, JobRoot};
+use super::mirror::{self, Mirror};
+use super::pump_common::PumpJob;
+use crate::model::family::Family;
+use crate::model::job_tree::JobTree;
+use crate::model::make_rule::without_folder;
+use crate::model::received::DepsWanted;
+use crate::model::wire::Entry;
+use std::ffi::OsString;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::process::CommandExt;
+use std::process::{Command, Stdio};
+
+/// Does the job.
+pub fn run(pump: &PumpJob, cwd: &[u8], mut entries: Vec<Entry>) -> Result<Ending, Stop> {
+    let laid = pump.lay(cwd, &mut entries, JobTree::default())?;
+    let root = JobRoot::on_disk(pump.scratch()?).map_err(failed("make a folder for the job"))?;
+    let folder = root.path().as_os_str().as_bytes();
+    let family = kin(&pump.program);
+    let words = mirror::words(Mirror {
+        folder,
+        tree: &laid.tree,
+        cwd: &laid.cwd,
+        argv: pump.job.argv,
+        received: &pump.received,
+        family,
+        shown: &pump.job.shop.shown,
+        about: pump.about.as_ref(),
+    });
+    let mut words = words.map_err(Stop::NotHere)?;
+    let deps = root.here(&job_root::deps());
+    words.extend(pump.deps_words(deps.as_os_str().as_bytes()));
+    if pump.received.deps != DepsWanted::No && !folder.iter().all(is_plain_to_make) {
+        let why = "make would quote the name of the daemon's TMPDIR";
+        return Err(Stop::NotHere(why.to_owned()));
+    }
+    pump.place(&root, &laid, entries, true)?;
+    let mut command = Command::new(&pump.program);
+    command
+        .arg0(pump.name())
+        .args(words.into_iter().map(OsString::from_vec))
+        .env_clear()
+        .envs(pump.environment(&laid, &|place| root.here(place)))
+        .current_dir(root.here(&laid.cwd))
+        .stdin(Stdio::null());
+    log::info!("{}: {}", pump.job.client.name, show_command(&command));
+    let mut ran = pump.job.run(command, || Ok(()))?;
+    for said in [&mut ran.stdout, &mut ran.stderr] {
+        *said = mirror::without(said, folder);
+    }
+    let mut made = pump.made(&ran, &laid, &root)?;
+    let family = family.unwrap_or(Family::Gcc);
+    made.deps = made.deps.map(|rule| without_folder(&rule, folder, family));
+    let mut outputs = made.object.iter().chain(&made.deps);
+    if outputs.any(|bytes| memchr::memmem::find(bytes, folder).is_some()) {
+        let why = "the output shows the folder of the job";
+        return Err(Stop::NotHere(why.to_owned()));
+    }
+    pump.job.ending(ran, made, Box::new(root))
+}
+
+fn is_plain_to_make(byte: &u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"/._-+,@".contains(byte)
+}

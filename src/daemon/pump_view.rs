@@ -1,0 +1,123 @@
+//! A pump job where the system allows namespaces: the compiler sees the client's files under their own names, beside what
+//! is shown of this machine.
+
+use super::compile::{failed, show, Stop};
+use super::ending::Ending;
+use super::inside;
+use super::job_root::{self, JobRoot};
+use super::launch::{self, Launch};
+use super::pump_common::{PumpJob, NOWHERE};
+use super::shown::{os, Shown};
+use super::view::{Mount, View};
+use crate::model::client_path::ClientPath;
+use crate::model::error::Code;
+use crate::model::job_tree::{JobTree, Refused};
+use crate::model::wire::Entry;
+use std::io;
+use std::os::unix::ffi::OsStringExt;
+
+/// Does the job; `merges` says whether folders of this machine can be shown merged with those of the client.
+pub fn run(
+    pump: &PumpJob,
+    cwd: &[u8],
+    mut entries: Vec<Entry>,
+    merges: bool,
+) -> Result<Ending, Stop> {
+    let shop = pump.job.shop;
+    let shown = shop
+        .shown
+        .with_program(&pump.program, &shop.config.temp_dir);
+    let passages = shown.links.iter();
+    let tree = JobTree::new(passages.map(|(path, link)| (path, link.as_slice())));
+    let mut laid = pump.lay(cwd, &mut entries, tree)?;
+    let mounts = mounts(pump, &mut laid.tree, &entries, &shown, merges)?;
+    let view = View {
+        mounts,
+        cwd: os(&laid.cwd),
+        program: launch::program_in_view(&pump.program),
+        words: words(pump),
+    };
+    let scratch = pump.scratch()?;
+    let (mut command, mut launch) =
+        launch::prepare(&scratch).map_err(failed("make a link to the compiler's process"))?;
+    command.envs(pump.environment(&laid, &os));
+    let program = view.program.display();
+    let shown_words = show(view.words.iter().map(Vec::as_slice));
+    log::info!("{}: {program} as {shown_words}", pump.job.client.name);
+    let mut root = None;
+    let ran = pump.job.run(command, || {
+        let dir = launch.root().map_err(failed("get the root of a view"))?;
+        let Some(dir) = dir else {
+            return Ok(()); // It will be asked why.
+        };
+        let made = JobRoot::new(dir, scratch).map_err(failed("place the files"))?;
+        pump.place(&made, &laid, entries, false)?;
+        made.make_spots(&shown).map_err(failed("place the files"))?;
+        root = Some(made);
+        launch.tell(&view).map_err(failed("tell of a view"))
+    })?;
+    if let Some(stop) = complaint(pump, launch) {
+        return Err(stop);
+    }
+    let root = root.ok_or_else(|| Stop::NotHere("there was no view".to_owned()))?;
+    let made = pump.made(&ran, &laid, &root)?;
+    pump.job.ending(ran, made, Box::new(root))
+}
+
+/// What is mounted in the view.
+fn mounts(
+    pump: &PumpJob,
+    tree: &mut JobTree,
+    entries: &[Entry],
+    shown: &Shown,
+    merges: bool,
+) -> Result<Vec<Mount>, Stop> {
+    let top = ClientPath::default();
+    let hermetic = pump.about.as_ref().filter(|about| about.hermetic);
+    let own = hermetic.into_iter().flat_map(|about| &about.system_dirs);
+    let own = own.map(|dir| {
+        ClientPath::plain(dir).map_err(|why| Refused::new(dir, why))?;
+        tree.make_folder(&top, dir)
+    });
+    let own = own.collect::<Result<Vec<ClientPath>, Refused>>()?;
+    for piece in shown.pieces.iter().filter(|piece| piece.is_folder) {
+        tree.make_folder(&top, piece.path.shown())?;
+    }
+    let inside = inside::look(tree, entries, pump.times(), &own, shown)?;
+    if let Some(folder) = inside.merged.first().filter(|_| !merges) {
+        let why = format!("{folder} can't be shown merged with the client's");
+        return Err(Stop::NotHere(why));
+    }
+    let mut mounts = launch::mounts(shown);
+    mounts.extend(inside.merged.iter().map(|path| Mount::Merge(os(path))));
+    mounts.extend(inside.own.iter().map(|path| Mount::Own(os(path))));
+    Ok(mounts)
+}
+
+/// The client's words; only where dependencies go is ours.
+fn words(pump: &PumpJob) -> Vec<Vec<u8>> {
+    let mut words = pump.job.argv.to_vec();
+    if let Some(first) = words.first_mut() {
+        *first = pump.name().into_vec();
+    }
+    if let (Some(NOWHERE), Some(at)) = (pump.output_word(), pump.received.output) {
+        let before: &[u8] = if at.joined { b"-o" } else { b"" };
+        if let Some(word) = words.get_mut(at.index) {
+            *word = [before, job_root::output().shown()].concat();
+        }
+    }
+    words.extend(pump.deps_words(job_root::deps().shown()));
+    words
+}
+
+/// What the small process had to say if it did not become the compiler.
+fn complaint(pump: &PumpJob, launch: Launch) -> Option<Stop> {
+    let (number, words) = launch.complaint()?;
+    let why = format!("{}: {words}", pump.program.display());
+    let err = io::Error::from_raw_os_error(number);
+    let is_missing = err.kind() == io::ErrorKind::NotFound && words.starts_with("run ");
+    Some(match is_missing {
+        true => Stop::Ended(pump.job.not_run(&why, Code::CompilerMissing as u8)),
+        false => Stop::NotHere(why),
+    })
+}

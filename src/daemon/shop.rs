@@ -1,0 +1,91 @@
+//! What all jobs of a daemon share: what it was told, the signals that end it, and the environment of its compilers.
+
+use super::launch::{self, Way};
+use super::options::Config;
+use super::shown::Shown;
+use super::system_headers::SystemHeaders;
+use crate::os::daemonize::FinalSignals;
+use crate::os::logging::NOTICE;
+use std::ffi::{OsStr, OsString};
+use std::sync::atomic::AtomicBool;
+use std::sync::OnceLock;
+
+/// Variables of our environment that compilers get, beside those that are set for each job. Whatever else could
+/// change the object or lead out of the job is left out.
+const ENVIRONMENT: [&str; 4] = ["HOME", "LANG", "LANGUAGE", "LD_LIBRARY_PATH"];
+const ENVIRONMENT_PREFIXES: [&str; 2] = ["LC_", "CCACHE_"];
+
+/// What all jobs share.
+#[derive(Debug)]
+pub struct Shop {
+    /// What the daemon was told.
+    pub config: Config,
+    /// Readable when we shall end.
+    pub signals: FinalSignals,
+    /// The compilers' environment, apart from TMPDIR.
+    pub environment: Vec<(OsString, OsString)>,
+    /// Whether we are ending, so that no new job is begun.
+    pub stopping: AtomicBool,
+    /// What of this machine jobs of pump mode see.
+    pub shown: Shown,
+    /// What is known of this machine's headers.
+    pub headers: SystemHeaders,
+    way: OnceLock<Way>,
+}
+
+impl Shop {
+    /// A shop that is just opening.
+    pub fn new(
+        config: Config,
+        signals: FinalSignals,
+        environment: Vec<(OsString, OsString)>,
+    ) -> Shop {
+        Shop {
+            config,
+            signals,
+            environment,
+            stopping: AtomicBool::new(false),
+            shown: Shown::find(),
+            headers: SystemHeaders::default(),
+            way: OnceLock::new(),
+        }
+    }
+
+    /// How compilers of pump jobs see their files here: tried out when it is first asked, and said once.
+    pub fn way(&self) -> &Way {
+        self.way.get_or_init(|| {
+            let way = launch::find_way(&self.shown, &self.config.temp_dir);
+            match &way {
+                Way::Views { merges: true } => {
+                    log::info!(target: NOTICE, "pump jobs see their clients' own paths");
+                }
+                Way::Views { merges: false } => log::warn!(
+                    "pump jobs see their clients' own paths, but none among this machine's own folders: the system can't merge them"
+                ),
+                Way::Mirrors(why) => log::warn!(
+                    "pump jobs can't see their clients' own paths, and those that need it are refused: {why}; allow user namespaces to unprivileged users to change that"
+                ),
+            }
+            way
+        })
+    }
+}
+
+/// The part of our environment that compilers get.
+pub fn compiler_environment(
+    ours: impl Iterator<Item = (OsString, OsString)>,
+    path: &OsStr,
+) -> Vec<(OsString, OsString)> {
+    let mut environment: Vec<(OsString, OsString)> = ours
+        .filter(|(name, _)| {
+            let name = name.to_string_lossy();
+            ENVIRONMENT.contains(&&*name)
+                || ENVIRONMENT_PREFIXES
+                    .iter()
+                    .any(|prefix| name.starts_with(prefix))
+        })
+        .collect();
+    environment.push(("PATH".into(), path.to_owned()));
+    environment.push(("_DISTCC_SAFEGUARD".into(), "1".into()));
+    environment
+}

@@ -1,0 +1,227 @@
+//! What of this machine is shown to a job beside the client's files: the system's programs and headers, a few devices,
+//! and the compiler's own folder. Found once at the start; only the compiler's folder is asked for each job.
+
+use crate::model::client_path::ClientPath;
+use std::fs;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+/// What is shown if it is here.
+const SYSTEM: &[&str] = &[
+    "/usr",
+    "/bin",
+    "/sbin",
+    "/lib",
+    "/lib32",
+    "/lib64",
+    "/libx32",
+    "/etc/alternatives",
+    "/etc/ld.so.cache",
+    "/etc/localtime",
+];
+
+/// What is shown if the compiler is in it.
+const IF_USED: &[&str] = &["/opt", "/nix", "/gnu"];
+
+/// What a program may need of `/dev`.
+const DEVICES: &[&str] = &["/dev/null", "/dev/zero", "/dev/urandom"];
+
+/// What makes the folder above `bin` a toolchain's, so that all of it belongs to the compiler.
+const TOOLCHAIN_SIGNS: &[&str] = &[
+    "lib/gcc",
+    "lib64/gcc",
+    "libexec/gcc",
+    "lib/clang",
+    "lib/gcc-cross",
+];
+
+/// How many links a compiler's name may lead through.
+const HOPS_MAX: usize = 20;
+
+/// A folder or file of this machine that is seen under its own name.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Piece {
+    /// Its name, without links.
+    pub path: ClientPath,
+    /// It is a folder.
+    pub is_folder: bool,
+}
+
+/// What is shown in every job.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Shown {
+    /// Folders and files; none lies in another.
+    pub pieces: Vec<Piece>,
+    /// Devices that are here.
+    pub devices: Vec<ClientPath>,
+    /// Links, as they are here.
+    pub links: Vec<(ClientPath, Vec<u8>)>,
+}
+
+impl Shown {
+    /// What this machine has.
+    pub fn find() -> Shown {
+        let mut shown = Shown::default();
+        for path in SYSTEM {
+            shown.add(Path::new(path));
+        }
+        let devices = DEVICES.iter().filter(|path| Path::new(path).exists());
+        shown.devices = devices
+            .filter_map(|path| ClientPath::plain(path.as_bytes()).ok())
+            .collect();
+        shown
+    }
+
+    /// Adds what has that name: a link, and what it leads to, or the thing itself.
+    fn add(&mut self, path: &Path) {
+        let Ok(name) = ClientPath::plain(path.as_os_str().as_bytes()) else {
+            return;
+        };
+        match fs::read_link(path) {
+            Ok(link) => {
+                let Some(target) = plain(path) else {
+                    return;
+                };
+                self.links
+                    .push((name, link.into_os_string().into_encoded_bytes()));
+                // What is in `/etc` is the machine's own affair, but for what is named here.
+                if !self.shows(&target) {
+                    self.add_piece(target);
+                }
+            }
+            Err(_) => self.add_piece(name),
+        }
+    }
+
+    fn add_piece(&mut self, path: ClientPath) {
+        if let Ok(meta) = fs::symlink_metadata(os(&path)) {
+            let is_folder = meta.is_dir();
+            if (is_folder || meta.is_file()) && !self.shows(&path) {
+                self.pieces.retain(|piece| !piece.path.is_within(&path));
+                self.pieces.push(Piece { path, is_folder });
+            }
+        }
+    }
+
+    /// Whether a place is seen as it is here.
+    pub fn shows(&self, path: &ClientPath) -> bool {
+        self.pieces.iter().any(|piece| path.is_within(&piece.path))
+    }
+
+    /// What has to be shown beside this for a compiler to run. `hidden` is the folder of all jobs: never shown.
+    pub fn with_program(&self, program: &Path, hidden: &Path) -> Shown {
+        let mut shown = self.clone();
+        let mut hop = program.to_owned();
+        for _ in 0..HOPS_MAX {
+            let Some(folder) = hop.parent().and_then(plain) else {
+                break;
+            };
+            let next = fs::read_link(&hop).ok();
+            if !shown.shows(&folder) {
+                let widest = next.is_none().then(|| toolchain(&folder)).flatten();
+                let file = plain(&hop).filter(|_| next.is_none());
+                let candidates = [widest, Some(folder.clone()), file];
+                let fits = |path: &ClientPath| !hidden.starts_with(os(path));
+                if let Some(path) = candidates.into_iter().flatten().find(fits) {
+                    shown.add_piece(path);
+                }
+            }
+            match next {
+                Some(next) => hop = os(&folder).join(next),
+                None => break,
+            }
+        }
+        shown
+    }
+}
+
+/// The widest folder that belongs to a compiler in `folder`.
+fn toolchain(folder: &ClientPath) -> Option<ClientPath> {
+    let used = IF_USED
+        .iter()
+        .filter_map(|path| ClientPath::plain(path.as_bytes()).ok());
+    if let Some(used) = used.into_iter().find(|used| folder.is_within(used)) {
+        return Some(used);
+    }
+    let above = folder.parent().filter(|_| folder.name() == b"bin")?;
+    let is_toolchain = TOOLCHAIN_SIGNS
+        .iter()
+        .any(|sign| os(&above).join(sign).is_dir());
+    is_toolchain.then_some(above)
+}
+
+/// A path of this machine without links.
+fn plain(path: &Path) -> Option<ClientPath> {
+    let path = path.canonicalize().ok()?;
+    ClientPath::plain(path.as_os_str().as_bytes()).ok()
+}
+
+/// The same path here.
+pub fn os(path: &ClientPath) -> PathBuf {
+    PathBuf::from(std::ffi::OsStr::from_bytes(path.shown()))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use std::os::unix::fs::symlink;
+
+    fn path(path: &Path) -> ClientPath {
+        ClientPath::plain(path.as_os_str().as_bytes()).unwrap()
+    }
+
+    #[test]
+    fn the_system_is_shown_and_nothing_twice() {
+        let shown = Shown::find();
+        assert!(shown.shows(&path(Path::new("/usr/include/stdio.h"))));
+        assert!(!shown.shows(&path(Path::new("/etc/passwd"))));
+        assert!(!shown.shows(&path(Path::new("/usr-local"))));
+        assert!(shown.devices.contains(&path(Path::new("/dev/null"))));
+        for piece in &shown.pieces {
+            let others = shown.pieces.iter().filter(|other| *other != piece);
+            assert!(others
+                .clone()
+                .all(|other| !piece.path.is_within(&other.path)));
+        }
+        for (name, _) in &shown.links {
+            assert!(os(name).is_symlink() && plain(&os(name)).unwrap() != *name);
+        }
+    }
+
+    #[test]
+    fn a_compiler_brings_its_own_folder_and_no_more() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = dir.path().canonicalize().unwrap();
+        for folder in [
+            "cross/bin",
+            "cross/lib/gcc",
+            "home/bin",
+            "jobs",
+            "all/bin/jobs",
+            "all/lib/gcc",
+        ] {
+            fs::create_dir_all(root.join(folder)).unwrap();
+        }
+        for program in ["cross/bin/gcc", "home/bin/cc", "all/bin/gcc"] {
+            fs::write(root.join(program), "").unwrap();
+        }
+        symlink("../../cross/bin/gcc", root.join("home/bin/link")).unwrap();
+        let shown = Shown::default();
+        for (program, hidden, expected) in [
+            ("cross/bin/gcc", "jobs", &["cross"][..]),
+            ("home/bin/cc", "jobs", &["home/bin"]),
+            ("home/bin/link", "jobs", &["home/bin", "cross"]),
+            ("all/bin/gcc", "all/bin/jobs", &["all/bin/gcc"]),
+            ("all/bin/gcc", "all/jobs", &["all/bin"]),
+        ] {
+            let with = shown.with_program(&root.join(program), &root.join(hidden));
+            let pieces: Vec<_> = with.pieces.iter().map(|piece| os(&piece.path)).collect();
+            let expected: Vec<_> = expected.iter().map(|path| root.join(path)).collect();
+            assert_eq!(pieces, expected, "{program}");
+        }
+        let system = Shown::find();
+        let with = system.with_program(Path::new("/usr/bin/gcc"), &root);
+        assert_eq!(with, system);
+    }
+}
