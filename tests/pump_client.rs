@@ -209,6 +209,10 @@ fn a_host_that_is_never_content_gets_text() {
     let client = server.client(&farm, &host.pump_host());
     expect_object(&farm, client.run(&COMPILE), "plain");
     assert_eq!(host.versions(), [3, 3, 2]);
+    // It is remembered.
+    expect_object(&farm, client.run(&COMPILE), "plain");
+    assert_eq!(host.versions(), [3, 3, 2, 2]);
+    assert_eq!(server.queries().len(), 2);
 }
 
 #[test]

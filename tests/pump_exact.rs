@@ -15,6 +15,7 @@ use std::time::{Duration, SystemTime};
 struct Scene {
     port: PathBuf,
     daemon: common::Daemon,
+    which: Which,
     stop: PathBuf,
     running: Option<Running>,
     farm: Farm,
@@ -42,6 +43,7 @@ impl Scene {
         Scene {
             port: fs::read_to_string(&told).unwrap().trim().into(),
             daemon,
+            which,
             stop,
             running: Some(running),
             farm,
@@ -74,6 +76,18 @@ impl Scene {
         ran
     }
 
+    /// The same; our daemon must have done it in pump mode, with debug information, too.
+    #[track_caller]
+    fn exact(&self, client: &Client, command: &str) {
+        match self.which {
+            Which::Stock => drop(self.same(client, command)),
+            Which::Ours => {
+                self.pumped(client, command);
+                self.pumped(client, &format!("{command} -g"));
+            }
+        }
+    }
+
     /// The same, and it must have gone by pump mode.
     #[track_caller]
     fn pumped(&self, client: &Client, command: &str) -> Ran {
@@ -95,7 +109,11 @@ impl Drop for Scene {
 }
 
 fn each_daemon(test: &str, check: impl Fn(&Scene)) {
-    if have(test, &["gcc", "distccd"]) {
+    if !have(test, &["gcc", "clang"]) {
+        return;
+    }
+    check(&Scene::new(Which::Ours));
+    if have(test, &["distccd"]) {
         check(&Scene::new(Which::Stock));
     }
 }
@@ -172,7 +190,7 @@ fn names_are_spelled_as_in_the_source() {
         scene.pumped(&client, "gcc -IWORK -c x.c -o r.o");
         // S5, S10: only a host that shows our paths, or text.
         farm.write("x.c", "const char *f(void) { return __BASE_FILE__; }\n");
-        scene.same(&client, "gcc -c WORK/x.c -o r.o");
+        scene.exact(&client, "gcc -c WORK/x.c -o r.o");
         let header = farm.work().join("w.h");
         farm.write(
             "x.c",
@@ -181,7 +199,7 @@ fn names_are_spelled_as_in_the_source() {
                 header.display()
             ),
         );
-        scene.same(&client, "gcc -c x.c -o r.o");
+        scene.exact(&client, "gcc -c x.c -o r.o");
     });
 }
 
@@ -265,11 +283,79 @@ fn maps_of_names_and_names_of_folders() {
             &client,
             "gcc -ffile-prefix-map=WORK=/src -c WORK/x.c -o r.o",
         );
-        scene.same(&client, "gcc -g -fdebug-prefix-map=WORK=. -c x.c -o r.o");
+        scene.exact(&client, "gcc -g -fdebug-prefix-map=WORK=. -c x.c -o r.o");
         // S13: the working directory by another name.
         let link = farm.path("link");
         symlink(farm.work(), &link).unwrap();
         let there = client.folder(&link).env("PWD", &link);
-        scene.same(&there, "gcc -O2 -c x.c -o r.o");
+        scene.exact(&there, "gcc -O2 -c x.c -o r.o");
     });
+}
+
+#[test]
+fn messages_and_dependency_files_of_our_daemon_are_a_local_runs() {
+    if !have("messages", &["gcc", "clang"]) {
+        return;
+    }
+    let scene = Scene::new(Which::Ours);
+    let (farm, client) = (&scene.farm, scene.client());
+    farm.write("inc/h.h", "static int unused(void) { int i; return i; }\n");
+    farm.write("x.c", "#include <stdio.h>\n#include \"inc/h.h\"\nint f(void)\n{\n  if (1)\n    puts(\"\");\n    puts(\"\");\n}\n");
+    for compiler in ["gcc", "clang"] {
+        for options in [
+            "-Wall -Wextra -O2",
+            "-Wall -g3 -MD -MP",
+            "-MMD -MF o.dep -Wall",
+            "-Wp,-MD,w.dep -Wextra",
+        ] {
+            let command = format!("{compiler} {options} -c x.c -o r.o");
+            let words: Vec<&str> = command.split(' ').collect();
+            let deps = ["r.d", "o.dep", "w.dep"].map(|name| farm.work().join(name));
+            let take = || -> Vec<Option<String>> {
+                let read = |path: &PathBuf| {
+                    let text = fs::read_to_string(path).ok();
+                    let _ = fs::remove_file(path);
+                    text
+                };
+                deps.iter().map(read).collect()
+            };
+            let local = client.run_other(&words).expect(0);
+            assert!(local.stderr.contains("warning:"), "{local}");
+            let expected = take();
+            let ran = scene.pumped(&client, &command);
+            assert_eq!(ran.stderr, local.stderr);
+            assert_eq!(take(), expected, "{ran}");
+        }
+    }
+}
+
+#[test]
+fn the_build_goes_on_without_its_include_server() {
+    if !have("a killed include server", &["gcc"]) {
+        return;
+    }
+    let scene = Scene::new(Which::Ours);
+    let (farm, client) = (&scene.farm, scene.client());
+    farm.write("h.h", "#define H 1\n");
+    farm.write("x.c", "#include \"h.h\"\nint f(void) { return H; }\n");
+    scene.pumped(&client, PLAIN);
+    let port = scene.port.display().to_string();
+    // Our pump starts it again a few times; whichever way a compile goes meanwhile, it goes well.
+    let mut told = Vec::new();
+    for _ in 0..12 {
+        for process in farm.processes() {
+            if process.contains("include_server") && process.contains(&port) {
+                common::signal("KILL", process.split([' ', ':']).nth(1).unwrap());
+            }
+        }
+        let ran = scene.same(&client, PLAIN);
+        assert_eq!(ran.hosts().len(), 1, "{ran}");
+        let why = "failed to get includes from include server";
+        if let Some(line) = ran.log.lines().find(|line| line.contains(why)) {
+            told.push(line.contains("Warning: x.c: "));
+        }
+    }
+    assert!(told.len() > 2, "it never stays away");
+    assert_eq!(told.iter().position(|is_aloud| *is_aloud), Some(0));
+    assert_eq!(told.iter().filter(|is_aloud| **is_aloud).count(), 1);
 }

@@ -31,6 +31,9 @@ const SENT_MAX: u32 = 5;
 /// What is said where a host can't be exact.
 const NOT_EXACT: &str = "this host would not give what a local compile gives";
 
+/// What is said where a host has other system headers.
+const OTHER_SYSTEM: &str = "its system headers are others";
+
 /// A job that may go by pump mode.
 #[derive(Debug)]
 pub struct Pump<'p> {
@@ -118,7 +121,7 @@ impl<'p> Pump<'p> {
                 Err(err) => return Pumped::HostTrouble(err),
             };
             let answer = self.judge(&reply);
-            learn(host, asked, &answer, farm);
+            self.learn(host, asked, &answer, farm);
             match plan::after_pump(asked, &answer) {
                 PumpStep::Resend(more) => {
                     log::info!("{}: to be sent again: {}", host.token, why(&answer));
@@ -147,13 +150,15 @@ impl<'p> Pump<'p> {
         if let (true, Some(why)) = (asked.for_stock, &self.stock_differs) {
             return Err(Pumped::NotOnHost(format!("{NOT_EXACT}: {why}")));
         }
+        if asked.hermetic && farm.knows(host, Trait::NoOtherSystem) {
+            return Err(Pumped::NotOnHost(OTHER_SYSTEM.to_owned()));
+        }
         let file = Some(base_name(&self.invocation.input));
         farm.state
             .note(Phase::Preprocess, file, Some("localhost"), None);
-        let covered = self.ask(asked).map_err(Pumped::NotAtAll)?;
-        let needs_paths = covered.needs_ours;
-        let is_known_to_fail =
-            asked.for_stock && self.needs_ours() || needs_paths && farm.knows(host, Trait::NoPaths);
+        self.ask(asked).map_err(Pumped::NotAtAll)?;
+        let is_known_to_fail = asked.for_stock && self.needs_ours()
+            || self.needs_paths() && farm.knows(host, Trait::NoPaths);
         match is_known_to_fail {
             true => Err(Pumped::NotOnHost(NOT_EXACT.to_owned())),
             false => Ok(()),
@@ -234,13 +239,34 @@ impl<'p> Pump<'p> {
         answer
     }
 
+    /// Notes what an answer tells of the host.
+    fn learn(&self, host: &HostSpec, asked: Asked, answer: &PumpAnswer, farm: &Farm) {
+        if asked.for_stock && answer.remark.is_some() {
+            farm.unlearn(host, Trait::Stocks);
+        }
+        let found = match answer.remark {
+            None if answer.told && !asked.for_stock && plan::refusal(answer.status).is_none() => {
+                Trait::Stocks
+            }
+            Some(Remark::OtherSystem | Remark::NotHere) if asked.hermetic => Trait::NoOtherSystem,
+            Some(Remark::OtherSystem) => Trait::OtherSystem,
+            Some(Remark::NotHere) if self.needs_paths() => Trait::NoPaths,
+            _ => return,
+        };
+        farm.learn(host, found);
+    }
+
+    /// Whether the include server says that only a host that shows our paths does the job exactly.
+    fn needs_paths(&self) -> bool {
+        let files = self.answer.as_ref().map(|(_, files)| files);
+        files.is_some_and(|files| files.covered.needs_ours)
+    }
+
     /// Whether no daemon of stock's gives what a compile here gives, whatever it is sent.
     fn needs_ours(&self) -> bool {
-        let covered = self.answer.as_ref().map(|(_, files)| &files.covered);
-        self.stock_differs.is_some()
-            || covered.is_some_and(|covered| {
-                covered.needs_ours || covered.spelled_absolutely && self.is_untouchable
-            })
+        let files = self.answer.as_ref().map(|(_, files)| files);
+        let changes_text = files.is_some_and(|files| files.covered.spelled_absolutely);
+        self.stock_differs.is_some() || self.needs_paths() || changes_text && self.is_untouchable
     }
 
     /// The answer, if it is whole: a host that could not make the dependencies hangs up where they are due.
@@ -285,25 +311,10 @@ fn query(words: &[OsString], path: &OsStr) -> std::result::Result<Query, String>
     })
 }
 
-/// Notes what an answer tells of the host.
-fn learn(host: &HostSpec, asked: Asked, answer: &PumpAnswer, farm: &Farm) {
-    if answer.told && asked.for_stock && answer.remark.is_some() {
-        farm.unlearn(host, Trait::Stocks);
-    }
-    match answer.remark {
-        None if answer.told && !asked.for_stock && plan::refusal(answer.status).is_none() => {
-            farm.learn(host, Trait::Stocks);
-        }
-        Some(Remark::OtherSystem) if !asked.hermetic => farm.learn(host, Trait::OtherSystem),
-        Some(Remark::NotHere) if answer.needs_ours => farm.learn(host, Trait::NoPaths),
-        _ => {}
-    }
-}
-
 /// Why an answer is not taken as it is.
 fn why(answer: &PumpAnswer) -> &'static str {
     match answer.remark {
-        Some(Remark::OtherSystem) => "its system headers are others",
+        Some(Remark::OtherSystem) => OTHER_SYSTEM,
         Some(Remark::NotHere) => "it says that it can't do this job exactly",
         _ if plan::refusal(answer.status).is_some() => "it refuses the job so",
         _ if answer.misses => "it missed files that are here",

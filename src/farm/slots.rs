@@ -28,6 +28,8 @@ pub enum Trait {
     Stocks,
     /// Its system headers are not ours.
     OtherSystem,
+    /// They can't be replaced by ours.
+    NoOtherSystem,
     /// It can't show compilers our paths.
     NoPaths,
 }
@@ -39,6 +41,7 @@ impl Trait {
             Trait::Inexact => "inexact",
             Trait::Stocks => "stock",
             Trait::OtherSystem => "system",
+            Trait::NoOtherSystem => "nosystem",
             Trait::NoPaths => "nopaths",
         }
     }
