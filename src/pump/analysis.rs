@@ -211,8 +211,7 @@ fn cover(
         Err(why) => return Ok(Outcome::NotCovered(why)),
     };
     let source = invocation.input.as_os_str().as_bytes();
-    let source_is_system = |found: &super::world::Found| world.is_system(&found.place);
-    if world.found(source).is_some_and(source_is_system) {
+    if world.found(source).is_some_and(|found| found.system) {
         return Ok(Outcome::NotCovered(
             "the source is in a system folder".to_owned(),
         ));
@@ -272,10 +271,7 @@ fn tells_time(world: &LocalWorld<'_>, closure: &Closure) -> Option<String> {
     if closure.clock_in_words {
         return Some(format!("the command mentions {MACROS}"));
     }
-    let of_user = |path: &[u8]| {
-        let found = world.found(path);
-        found.is_some_and(|found| !world.is_system(&found.place))
-    };
+    let of_user = |path: &[u8]| world.found(path).is_some_and(|found| !found.system);
     let mut telling = closure.files.iter().filter(|visited| visited.clock);
     let visited = telling.find(|visited| of_user(&visited.path))?;
     let name = String::from_utf8_lossy(&visited.path);

@@ -59,7 +59,7 @@ impl Answer {
     pub fn relying(
         outcome: Outcome,
         toolchain: Arc<Toolchain>,
-        (user, system): (Relied, Relied),
+        [user, system]: [Relied; 2],
     ) -> Answer {
         Answer {
             toolchain: Some(toolchain),

@@ -10,6 +10,7 @@ use crate::model::error::{Code, Error, Result, Status};
 use crate::os::daemonize::{background, raise_descriptor_limit};
 use crate::os::net::wait_readable;
 use crate::os::process::{inherited, spent};
+use crate::os::start::keep_freed_memory;
 use crate::os::supervise;
 use std::env;
 use std::ffi::OsString;
@@ -101,6 +102,7 @@ fn serve(options: Options, report: Option<&mut File>) -> Result<Status> {
     };
     supervise::note_final_signals().map_err(trouble("prepare for signals"))?;
     raise_descriptor_limit();
+    keep_freed_memory();
     write_pid(&options)?;
     base.remove_orphans();
     let sockets = Sockets::bind(&options.port)?;

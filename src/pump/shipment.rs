@@ -82,8 +82,11 @@ pub fn pack(
     }
     // Also under those names that the compiler gives up for shorter ones.
     for number in 0..packing.world.opened().len() {
-        let path = packing.world.opened().path(number).to_vec();
-        packing.file(&path)?;
+        let found = packing.world.found_by_number(number);
+        if found.is_some_and(|found| !found.system) {
+            let path = packing.world.opened().path(number).to_vec();
+            packing.file(&path)?;
+        }
     }
     for path in ways.missed {
         packing.world.open(path);
@@ -118,7 +121,7 @@ impl Packing<'_, '_> {
         let Some(found) = self.world.found(path) else {
             return Ok(());
         };
-        if self.world.is_system(&found.place) {
+        if found.system {
             return Ok(());
         }
         let Some(file) = self.world.file(found.file) else {

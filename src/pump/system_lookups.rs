@@ -159,6 +159,7 @@ impl Telling<'_> {
 /// What a path holds if it leads to a file of the system's.
 fn hash(world: &LocalWorld<'_>, path: &[u8]) -> Option<about::Hash> {
     let found = world.found(path)?;
-    let system = world.is_system(&found.place);
-    system.then(|| world.file(found.file).map(|file| file.content.hash))?
+    found
+        .system
+        .then(|| world.file(found.file).map(|file| file.content.hash))?
 }

@@ -49,7 +49,8 @@ pub struct LocalWorld<'w> {
     files: Vec<File>,
     numbers: HashMap<(u64, u64), u32>,
     folder_numbers: HashMap<(u64, u64), u64>,
-    relied: Relied,
+    /// What was looked at: below the system folders, and elsewhere.
+    relied: [Relied; 2],
     missed: PathTable,
     searched: Vec<Vec<u8>>,
     trouble: Option<Trouble>,
@@ -60,8 +61,10 @@ pub struct LocalWorld<'w> {
 #[derive(Clone, Debug)]
 struct Folder {
     place: Option<Arc<Place>>,
-    /// It is, or by its name would be, below a system folder.
+    /// It is, or by its name would be, below a system folder, whose files a host has already.
     system: bool,
+    /// What is in it is below a system folder, whether or not that travels.
+    below: bool,
 }
 
 /// What a path leads to.
@@ -73,6 +76,8 @@ pub struct Found {
     pub place: Arc<Place>,
     /// The last name of the path is a link.
     pub linked: bool,
+    /// It is below a system folder, so that a host has it already.
+    pub system: bool,
 }
 
 /// A file that was opened.
@@ -105,7 +110,7 @@ impl<'w> LocalWorld<'w> {
             files: Vec::new(),
             numbers: HashMap::new(),
             folder_numbers: HashMap::new(),
-            relied: Vec::new(),
+            relied: Default::default(),
             missed: PathTable::default(),
             searched: Vec::new(),
             trouble: None,
@@ -126,6 +131,11 @@ impl<'w> LocalWorld<'w> {
     /// Whether a place is below a system folder, so that a host has it already.
     pub fn is_system(&self, place: &Place) -> bool {
         is_system(self.system, place)
+    }
+
+    /// What the path of that number leads to.
+    pub fn found_by_number(&self, number: usize) -> Option<&Found> {
+        self.found.get(number)
     }
 
     /// What a path that was opened leads to.
@@ -170,8 +180,13 @@ impl<'w> LocalWorld<'w> {
         each: &mut dyn FnMut(&Arc<Place>, &Seen),
     ) -> Result<Option<Arc<Place>>, Trouble> {
         let LocalWorld { site, relied, .. } = self;
+        let system = self.toolchain.system.as_slice();
         walk(site.tree, site.epoch, from, path, &mut |place, seen| {
-            note(relied, site.epoch, place, seen);
+            if place.note(site.epoch) {
+                let below =
+                    is_system(system, place) && !system.iter().any(|root| Arc::ptr_eq(root, place));
+                relied[usize::from(below)].push((Arc::clone(place), seen.version));
+            }
             each(place, seen);
         })
     }
@@ -187,16 +202,19 @@ impl<'w> LocalWorld<'w> {
         let same = |(place, version): &(Arc<Place>, u64)| {
             place.check(tree.clock(), epoch).version == *version
         };
-        self.relied.iter().all(same)
+        self.relied.iter().flatten().all(same)
     }
 
-    /// All that was looked at: first the rest, then what is below the system folders.
-    pub fn into_relied(self) -> (Relied, Relied) {
-        let system = self.toolchain.system.as_slice();
-        let below = |(place, _): &(Arc<Place>, u64)| {
-            is_system(system, place) && !system.iter().any(|folder| Arc::ptr_eq(folder, place))
-        };
-        self.relied.into_iter().partition(|place| !below(place))
+    /// All that was looked at: what is below no system folder, and what is.
+    pub fn into_relied(self) -> [Relied; 2] {
+        self.relied
+    }
+
+    /// Notes a place in a folder.
+    fn note(&mut self, folder: &Folder, place: &Arc<Place>, seen: &Seen) {
+        if place.note(self.site.epoch) {
+            self.relied[usize::from(folder.below)].push((Arc::clone(place), seen.version));
+        }
     }
 
     fn folder_at(&mut self, path: &[u8]) -> Folder {
@@ -220,7 +238,17 @@ impl<'w> LocalWorld<'w> {
                 !self.system.is_empty() && defaults.iter().any(|dir| is_below(path, &dir.path))
             }
         };
-        Folder { place, system }
+        let below = match system || !self.system.is_empty() {
+            true => system,
+            false => place
+                .as_ref()
+                .is_some_and(|place| is_system(&self.toolchain.system, place)),
+        };
+        Folder {
+            place,
+            system,
+            below,
+        }
     }
 
     /// By one step from the folder above, if that is all there is to it.
@@ -230,14 +258,13 @@ impl<'w> LocalWorld<'w> {
         if let Some(at) = slash.filter(|at| *at > 0) {
             let name = &path[at + 1..];
             if !matches!(name, b"" | b"." | b"..") {
-                let Some(above) = self.folder_at(&path[..at]).place else {
-                    return Ok(None);
-                };
-                let Some(place) = above.child(name) else {
+                let above = self.folder_at(&path[..at]);
+                let child = above.place.as_ref().and_then(|above| above.child(name));
+                let Some(place) = child else {
                     return Ok(None);
                 };
                 let seen = place.check(tree.clock(), epoch);
-                note(&mut self.relied, epoch, &place, &seen);
+                self.note(&above, &place, &seen);
                 match (seen.kind(), seen.trouble) {
                     (Some(Kind::Folder), _) => return Ok(Some(place)),
                     (Some(Kind::Link), _) | (_, Some(_)) => {}
@@ -271,7 +298,7 @@ impl<'w> LocalWorld<'w> {
         let place = above.child(name)?;
         let Site { tree, epoch, .. } = self.site;
         let seen = place.check(tree.clock(), epoch);
-        note(&mut self.relied, epoch, &place, &seen);
+        self.note(&folder, &place, &seen);
         if seen.kind() != Some(Kind::Link) {
             return self.end_of(path, &folder, place, seen, false);
         }
@@ -301,11 +328,16 @@ impl<'w> LocalWorld<'w> {
     ) -> Option<Found> {
         match (seen.kind(), seen.identity, seen.trouble) {
             (Some(Kind::File), Some(identity), _) => {
-                let file = self.number(&place, &identity)?;
+                let system = match linked {
+                    true => self.is_system(&place),
+                    false => folder.system,
+                };
+                let file = self.number(&place, &identity, system)?;
                 Some(Found {
                     file,
                     place,
                     linked,
+                    system,
                 })
             }
             (_, _, Some(errno)) => {
@@ -333,7 +365,7 @@ impl<'w> LocalWorld<'w> {
         }
     }
 
-    fn number(&mut self, place: &Arc<Place>, identity: &Identity) -> Option<u32> {
+    fn number(&mut self, place: &Arc<Place>, identity: &Identity, system: bool) -> Option<u32> {
         let inode = (identity.device, identity.inode);
         if let Some(number) = self.numbers.get(&inode) {
             return Some(*number);
@@ -341,7 +373,7 @@ impl<'w> LocalWorld<'w> {
         let dialect = self.toolchain.compiler.dialect;
         let want = Want {
             scan: Some(dialect),
-            packet: !self.is_system(place),
+            packet: !system,
         };
         let loaded = place.load(self.site.tree.clock(), self.site.epoch, want);
         let loaded = match loaded {
@@ -425,12 +457,6 @@ impl World for LocalWorld<'_> {
             self.trouble = Some(Trouble("the analysis takes too long".to_owned()));
         }
         self.trouble.is_some()
-    }
-}
-
-fn note(relied: &mut Relied, epoch: Epoch, place: &Arc<Place>, seen: &Seen) {
-    if place.note(epoch) {
-        relied.push((Arc::clone(place), seen.version));
     }
 }
 

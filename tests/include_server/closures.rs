@@ -360,3 +360,22 @@ fn time_of_day_and_other_things_go_another_way() {
     server.write("quoted.c", "// __TIME__\nconst char *t = \"x\";\n");
     server.covered("gcc -c quoted.c");
 }
+
+#[test]
+fn frameworks_are_looked_into() {
+    let Some(server) = have("frameworks", &["clang"]).then(Server::start) else {
+        return;
+    };
+    server.write("fw/Foo.framework/Headers/Bar.h", "#include \"Own.h\"\n");
+    server.write("fw/Foo.framework/Headers/Own.h", "");
+    server.write("x.c", "#include <Foo/Bar.h>\n");
+    let got = server.covered("clang -F fw -c x.c");
+    assert_eq!(
+        files(&server, &got),
+        [
+            "fw/Foo.framework/Headers/Bar.h",
+            "fw/Foo.framework/Headers/Own.h",
+            "x.c"
+        ]
+    );
+}

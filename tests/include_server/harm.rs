@@ -216,3 +216,34 @@ fn many_ask_at_once() {
         client.join().unwrap();
     }
 }
+
+#[test]
+fn what_is_remembered_stays_within_its_bound() {
+    use distcc::pump::analysis::Analyst;
+    use distcc::pump::answers::Outcome;
+    use std::sync::atomic::Ordering;
+    let Some(server) = server("bound") else {
+        return;
+    };
+    const BOUND: usize = 4 << 20;
+    let analyst = Analyst::new(Vec::new()).with_bounds(Duration::from_secs(60), BOUND);
+    let mut noise = 1_u64;
+    for round in 0..2 {
+        for unit in 0..60 {
+            let mut text = String::new();
+            for line in 0..4000 {
+                noise = noise
+                    .wrapping_mul(6_364_136_223_846_793_005)
+                    .wrapping_add(1);
+                writeln!(text, "#define M{line}_{noise:x} {noise}").unwrap();
+            }
+            server.write(&format!("h{unit}.h"), &text);
+            server.write("u.c", format!("#include \"h{unit}.h\"\n"));
+            let answer = analyst.answer(&server.query(&format!("gcc -DN={unit} -c u.c")));
+            assert!(matches!(answer.outcome, Outcome::Covered(_)));
+            let contents = analyst.tree.clock().meter().load(Ordering::Relaxed);
+            let all = contents + analyst.answers.memory();
+            assert!(all <= BOUND + (1 << 20), "{round} {unit}: {all}");
+        }
+    }
+}

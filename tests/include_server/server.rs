@@ -10,7 +10,7 @@ use distcc::model::path_list::{self, encode_query, PathListDecoder};
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::fs;
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::net::Shutdown;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
@@ -216,9 +216,12 @@ fn talk<G: Grammar>(socket: &Path, question: &[u8], mut decoder: Packets<G>) -> 
     stream.set_read_timeout(Some(BOUND)).unwrap();
     stream.write_all(question).unwrap();
     while !decoder.is_done() {
-        match stream.read(decoder.space()).unwrap() {
-            0 => break,
-            count => decoder.filled(count).unwrap(),
+        match stream.read(decoder.space()) {
+            Err(err) if err.kind() == ErrorKind::Interrupted => {}
+            read => match read.unwrap() {
+                0 => break,
+                count => decoder.filled(count).unwrap(),
+            },
         }
     }
     decoder
