@@ -402,11 +402,22 @@ fn projects_among_this_machines_own_folders_are_seen_in_their_place() {
         b"#define OTHER 1\n"
     );
     assert!(!cross.join("src/new").exists() && !cross.join("src/old/sub").exists());
+    let tool = cross.join("src/old/tool");
+    fs::copy(&gcc, &tool).unwrap();
+    let files = Files::new("/home/me", &format!("{list} -c x.c -o x.o"))
+        .file("x.c", "int x;\n")
+        .link("as", &tool);
+    assert_eq!(
+        ask(&files).status.exit_code(),
+        Some(113),
+        "a link to a program"
+    );
     for (name, refused) in [
         (cross.join("bin/as"), true),
         (cross.join("lib/gcc/specs"), true),
         (cross.join("lib/gcc/new/specs"), true),
         (cross.join("lib/gcc/new/x.h"), false),
+        (cross.join("src/old/lib/x.txt"), false),
         (cross.join("include/specs"), false),
     ] {
         let files = Files::new("/home/me", &format!("{list} -c x.c -o x.o"))

@@ -105,6 +105,15 @@ fn no_name_leads_out_of_the_job() {
             "!/usr/share/locale/de/LC_MESSAGES/gcc.mo".to_owned(),
             "is where programs are",
         ),
+        (
+            "!/usr/x86_64-linux-gnu/lib/specs".to_owned(),
+            "is where programs are",
+        ),
+        (
+            "!/usr/x86_64-linux-gnu/lib/x86_64-linux-gnu/12/specs".to_owned(),
+            "is where programs are",
+        ),
+        ("!/home/me/x.h.gch".to_owned(), "is a precompiled header"),
         ("!/etc/ld.so.preload".to_owned(), "is where programs are"),
         ("!/etc/ld.so.cache".to_owned(), "own"),
         ("!/proc/self/exe".to_owned(), "is where programs are"),
@@ -126,7 +135,12 @@ fn no_name_leads_out_of_the_job() {
         (&[("/home/me/as", "/usr/bin/python3")], "where programs are"),
         (&[("/sys/bin", "/usr/bin")], "where programs are"),
         (&[("/usr/bin/as", "/home/me/as")], "where programs are"),
+        (
+            &[("/usr/no-such-machine/bin/as", "/home/me/as")],
+            "where programs are",
+        ),
         (&[("/lib", "/home/me")], "comes twice"),
+        (&[("/proc", "/home/me")], "where programs are"),
         (
             &[("/home/me/ln", "/a"), ("/home/me/ln", "/b")],
             "comes twice",
@@ -331,6 +345,14 @@ fn hang_ups_leave_nothing() {
     expect_line(&daemon, &["CLI_DISCONN"]);
     expect_served(&daemon);
     assert_eq!(daemon.leftovers(), [""; 0]);
+    let limited = farm.daemon(Which::Ours);
+    let list = farm.path("mischief/gcc").display().to_string();
+    let limited = limited
+        .options(&["--compilers", &list, "--job-lifetime", "1"])
+        .start();
+    let reply = job("sleep").told(About::default()).ask(&limited);
+    assert_eq!((reply.status.exit_code(), reply.remark), (Some(118), None));
+    assert_eq!(limited.leftovers(), [""; 0]);
     let mut stream = common::fake::connect(&daemon);
     stream.write_all(&request).unwrap();
     wait_for("the compiler runs", BOUND, || !children().is_empty());

@@ -18,6 +18,9 @@ const TRUSTED: &[&[u8]] = &[
 /// Folders in which only compilers look for anything, and only for text.
 const HEADERS: &[&[u8]] = &[b"Headers", b"include", b"include-fixed"];
 
+/// A folder in which no program looks for anything of its own, whatever the folders in it are called.
+const PROJECTS: &[u8] = b"src";
+
 /// Endings of names that nothing but a compiler reads, wherever they are.
 const SOURCES: &[&[u8]] = &[
     b"C", b"H", b"S", b"c", b"c++", b"cc", b"cp", b"cpp", b"cxx", b"def", b"h", b"h++", b"hh",
@@ -63,27 +66,23 @@ pub fn look(
     for piece in &shown.pieces {
         match tree.get(&piece.path) {
             Some(Node::Folder(folder)) if piece.is_folder => look.folder(folder, &piece.path)?,
-            None | Some(Node::Folder(_)) => {}
+            None | Some(Node::Folder(_) | Node::Spot) => {}
             Some(_) => return Err(Refused::new(piece.path.shown(), "is this machine's own")),
-        }
-    }
-    for device in &shown.devices {
-        if tree.get(device).is_some() {
-            return Err(Refused::new(device.shown(), "is this machine's own"));
         }
     }
     for (name, node) in &tree.top.nodes {
         let mut path = ClientPath::default();
-        let is_trusted = TRUSTED.contains(&name.as_slice()) && path.push(name).is_ok();
-        if let (true, Node::Folder(folder)) = (is_trusted, node) {
-            let pieces = shown.pieces.iter().map(|piece| &piece.path);
-            judge(node, &path, 1)?;
-            judge_below(folder, &path, 1, &pieces.collect::<Vec<_>>())?;
+        path.push(name).map_err(|why| Refused::new(name, why))?;
+        if TRUSTED.contains(&name.as_slice()) {
+            judge(node, &path)?;
+            if let Node::Folder(folder) = node {
+                let pieces = shown.pieces.iter().map(|piece| &piece.path);
+                judge_below(folder, &path, &pieces.collect::<Vec<_>>())?;
+            }
         }
     }
     for (name, target) in tree.links()? {
-        let inside = shown.shows(&target) && !is_same_link(&name, &target);
-        if inside && !is_harmless(&target, existing(&target)) && !is_source(target.name()) {
+        if shown.shows(&target) && !is_same_link(&name, &target) && is_program(&target) {
             return Err(Refused::new(name.shown(), "leads to where programs are"));
         }
     }
@@ -94,7 +93,7 @@ impl Look<'_> {
     /// A folder of the client's that is one here, too, at `at`.
     fn folder(&mut self, folder: &Folder, at: &ClientPath) -> Result<(), Refused> {
         let (mut must_merge, merged_before) = (folder.written, self.found.merged.len());
-        if folder.written && !is_harmless(at, at.depth()) {
+        if folder.written && !is_harmless(at) {
             return Err(Refused::new(at.shown(), "is where programs are"));
         }
         for (name, node) in &folder.nodes {
@@ -105,7 +104,7 @@ impl Look<'_> {
                 (Node::Folder(inner), Some(meta)) if meta.is_dir() => {
                     match self.own.contains(&path) {
                         true => {
-                            judge_below(inner, &path, path.depth(), &[])?;
+                            judge_below(inner, &path, &[])?;
                             self.found.own.push(path);
                         }
                         false => self.folder(inner, &path)?,
@@ -113,9 +112,9 @@ impl Look<'_> {
                 }
                 (node, Some(meta)) if self.is_here(node, &path, meta) => {}
                 (node, _) => {
-                    judge(node, &path, at.depth())?;
+                    judge(node, &path)?;
                     if let Node::Folder(inner) = node {
-                        judge_below(inner, &path, at.depth(), &[])?;
+                        judge_below(inner, &path, &[])?;
                     }
                     must_merge = true;
                 }
@@ -147,7 +146,7 @@ impl Look<'_> {
                 let target = ClientPath::cleaned(&joined(&parent, link));
                 target.is_some_and(|target| is_same_link(path, &target))
             }
-            Node::Passage(_) => true,
+            Node::Passage(_) | Node::Spot => true,
         }
     }
 }
@@ -158,63 +157,56 @@ fn is_same_link(name: &ClientPath, target: &ClientPath) -> bool {
     path.is_symlink() && path.canonicalize().is_ok_and(|here| here == os(target))
 }
 
-/// Judges all that lies below a folder of whose path so many parts are this machine's; `but` are judged elsewhere.
-fn judge_below(
-    folder: &Folder,
-    at: &ClientPath,
-    existing: usize,
-    but: &[&ClientPath],
-) -> Result<(), Refused> {
+/// Whether what this machine has there is a program, or is where programs are.
+fn is_program(target: &ClientPath) -> bool {
+    let is_executable = |meta: &Metadata| meta.is_file() && meta.mode() & 0o111 != 0;
+    let meta = fs::metadata(os(target));
+    let trusted = !is_harmless(target) && !is_source(target.name());
+    trusted || meta.is_ok_and(|meta| is_executable(&meta))
+}
+
+/// Judges all that lies below a folder; `but` are judged elsewhere.
+fn judge_below(folder: &Folder, at: &ClientPath, but: &[&ClientPath]) -> Result<(), Refused> {
     for (name, node) in &folder.nodes {
         let mut path = at.clone();
         path.push(name).map_err(|why| Refused::new(name, why))?;
         if but.contains(&&path) {
             continue;
         }
-        judge(node, &path, existing)?;
+        judge(node, &path)?;
         if let Node::Folder(inner) = node {
-            judge_below(inner, &path, existing, but)?;
+            judge_below(inner, &path, but)?;
         }
     }
     Ok(())
 }
 
-/// Whether a thing may be where this machine has so many parts of its path.
-fn judge(node: &Node, path: &ClientPath, existing: usize) -> Result<(), Refused> {
+/// Whether a thing of the client's may be there.
+fn judge(node: &Node, path: &ClientPath) -> Result<(), Refused> {
     let harmless = match node {
-        Node::Folder(folder) => !folder.written,
-        Node::File(_) => is_source(path.name()),
-        Node::Link(_) => false,
-        Node::Passage(_) => true,
+        Node::Folder(folder) => !folder.written || is_harmless(path),
+        Node::File(_) => is_source(path.name()) || is_harmless(path),
+        Node::Link(_) => is_harmless(path),
+        Node::Passage(_) | Node::Spot => true,
     };
-    match harmless || is_harmless(path, existing) {
+    match harmless {
         true => Ok(()),
         false => Err(Refused::new(path.shown(), "is where programs are")),
     }
 }
 
-/// Whether programs trust nothing that is there.
-fn is_harmless(path: &ClientPath, existing: usize) -> bool {
-    let trusted = path
-        .parts()
-        .take(existing)
+/// Whether programs trust nothing that is there. gcc looks for its own parts also in folders that are not there as a rule,
+/// so it is no matter which of them are.
+fn is_harmless(path: &ClientPath) -> bool {
+    let mut parts = path.parts();
+    let trusted = parts
+        .clone()
+        .take_while(|part| *part != PROJECTS)
         .any(|part| TRUSTED.contains(&part));
-    !trusted || path.parts().any(|part| HEADERS.contains(&part))
+    !trusted || parts.any(|part| HEADERS.contains(&part))
 }
 
 fn is_source(name: &[u8]) -> bool {
     let ending = name.rsplit(|byte| *byte == b'.').next().unwrap_or_default();
     ending.len() < name.len() && SOURCES.contains(&ending)
-}
-
-/// How many parts of a path this machine has.
-fn existing(path: &ClientPath) -> usize {
-    let mut part = Some(path.clone());
-    while let Some(here) = part {
-        if fs::symlink_metadata(os(&here)).is_ok() {
-            return here.depth();
-        }
-        part = here.parent();
-    }
-    0
 }

@@ -2,7 +2,6 @@
 //! compiler made is read from it, and all of it is removed in the end. Nothing is done through a link.
 
 use super::enter::TEMPORARY;
-use super::shown::Shown;
 use super::workspace::private_folder;
 use crate::model::about::Time;
 use crate::model::client_path::ClientPath;
@@ -98,35 +97,6 @@ impl JobRoot {
         placing.fill(&self.dir, &files.tree.top)
     }
 
-    /// Makes the folders over which this machine's are mounted; where files are placed, their tree has them.
-    pub fn make_folders(&self, shown: &Shown) -> io::Result<()> {
-        for piece in shown.pieces.iter().filter(|piece| piece.is_folder) {
-            self.made(&piece.path)?;
-        }
-        self.make_spots(shown)
-    }
-
-    /// Makes the empty files over which this machine's files and devices are mounted.
-    pub fn make_spots(&self, shown: &Shown) -> io::Result<()> {
-        let files = shown.pieces.iter().filter(|piece| !piece.is_folder);
-        for path in files.map(|piece| &piece.path).chain(&shown.devices) {
-            let parent = path.parent().unwrap_or_default();
-            let folder = self.made(&parent)?;
-            folder.write(path.name(), b"", None)?;
-        }
-        Ok(())
-    }
-
-    fn made(&self, place: &ClientPath) -> io::Result<Dir> {
-        let mut folder: Option<Dir> = None;
-        for part in place.parts() {
-            let at = folder.as_ref().unwrap_or(&self.dir);
-            at.make(part)?;
-            folder = Some(at.enter(part)?);
-        }
-        folder.ok_or_else(|| io::ErrorKind::InvalidInput.into())
-    }
-
     /// What the compiler wrote at a place; `None` if there is no plain file. To be called when nothing of the job runs any
     /// more.
     ///
@@ -184,6 +154,7 @@ impl Placing<'_> {
             match node {
                 Node::File(number) => self.write(at, name, *number)?,
                 Node::Passage(link) => at.link(name, link)?,
+                Node::Spot => at.write(name, b"", None)?,
                 Node::Link(link) => at.link(name, &self.moved(link))?,
                 Node::Folder(inner) => {
                     at.make(name)?;

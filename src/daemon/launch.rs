@@ -2,9 +2,11 @@
 //! it; which is found out by trying.
 
 use super::enter;
-use super::job_root::{JobRoot, Scratch};
+use super::job_root::{Files, JobRoot, Scratch};
 use super::shown::{os, Shown};
 use super::view::{Mount, View};
+use crate::model::client_path::ClientPath;
+use crate::model::job_tree::{JobTree, Refused};
 use crate::os::beneath::Dir;
 use crate::os::handover::{self, Came};
 use crate::os::process::Group;
@@ -95,14 +97,31 @@ impl Launch {
     }
 }
 
-/// The mounts that every view has: what is shown of this machine.
-pub fn mounts(shown: &Shown) -> Vec<Mount> {
+/// The tree of a view before the client's files are added.
+pub fn tree(shown: &Shown) -> JobTree {
+    let passages = shown.links.iter();
+    JobTree::new(passages.map(|(path, link)| (path, link.as_slice())))
+}
+
+/// Makes the places of what is shown of this machine; returns the mounts that every view has.
+pub fn mounts(shown: &Shown, tree: &mut JobTree) -> Result<Vec<Mount>, Refused> {
+    for piece in &shown.pieces {
+        match piece.is_folder {
+            true => tree
+                .make_folder(&ClientPath::default(), piece.path.shown())
+                .map(drop)?,
+            false => tree.make_spot(&piece.path)?,
+        }
+    }
+    for device in &shown.devices {
+        tree.make_spot(device)?;
+    }
     let pieces = shown.pieces.iter().map(|piece| Mount::Tree {
         from: os(&piece.path),
         to: os(&piece.path),
     });
     let devices = shown.devices.iter().map(|path| Mount::Device(os(path)));
-    pieces.chain(devices).collect()
+    Ok(pieces.chain(devices).collect())
 }
 
 /// The name by which a view has a program of this machine: without links, but for its last part.
@@ -134,8 +153,9 @@ fn try_view(shown: &Shown, temp_dir: &Path, merges: bool) -> Result<(), String> 
     command.stdout(Stdio::null()).stderr(Stdio::null());
     let group = Group::spawn(&mut command).map_err(text)?;
     drop(command); // With the process's end of the link.
+    let mut tree = tree(shown);
     let mut view = View {
-        mounts: mounts(shown),
+        mounts: mounts(shown, &mut tree).map_err(|refused| refused.to_string())?,
         ..View::default()
     };
     let merged = shown.pieces.iter().find(|piece| piece.is_folder);
@@ -144,7 +164,12 @@ fn try_view(shown: &Shown, temp_dir: &Path, merges: bool) -> Result<(), String> 
     }
     if let Some(dir) = launch.root().map_err(text)? {
         let root = JobRoot::new(dir, scratch).map_err(text)?;
-        root.make_folders(shown).map_err(text)?;
+        let nothing = Files {
+            tree: &tree,
+            entries: &[],
+            times: &[],
+        };
+        root.place(nothing, false).map_err(text)?;
         launch.tell(&view).map_err(text)?;
         let status = group.wait().map_err(text)?;
         if status.success() {

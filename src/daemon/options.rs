@@ -442,7 +442,7 @@ fn bad(message: String) -> Error {
 
 fn version() -> String {
     format!(
-        "distccd {} {}-{}\nprotocols 1 and 2, default port {PORT}\nGPL-2.0-or-later, without any warranty\n",
+        "distccd {} {}-{}\nprotocols 1, 2 and 3, default port {PORT}\nGPL-2.0-or-later, without any warranty\n",
         env!("CARGO_PKG_VERSION"),
         std::env::consts::ARCH,
         std::env::consts::OS,

@@ -3,6 +3,7 @@
 
 use super::compile::{failed, Job, Made, Ran, Stop, Watched, OUTPUT_BYTES_MAX};
 use super::job_root::{self, Files, JobRoot, Scratch};
+use super::shown::Shown;
 use crate::model::about::{About, Time, VARIABLES};
 use crate::model::client_path::ClientPath;
 use crate::model::job_tree::{JobTree, Node, Refused};
@@ -28,6 +29,8 @@ pub struct PumpJob<'p> {
     pub received: ReceivedPump,
     /// The compiler.
     pub program: PathBuf,
+    /// What of this machine the job may see.
+    pub shown: Shown,
     /// What a client of ours tells.
     pub about: Option<About>,
 }
@@ -52,8 +55,8 @@ impl PumpJob<'_> {
         if self.about.is_none() {
             drop_stock_lines(&tree, entries);
         }
-        let shown = &self.job.shop.shown;
-        if let Some(other) = tree.system_folders.iter().find(|path| !shown.shows(path)) {
+        let mut system = tree.system_folders.iter();
+        if let Some(other) = system.find(|path| !self.shown.shows(path)) {
             return Err(Refused::new(other.shown(), "is no folder of the system's here").into());
         }
         ClientPath::plain(cwd).map_err(|why| Refused::new(cwd, why))?;

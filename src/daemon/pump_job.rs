@@ -5,6 +5,7 @@ use super::compile::{Job, Stop};
 use super::ending::Ending;
 use super::launch::Way;
 use super::pump_common::PumpJob;
+use super::shown::Shown;
 use super::{pump_mirror, pump_view};
 use crate::model::about::{self, About};
 use crate::model::client_path::ClientPath;
@@ -25,13 +26,16 @@ pub fn run(job: &mut Job, cwd: &[u8], mut entries: Vec<Entry>) -> Result<Ending,
     job.input = received.input;
     let program = job.program()?;
     let about = told.as_deref().map(read_about).transpose()?;
+    let temp_dir = &job.shop.config.temp_dir;
+    let shown = job.shop.shown.with_program(&program, temp_dir);
     if let (Some(told), Some(about)) = (told, &about) {
-        check_system(job, &program, &told, about)?;
+        check_system(job, &shown, &told, about)?;
     }
     let pump = PumpJob {
         job,
         received,
         program,
+        shown,
         about,
     };
     match job.shop.way() {
@@ -57,15 +61,13 @@ fn read_about(told: &[u8]) -> Result<About, Stop> {
 }
 
 /// Whether the job would find the system headers that its client has found.
-fn check_system(job: &Job, program: &Path, told: &[u8], about: &About) -> Result<(), Stop> {
-    let shop = job.shop;
-    let shown = shop.shown.with_program(program, &shop.config.temp_dir);
-    let sees_all = matches!(shop.way(), Way::Mirrors(_));
+fn check_system(job: &Job, shown: &Shown, told: &[u8], about: &About) -> Result<(), Stop> {
+    let sees_all = matches!(job.shop.way(), Way::Mirrors(_));
     let is_seen = |path: &Path| {
         let path = ClientPath::plain(path.as_os_str().as_bytes());
         sees_all || path.is_ok_and(|path| shown.shows(&path))
     };
-    match shop.headers.difference(told, about, &is_seen) {
+    match job.shop.headers.difference(told, about, &is_seen) {
         Some(difference) => Err(Stop::OtherSystem(difference)),
         None => Ok(()),
     }

@@ -30,7 +30,7 @@ pub fn run(pump: &PumpJob, cwd: &[u8], mut entries: Vec<Entry>) -> Result<Ending
         argv: pump.job.argv,
         received: &pump.received,
         family,
-        shown: &pump.job.shop.shown,
+        shown: &pump.shown,
         about: pump.about.as_ref(),
     });
     let mut words = words.map_err(Stop::NotHere)?;

@@ -7,7 +7,7 @@ use super::inside;
 use super::job_root::{self, JobRoot};
 use super::launch::{self, Launch};
 use super::pump_common::{PumpJob, NOWHERE};
-use super::shown::{os, Shown};
+use super::shown::os;
 use super::view::{Mount, View};
 use crate::model::client_path::ClientPath;
 use crate::model::error::Code;
@@ -30,7 +30,7 @@ pub fn run(
     let passages = shown.links.iter();
     let tree = JobTree::new(passages.map(|(path, link)| (path, link.as_slice())));
     let mut laid = pump.lay(cwd, &mut entries, tree)?;
-    let mounts = mounts(pump, &mut laid.tree, &entries, &shown, merges)?;
+    let mounts = mounts(pump, &mut laid.tree, &entries, merges)?;
     let view = View {
         mounts,
         cwd: os(&laid.cwd),
@@ -52,7 +52,6 @@ pub fn run(
         };
         let made = JobRoot::new(dir, scratch).map_err(failed("place the files"))?;
         pump.place(&made, &laid, entries, false)?;
-        made.make_spots(&shown).map_err(failed("place the files"))?;
         root = Some(made);
         launch.tell(&view).map_err(failed("tell of a view"))
     })?;
@@ -69,7 +68,6 @@ fn mounts(
     pump: &PumpJob,
     tree: &mut JobTree,
     entries: &[Entry],
-    shown: &Shown,
     merges: bool,
 ) -> Result<Vec<Mount>, Stop> {
     let top = ClientPath::default();
@@ -80,15 +78,14 @@ fn mounts(
         tree.make_folder(&top, dir)
     });
     let own = own.collect::<Result<Vec<ClientPath>, Refused>>()?;
-    for piece in shown.pieces.iter().filter(|piece| piece.is_folder) {
-        tree.make_folder(&top, piece.path.shown())?;
-    }
-    let inside = inside::look(tree, entries, pump.times(), &own, shown)?;
-    if let Some(folder) = inside.merged.first().filter(|_| !merges) {
+    let mut mounts = launch::mounts(&pump.shown, tree)?;
+    let inside = inside::look(tree, entries, pump.times(), &own, &pump.shown)?;
+    let can_be_merged = |folder: &&ClientPath| merges && !pump.shown.has_mounts_below(folder);
+    let mut merged = inside.merged.iter();
+    if let Some(folder) = merged.find(|folder| !can_be_merged(folder)) {
         let why = format!("{folder} can't be shown merged with the client's");
         return Err(Stop::NotHere(why));
     }
-    let mut mounts = launch::mounts(shown);
     mounts.extend(inside.merged.iter().map(|path| Mount::Merge(os(path))));
     mounts.extend(inside.own.iter().map(|path| Mount::Own(os(path))));
     Ok(mounts)

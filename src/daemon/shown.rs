@@ -1,7 +1,9 @@
 //! What of this machine is shown to a job beside the client's files: the system's programs and headers, a few devices,
 //! and the compiler's own folder. Found once at the start; only the compiler's folder is asked for each job.
 
+use super::arrange::kin;
 use crate::model::client_path::ClientPath;
+use crate::model::family::Family;
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -25,6 +27,15 @@ const IF_USED: &[&str] = &["/opt", "/nix", "/gnu"];
 
 /// What a program may need of `/dev`.
 const DEVICES: &[&str] = &["/dev/null", "/dev/zero", "/dev/urandom"];
+
+/// What clang reads to know the distribution, whose habits it follows.
+const FOR_CLANG: &[&str] = &[
+    "/etc/SuSE-release",
+    "/etc/debian_version",
+    "/etc/lsb-release",
+    "/etc/os-release",
+    "/etc/redhat-release",
+];
 
 /// What makes the folder above `bin` a toolchain's, so that all of it belongs to the compiler.
 const TOOLCHAIN_SIGNS: &[&str] = &[
@@ -56,6 +67,8 @@ pub struct Shown {
     pub devices: Vec<ClientPath>,
     /// Links, as they are here.
     pub links: Vec<(ClientPath, Vec<u8>)>,
+    /// Where this machine has other file systems: such folders can't be shown merged with the client's.
+    mount_points: Vec<ClientPath>,
 }
 
 impl Shown {
@@ -65,6 +78,8 @@ impl Shown {
         for path in SYSTEM {
             shown.add(Path::new(path));
         }
+        let table = fs::read("/proc/self/mountinfo").unwrap_or_default();
+        shown.mount_points = mount_points(&table);
         let devices = DEVICES.iter().filter(|path| Path::new(path).exists());
         shown.devices = devices
             .filter_map(|path| ClientPath::plain(path.as_bytes()).ok())
@@ -108,9 +123,18 @@ impl Shown {
         self.pieces.iter().any(|piece| path.is_within(&piece.path))
     }
 
+    /// Whether another file system is mounted somewhere below a folder.
+    pub fn has_mounts_below(&self, folder: &ClientPath) -> bool {
+        let mut points = self.mount_points.iter();
+        points.any(|point| point != folder && point.is_within(folder))
+    }
+
     /// What has to be shown beside this for a compiler to run. `hidden` is the folder of all jobs: never shown.
     pub fn with_program(&self, program: &Path, hidden: &Path) -> Shown {
         let mut shown = self.clone();
+        if kin(program) == Some(Family::Clang) {
+            FOR_CLANG.iter().for_each(|path| shown.add(Path::new(path)));
+        }
         let mut hop = program.to_owned();
         for _ in 0..HOPS_MAX {
             let Some(folder) = hop.parent().and_then(plain) else {
@@ -150,6 +174,26 @@ fn toolchain(folder: &ClientPath) -> Option<ClientPath> {
     is_toolchain.then_some(above)
 }
 
+/// The places in a table as the system writes it: the fifth field, with the octal numbers of odd characters.
+fn mount_points(table: &[u8]) -> Vec<ClientPath> {
+    let places = table.split(|byte| *byte == b'\n').filter_map(|line| {
+        let field = line.split(|byte| *byte == b' ').nth(4)?;
+        let mut place = Vec::new();
+        let mut rest = field;
+        while let Some((byte, behind)) = rest.split_first() {
+            let digits = behind.get(..3).filter(|_| *byte == b'\\');
+            let number = digits.and_then(|digits| {
+                let digits = std::str::from_utf8(digits).ok()?;
+                u8::from_str_radix(digits, 8).ok()
+            });
+            place.push(number.unwrap_or(*byte));
+            rest = behind.get(number.map_or(0, |_| 3)..)?;
+        }
+        ClientPath::plain(&place).ok()
+    });
+    places.collect()
+}
+
 /// A path of this machine without links.
 fn plain(path: &Path) -> Option<ClientPath> {
     let path = path.canonicalize().ok()?;
@@ -187,6 +231,20 @@ mod tests {
         for (name, _) in &shown.links {
             assert!(os(name).is_symlink() && plain(&os(name)).unwrap() != *name);
         }
+    }
+
+    #[test]
+    fn mounts_below_a_folder_are_known() {
+        let table = b"21 1 8:1 / / rw - ext4 /dev/vda rw\n\
+            22 21 0:5 / /usr/my\\040place rw shared:1 - tmpfs none rw\n\
+            odd\n23 21 0:6 /x /a\\ rw - x y z";
+        let shown = Shown {
+            mount_points: mount_points(table),
+            ..Shown::default()
+        };
+        let below = |place: &str| shown.has_mounts_below(&path(Path::new(place)));
+        assert!(below("/usr") && below("/") && !below("/usr/my place") && !below("/us"));
+        assert_eq!(shown.mount_points.len(), 3);
     }
 
     #[test]

@@ -14,6 +14,9 @@ pub const PRIVATE: &[u8] = b".distcc";
 /// The name of an empty file that only says that its folder exists; stock's.
 const PLACEHOLDER: &[u8] = b"forcing_technique_271828";
 
+/// Endings of precompiled headers: compilers believe what is in them, which must not come from a stranger.
+const PRECOMPILED: [&[u8]; 2] = [b".gch", b".pch"];
+
 /// How many links one name may lead through before it is taken for a circle; Linux's number.
 const HOPS_MAX: usize = 40;
 
@@ -34,6 +37,8 @@ pub enum Node {
     Link(Vec<u8>),
     /// A symbolic link that this machine shows in every job; the client's names may lead through it.
     Passage(Vec<u8>),
+    /// An empty file, over which one of this machine is mounted.
+    Spot,
 }
 
 /// A folder of the tree.
@@ -106,6 +111,10 @@ impl JobTree {
             EntryKind::File(_) => Node::File(number),
         };
         let path = self.place(&path).map_err(refused)?;
+        let is_precompiled = |part: &[u8]| PRECOMPILED.iter().any(|end| part.ends_with(end));
+        if path.parts().any(is_precompiled) {
+            return Err(refused("is a precompiled header"));
+        }
         let parent = path.parent().ok_or_else(|| refused("is the top"))?;
         let is_placeholder = path.name() == PLACEHOLDER
             && matches!(&entry.kind, EntryKind::File(content) if content.is_empty());
@@ -190,6 +199,20 @@ impl JobTree {
         }
         self.folder(&place).map_err(refused)?;
         Ok(place)
+    }
+
+    /// Makes the place of a file of this machine; the client must have nothing there.
+    pub fn make_spot(&mut self, path: &ClientPath) -> Result<(), Refused> {
+        let refused = |why| Refused::new(path.shown(), why);
+        let parent = path.parent().ok_or_else(|| refused("is the top"))?;
+        let folder = self.folder(&parent).map_err(refused)?;
+        match folder.nodes.entry(path.name().to_vec()) {
+            Place::Vacant(place) => {
+                place.insert(Node::Spot);
+                Ok(())
+            }
+            Place::Occupied(_) => Err(refused("is this machine's own")),
+        }
     }
 
     /// Notes that the compiler is to write in a folder that was made.
@@ -378,6 +401,7 @@ mod tests {
                 Node::Folder(_) => format!("{path}/"),
                 Node::File(number) => format!("{path} {number}"),
                 Node::Link(to) | Node::Passage(to) => format!("{path} -> {}", text(to)),
+                Node::Spot => format!("{path} *"),
             });
             Ok::<(), ()>(())
         });
@@ -444,6 +468,9 @@ mod tests {
             (&[file("/")], "top"),
             (&[file("/.distcc/tmp/x")], "own"),
             (&[file("/a/./b")], "."),
+            (&[file("/a/x.h.gch")], "precompiled"),
+            (&[file("/a/x.h.pch/y")], "precompiled"),
+            (&[link("/a/x.h.gch", "y")], "precompiled"),
             (&[link("/a/ln", "../../x")], "climbs out"),
             (&[link("/a/ln", &out)], "climbs out"),
             (&[link("/a/ln", "/../x")], "climbs out"),
@@ -468,7 +495,10 @@ mod tests {
             assert!(fault.contains(why), "{entries:?}: {fault}");
         }
         let mut tree = tree(&[file("/a/x")]).unwrap();
-        for name in ["../../x", "/a/x", "/a/x/y", "/.distcc/x"] {
+        assert!(tree.make_spot(&path("/a/x")).is_err());
+        assert!(tree.make_spot(&path("/a")).is_err());
+        assert!(tree.make_spot(&path("/dev/null")).is_ok());
+        for name in ["../../x", "/a/x", "/a/x/y", "/.distcc/x", "/dev/null/x"] {
             assert!(
                 tree.make_folder(&path("/a"), name.as_bytes()).is_err(),
                 "{name}"
