@@ -115,7 +115,7 @@ impl Telling<'_> {
                             start: first.unwrap_or(at),
                             at,
                             hash,
-                            name: name.clone(),
+                            name: name.to_vec(),
                         })
                     }
                     // It leads out of them, and travels.
@@ -125,7 +125,7 @@ impl Telling<'_> {
             // In none at all.
             None => first.map(|start| about::Lookup::Missing {
                 start,
-                name: name.clone(),
+                name: name.to_vec(),
             }),
             Some(None) => None,
         };
