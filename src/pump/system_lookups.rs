@@ -100,14 +100,14 @@ impl Telling<'_> {
 
     fn lookup(&mut self, world: &LocalWorld<'_>, lookup: &Lookup) {
         let in_vain = self.asked_in_vain(lookup);
-        let name = lookup.name.clone();
+        let name = lookup.name;
         let at = lookup.at.and_then(|dir| self.numbers.get(dir).copied());
         let first = in_vain.first().map(|(_, number)| *number);
         let told = match at {
             // In one of the system's.
             Some(Some(at)) => {
                 let mut path = Vec::new();
-                self.join(lookup.at.unwrap_or_default(), &name, &mut path);
+                self.join(lookup.at.unwrap_or_default(), name, &mut path);
                 match hash(world, &path) {
                     Some(hash) => {
                         self.told.insert(path);
@@ -133,7 +133,7 @@ impl Telling<'_> {
             self.answers.lookups.push(told);
             let mut path = Vec::with_capacity(256);
             for (dir, _) in in_vain {
-                self.join(dir, &name, &mut path);
+                self.join(dir, name, &mut path);
                 let told = world.missed().find(&path);
                 if let Some(told) = told.and_then(|number| self.told_missed.get_mut(number)) {
                     *told = true;
