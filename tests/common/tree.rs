@@ -58,7 +58,7 @@ pub const LUA: Tree = Tree {
 pub const ZLIB: Tree = Tree {
     package: "zlib",
     needs: &["make", "gcc"],
-    configure: r#"CC="$LAUNCH$CC" CFLAGS="-O3 $FLAGS" ./configure"#,
+    configure: r#"CC="$LAUNCH$CC" CFLAGS="-O3 $FLAGS" ./configure && rm -f ztest*"#,
     build: "make -j4",
 };
 
