@@ -397,6 +397,11 @@ impl<'d> Distribution<'d> {
         if let Some(code) = plan::refusal(reply.status) {
             return self.blame(host, refusal(host, code, &reply.stderr));
         }
+        if reply.status.success() && reply.object.as_ref().is_none_or(Vec::is_empty) {
+            // No compiler makes one: it was lost.
+            let why = format!("{}: it sent an empty object", host.token);
+            return self.blame(host, Error::new(Code::Truncated, why));
+        }
         let file = base_name(&self.invocation.input).to_string_lossy();
         self.farm.clear_trouble(host);
         reply.stderr = without_daemons_words(std::mem::take(&mut reply.stderr), &host.token);
