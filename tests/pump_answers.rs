@@ -435,3 +435,21 @@ fn an_empty_object_is_no_object() {
         assert!(made > 0, "{hosts}");
     }
 }
+
+#[test]
+fn what_does_not_compile_here_either_is_no_matter_of_pump_mode() {
+    let farm = farm();
+    farm.write("bad.c", "#include \"none.h\"\n");
+    let server = FakeIncludeServer::start(&farm, |_, _| Says::NotCovered("none.h is not found"));
+    let host = FakeHost::answering(exact_reply());
+    let client = server.client(&farm, &host.pump_host());
+    let ran = client.run(&["gcc", "-c", "bad.c"]).expect(1);
+    assert!(ran.log.contains("bad.c: not in pump mode: none.h"), "{ran}");
+    assert!(!ran.log.contains("Warning"), "{ran}");
+    // The next one is the first that the user hears of.
+    let ran = client.run(&COMPILE).expect(0);
+    assert!(
+        ran.log.contains("Warning: x.c: failed to get includes"),
+        "{ran}"
+    );
+}

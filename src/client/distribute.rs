@@ -112,6 +112,8 @@ struct Distribution<'d> {
     answer: Option<Answer>,
     /// Why the job ends up here, if it does.
     why_here: String,
+    /// Why it does not go by pump mode, which the user is to hear once it is clear that the source is not at fault.
+    no_pump: Option<String>,
 }
 
 /// A host's answer to this job.
@@ -155,6 +157,7 @@ impl<'d> Distribution<'d> {
             cause: None,
             answer: None,
             why_here: String::new(),
+            no_pump: None,
         }
     }
 
@@ -177,6 +180,7 @@ impl<'d> Distribution<'d> {
                     let input = Some(self.invocation.input.as_path());
                     let why = "it was placed on localhost";
                     let ended = self.farm.run_here(self.argv, input, why, Some(&slot))?;
+                    self.tell_no_pump(ended.success());
                     return Ok(ended.status());
                 }
             };
@@ -184,6 +188,7 @@ impl<'d> Distribution<'d> {
                 Step::TryAnother => {}
                 Step::Finish => return Ok(self.finish()),
                 Step::GiveUp(status) => {
+                    self.tell_no_pump(true);
                     log::error!("failed to distribute and fallbacks are disabled");
                     return Ok(status);
                 }
@@ -237,14 +242,24 @@ impl<'d> Distribution<'d> {
         } else {
             match Pump::new(self.invocation, &self.compiler, &self.call.path(), settings) {
                 Ok(pump) => self.pump = Some(pump),
-                Err(why) => self.tell_no_pump(&why),
+                Err(why) => self.leave_pump_mode(why),
             }
         }
     }
 
-    fn tell_no_pump(&self, why: &str) {
-        let session = Session::of(&self.call.settings.pump);
-        session.tell(&self.invocation.input, why, self.farm.slots.as_ref().ok());
+    fn leave_pump_mode(&mut self, why: String) {
+        let file = base_name(&self.invocation.input).to_string_lossy();
+        log::info!("{file}: not in pump mode: {why}");
+        self.pump = None;
+        self.no_pump = Some(why);
+    }
+
+    /// Says why the job did not go by pump mode, unless it did not compile here either: then it is no matter of ours.
+    fn tell_no_pump(&self, went_well: bool) {
+        if let Some(why) = self.no_pump.as_ref().filter(|_| went_well) {
+            let session = Session::of(&self.call.settings.pump);
+            session.tell(&self.invocation.input, why, self.farm.slots.as_ref().ok());
+        }
     }
 
     /// Makes the job as preprocessed text, unless it has been made.
@@ -301,9 +316,8 @@ impl<'d> Distribution<'d> {
                 None
             }
             Pumped::NotAtAll(why) => {
-                self.tell_no_pump(&why);
-                self.why_here = why;
-                self.pump = None;
+                self.why_here.clone_from(&why);
+                self.leave_pump_mode(why);
                 None
             }
         }
@@ -486,6 +500,8 @@ impl<'d> Distribution<'d> {
 
     /// Gives the user what the host answered.
     fn finish(self) -> Status {
+        let answer = self.answer.as_ref();
+        self.tell_no_pump(answer.is_some_and(|answer| answer.reply.status.success()));
         let Some(Answer {
             host,
             reply,
@@ -542,6 +558,7 @@ impl<'d> Distribution<'d> {
         if remote.is_some_and(|remote| remote.status() != ended.status()) {
             self.note_discrepancy();
         }
+        self.tell_no_pump(ended.success());
         Ok(ended.status())
     }
 
