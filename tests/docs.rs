@@ -161,6 +161,14 @@ fn every_exit_status_is_in_a_page() {
     }
 }
 
+fn skipped(program: &str) {
+    let must = std::env::var_os("DISTCC_TESTS_MUST_ALL").is_some_and(|value| !value.is_empty());
+    assert!(
+        !must,
+        "{program} is missing; tests/install-needs installs it"
+    );
+}
+
 #[test]
 fn pages_are_drawn_without_warnings() {
     for page in fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("man")).unwrap() {
@@ -170,13 +178,32 @@ fn pages_are_drawn_without_warnings() {
             .arg(&page)
             .env("MANWIDTH", "80")
             .output();
-        let Ok(drawn) = drawn else { return };
+        let Ok(drawn) = drawn else {
+            return skipped("man");
+        };
         assert!(
             drawn.status.success() && drawn.stderr.is_empty(),
             "{}: {}",
             page.display(),
             String::from_utf8_lossy(&drawn.stderr)
         );
+    }
+}
+
+/// The other program that draws such pages, where it is installed.
+#[test]
+fn mandoc_finds_nothing_wrong_with_the_pages() {
+    for page in fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("man")).unwrap() {
+        let page = page.unwrap().path();
+        let looked = Command::new("mandoc")
+            .args(["-T", "lint", "-W", "warning"])
+            .arg(&page)
+            .output();
+        let Ok(looked) = looked else {
+            return skipped("mandoc");
+        };
+        let found = String::from_utf8_lossy(&looked.stdout).into_owned();
+        assert!(looked.status.success(), "{found}");
     }
 }
 
