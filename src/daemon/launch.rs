@@ -25,6 +25,10 @@ const EXECUTABLE: &str = "/proc/self/exe";
 /// More than such a process ever says.
 const COMPLAINT_BYTES_MAX: u64 = 4096;
 
+/// How long such a process may take for a step, on a machine that is busy beyond measure; one that is stopped must not keep
+/// a job slot.
+const STEP_TIME: Duration = Duration::from_secs(60);
+
 /// How long such a process may take to end what it says.
 const COMPLAINT_TIME: Duration = Duration::from_secs(1);
 
@@ -52,6 +56,8 @@ pub struct Launch {
 /// The command that makes a view over a folder on disk, and becomes the compiler in it.
 pub fn prepare(scratch: &Scratch) -> io::Result<(Command, Launch)> {
     let (link, theirs) = UnixStream::pair()?;
+    link.set_read_timeout(Some(STEP_TIME))?;
+    link.set_write_timeout(Some(STEP_TIME))?;
     let mut command = Command::new(EXECUTABLE);
     command
         .arg0(enter::NAME)
@@ -158,9 +164,9 @@ fn try_view(shown: &Shown, temp_dir: &Path, merges: bool) -> Result<(), String> 
         mounts: mounts(shown, &mut tree).map_err(|refused| refused.to_string())?,
         ..View::default()
     };
-    let merged = shown.pieces.iter().find(|piece| piece.is_folder);
-    if let (true, Some(piece)) = (merges, merged) {
-        view.mounts.push(Mount::Merge(os(&piece.path)));
+    if merges {
+        let folder = shown.mergeable().ok_or("no folder can be merged")?;
+        view.mounts.push(Mount::Merge(folder));
     }
     if let Some(dir) = launch.root().map_err(text)? {
         let root = JobRoot::new(dir, scratch).map_err(text)?;
