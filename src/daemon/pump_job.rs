@@ -96,10 +96,9 @@ fn names_file(name: &[u8], value: &[u8]) -> bool {
 
 /// Whether the job would find the system headers that its client has found.
 fn check_system(job: &Job, shown: &Shown, told: &[u8], about: &About) -> Result<(), Stop> {
-    let sees_all = matches!(job.shop.way(), Way::Mirrors(_));
     let is_seen = |path: &Path| {
         let path = ClientPath::plain(path.as_os_str().as_bytes());
-        sees_all || path.is_ok_and(|path| shown.shows(&path))
+        path.is_ok_and(|path| shown.shows(&path))
     };
     match job.shop.headers.difference(told, about, &is_seen) {
         Some(difference) => Err(Stop::OtherSystem(difference)),

@@ -1,20 +1,18 @@
 //! A pump job where the system allows namespaces: the compiler sees the client's files under their own names, beside what
 //! is shown of this machine.
 
-use super::compile::{failed, show, Stop};
+use super::compile::{failed, Stop};
 use super::ending::Ending;
 use super::inside::{self, Alone, Places};
 use super::job_root::{self, JobRoot};
-use super::launch::{self, Launch};
+use super::launch;
 use super::pump_common::{PumpJob, NOWHERE};
 use super::shown::{is_above_any, mount_points, os};
 use super::view::{Mount, View};
 use crate::model::about::{About, Lookup};
 use crate::model::client_path::ClientPath;
-use crate::model::error::Code;
 use crate::model::job_tree::{JobTree, Refused};
 use crate::model::wire::Entry;
-use std::io;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 
 /// Does the job; `merges` says whether folders of this machine can be shown merged with those of the client.
@@ -42,9 +40,7 @@ pub fn run(
     let (mut command, mut launch) =
         launch::prepare(&scratch).map_err(failed("make a link to the compiler's process"))?;
     command.envs(pump.environment(&laid, &os));
-    let program = view.program.display();
-    let shown_words = show(view.words.iter().map(Vec::as_slice));
-    log::info!("{}: {program} as {shown_words}", pump.job.client.name);
+    pump.announce(&view);
     let mut root = None;
     let ran = pump.job.run(command, || {
         let dir = launch.root().map_err(failed("get the root of a view"))?;
@@ -56,7 +52,7 @@ pub fn run(
         root = Some(made);
         launch.tell(&view).map_err(failed("tell of a view"))
     })?;
-    if let Some(stop) = complaint(pump, launch) {
+    if let Some(stop) = pump.complaint(launch) {
         return Err(stop);
     }
     let root = root.ok_or_else(|| Stop::NotHere("there was no view".to_owned()))?;
@@ -139,16 +135,4 @@ fn words(pump: &PumpJob) -> Vec<Vec<u8>> {
     }
     words.extend(pump.deps_words(job_root::deps().shown()));
     words
-}
-
-/// What the small process had to say if it did not become the compiler.
-fn complaint(pump: &PumpJob, launch: Launch) -> Option<Stop> {
-    let (number, words) = launch.complaint()?;
-    let why = format!("{}: {words}", pump.program.display());
-    let err = io::Error::from_raw_os_error(number);
-    let is_missing = err.kind() == io::ErrorKind::NotFound && words.starts_with("run ");
-    Some(match is_missing {
-        true => Stop::Ended(pump.job.not_run(&why, Code::CompilerMissing as u8)),
-        false => Stop::NotHere(why),
-    })
 }
