@@ -82,6 +82,7 @@ pub mod os {
     pub mod files;
     pub mod beneath;
     pub mod namespace;
+    pub mod fence;
     pub mod handover;
     pub mod net;
     pub mod gather;
