@@ -95,7 +95,7 @@ impl<'p> Pump<'p> {
         }
         Ok(Pump {
             invocation,
-            server: IncludeServer::at(port, settings.io_timeout),
+            server: IncludeServer::at(port, settings.io_timeout, settings.pump.silence_file()),
             query,
             server_argv: words,
             stock_differs: differs.map(|why| why.to_string()),
