@@ -27,16 +27,18 @@ fn main() {
             name => only = Some(name.to_owned()),
         }
     }
-    let trees = Path::new(env!("CARGO_TARGET_TMPDIR")).join("trees");
+    let below = |name: &str| Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+    let (trees, built) = (below("trees"), below("bench-trees"));
     let made = Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/pump/inputs.sh");
-    assert!(Command::new(made).arg(&trees).status().unwrap().success());
+    let made = Command::new(made).args([&trees, &built]).status();
+    assert!(made.is_ok_and(|status| status.success()));
     println!("| measured, CPU for a translation unit | this distcc | stock |");
     println!("|---|---:|---:|");
     for (project, count) in UNITS {
         if only.as_ref().is_some_and(|only| !project.contains(only)) {
             continue;
         }
-        let inputs = Inputs::read(&trees.join(project), count);
+        let inputs = Inputs::read(&built.join(project), count);
         let contenders = [
             Some(Contender::ours()),
             stock.as_deref().map(Contender::stock),
