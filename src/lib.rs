@@ -47,6 +47,7 @@ pub mod model {
     pub mod source_text;
     pub mod macros;
     pub mod directives;
+    pub mod options;
     pub mod pragmas;
     pub mod text_notes;
     pub mod source_scan;
@@ -83,6 +84,7 @@ pub mod os {
     pub mod files;
     pub mod beneath;
     pub mod namespace;
+    pub mod fence;
     pub mod handover;
     pub mod terminal;
     pub mod net;

@@ -225,10 +225,12 @@ fn what_a_host_cannot_do_in_pump_mode_it_gets_as_text() {
             ..covered()
         },
     );
-    let host = FakeHost::answering(failed_reply(113, "", Some(Remark::NotHere)));
+    let said = "distccd[7] ERROR: job refused: a path\n";
+    let host = FakeHost::answering(failed_reply(113, said, Some(Remark::NotHere)));
     let client = server.client(&farm, &host.pump_host());
-    expect_object(&farm, client.run(&COMPILE), "plain");
+    let ran = expect_object(&farm, client.run(&COMPILE), "plain");
     assert_eq!(host.versions(), [3, 2]);
+    assert!(ran.log.contains(&format!("says: {said}")), "{ran}");
     // It is remembered.
     expect_object(&farm, client.run(&COMPILE), "plain");
     assert_eq!(host.versions(), [3, 2, 2]);

@@ -9,6 +9,7 @@ use crate::model::packets::{Grammar, Packets};
 use crate::model::path_list::{self, PathListDecoder};
 use crate::model::wire::{put_file, put_link, Limits};
 use crate::os::net::connect_unix;
+use crate::os::pages::make_ready;
 use std::ffi::OsStr;
 use std::fmt::{self, Display};
 use std::fs;
@@ -185,10 +186,19 @@ fn converse<G: Grammar>(
         Err(err) if err.kind() != io::ErrorKind::BrokenPipe => return Err(silent(&err)),
         _ => {}
     }
+    let mut ready = 0;
     while !decoder.is_done() {
-        match stream.read(decoder.space()) {
+        let space = decoder.space();
+        // A fault for each page costs more than what is put there.
+        if space.len() != ready {
+            make_ready(space);
+        }
+        match stream.read(space) {
             Ok(0) => break,
-            Ok(length) => decoder.filled(length).map_err(odd)?,
+            Ok(length) => {
+                ready = space.len() - length;
+                decoder.filled(length).map_err(odd)?;
+            }
             Err(err) if err.kind() == io::ErrorKind::Interrupted => {}
             Err(err) if err.kind() == io::ErrorKind::ConnectionReset => break,
             Err(err) => return Err(silent(&err)),
