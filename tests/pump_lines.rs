@@ -54,40 +54,40 @@ fn script(lines: &[&str]) -> String {
     ROWS.to_owned() + ON_A_TERMINAL + &quoted.collect::<String>()
 }
 
+/// How many lines are one build: few enough for the bound of a test on a busy machine.
+const LINES_OF_A_BUILD: usize = 20;
+
 /// So many of the lines must have gone in pump mode at least: that they stay the same by staying here is no feat.
 #[track_caller]
 fn same(lines: &[&str], pumped_min: usize) {
-    let (pump, script) = (Pump::new(), script(lines));
-    let [local, pumped] =
-        [Side::Local, Side::Pumped].map(|side| pump.round("lines", TREE, &script, side));
-    assert_eq!(
-        (local.ran.status, pumped.ran.status),
-        (0, 0),
-        "{}",
-        pumped.ran
-    );
-    let names: BTreeSet<&String> = local.files.keys().chain(pumped.files.keys()).collect();
+    let pump = Pump::new();
     let mut told = String::new();
-    for name in names {
-        let side = |round: &Round| round.files.get(name).cloned().unwrap_or_default();
-        if let Some(difference) = same_bytes(&side(&local), &side(&pumped)) {
-            let number = name
-                .split(['/', '.'])
-                .next()
-                .and_then(|name| name.parse::<usize>().ok());
-            let line = number.and_then(|number| lines.get(number - 1));
-            told += &format!(
-                "{name}: {}
-{difference}
-",
-                line.unwrap_or(&"")
-            );
-        }
+    let mut count = 0;
+    for lines in lines.chunks(LINES_OF_A_BUILD) {
+        let script = script(lines);
+        let [local, pumped] =
+            [Side::Local, Side::Pumped].map(|side| pump.round("lines", TREE, &script, side));
+        let statuses = (local.ran.status, pumped.ran.status);
+        assert_eq!(statuses, (0, 0), "{}", pumped.ran);
+        told += &differences(lines, &local, &pumped);
+        count += pumped.log.matches(common::twice::IN_PUMP_MODE).count();
     }
     assert!(told.is_empty(), "{told}");
-    let count = pumped.log.matches(common::twice::IN_PUMP_MODE).count();
     assert!(count >= pumped_min, "only {count} went in pump mode");
     pump.farm.expect_clean("odd lines");
+}
+
+/// What differs, each under the line that left it.
+fn differences(lines: &[&str], local: &Round, pumped: &Round) -> String {
+    let names: BTreeSet<&String> = local.files.keys().chain(pumped.files.keys()).collect();
+    let side = |round: &Round, name: &String| round.files.get(name).cloned().unwrap_or_default();
+    let told = names.into_iter().filter_map(|name| {
+        let difference = same_bytes(&side(local, name), &side(pumped, name))?;
+        let number = name.split(['/', '.']).next()?.parse::<usize>().ok();
+        let line = number.and_then(|number| lines.get(number - 1));
+        Some(format!("{name}: {}\n{difference}\n", line.unwrap_or(&"")))
+    });
+    told.collect()
 }
 
 #[rustfmt::skip]
@@ -261,6 +261,7 @@ const CLANG: &[&str] = &[
     r#"$CLANG @args -c w.c; $CLANG -Wp,-DQ=1,-Isys -c w.c -o v.o"#,
     r#"$CLANG -Xclang -load -Xclang x.so -c cov.c; $CLANG -mllvm -inline-threshold=5 -O2 -c cov.c"#,
     r#"for o in -march=native -march=x86-64-v3 -mavx2 --target=aarch64-linux-gnu; do $CLANG $o -O2 -c cov.c -o out/$o.o; done"#,
+    r#"$CLANG --target=x86_64-apple-darwin -g -c cov.c; $CLANG --target=x86_64-w64-mingw32 -g -c cov.c -o w.obj"#,
     r#"C_INCLUDE_PATH=sys: $CLANG -Wall -Wextra -c w.c"#,
     r#"CPATH=sys CPLUS_INCLUDE_PATH=sub $CLANGXX -MD -c b.cc"#,
     r#"CCC_OVERRIDE_OPTIONS="+-g" $CLANG -c cov.c"#,

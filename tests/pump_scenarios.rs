@@ -209,3 +209,50 @@ fn the_next_host_takes_what_the_first_can_not() {
     }
     pump.farm.expect_clean("mixed hosts");
 }
+
+#[test]
+fn modules_are_for_this_machine() {
+    let log = Pump::new().same(
+        &[
+            ("a.cc", "import <vector>;\nint x;\n"),
+            (
+                "b.cc",
+                "module;\n#include \"h.h\"\nexport module m;\nexport int x = V;\n",
+            ),
+            ("h.h", "#define V 1\n"),
+            ("c.cc", "int import;\n#include \"h.h\"\nint module = V;\n"),
+        ],
+        "try() { s=0; \"$@\" || s=$?; echo $s >>status; }
+         try $CXX -std=c++20 -fmodules-ts -c a.cc; try $CXX -std=c++20 -fmodules-ts -c b.cc
+         try $CXX -std=c++20 -c a.cc; rm -rf gcm.cache; try $CXX -c c.cc",
+    );
+    let last = log.rsplit("compile from c.cc to c.o").next().unwrap();
+    assert!(last.contains(common::twice::IN_PUMP_MODE), "{log}");
+}
+
+#[test]
+fn a_host_with_other_system_headers_gets_ours() {
+    if !common::is_root() || !have("other system headers", &["gcc", "unshare"]) {
+        return;
+    }
+    // Here a folder of headers is empty, and a header is another one; the host has what everybody has.
+    let script = "sed 's/!<arch>/!<other>/' /usr/include/ar.h >ar.h
+         case $CC in distcc*) P='distcc pump';; *) P=env;; esac; export P
+         exec unshare -m sh -ec 'mount --bind ar.h /usr/include/ar.h; mount -t tmpfs none /usr/include/arpa
+         $P sh -ec \"for n in 1 2; do $CC -g -MD -c a.c -o \\$n.o; $CC -c b.c -o b\\$n.o; done\"'";
+    let pump = Pump::new();
+    let log = pump.same(
+        &[
+            ("a.c", "#include <ar.h>\n#include <stdio.h>\nconst char *m = ARMAG;\n"),
+            (
+                "b.c",
+                "#include <stdio.h>\n#if __has_include(<arpa/ftp.h>)\nint theirs;\n#else\nint ours;\n#endif\n",
+            ),
+        ],
+        script,
+    );
+    assert!(log.contains("its system headers are others"), "{log}");
+    common::twice::assert_pumped(4, &log, "other system headers");
+    // Only the first is sent without them.
+    assert_eq!(log.matches(common::twice::IN_PUMP_MODE).count(), 5, "{log}");
+}

@@ -577,16 +577,13 @@ mod tests {
         let toolchains = Toolchains::new(Vec::new());
         let runs = || std::fs::read_to_string(&count).map_or(0, |text| text.lines().count());
         let ask = |line: &str| {
-            let bytes = program.as_os_str().as_bytes();
-            let cwd = at.as_os_str().as_bytes();
+            let [bytes, cwd] = [&program, &at].map(|path| path.as_os_str().as_bytes());
             toolchains.of(&tree, tree.begin(), bytes, &invocation(line), cwd)
         };
         let first = ask("gcc -c a.c").unwrap();
         assert_eq!(first.defaults.len(), 1);
-        assert_eq!(
-            first.system[0].path(),
-            at.join("inc").as_os_str().as_bytes()
-        );
+        let inc = at.join("inc");
+        assert_eq!(first.system[0].path(), inc.as_os_str().as_bytes());
         ask("gcc -Ix -DY -c b.c").unwrap();
         assert_eq!(runs(), 1);
         ask("gcc -m32 -c b.c").unwrap();
