@@ -12,6 +12,7 @@ use common::{Client, Farm, Ran};
 use distcc::model::direct::Covered;
 use distcc::model::wire::{Remark, Reply, Version};
 use std::fs;
+use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
@@ -452,4 +453,27 @@ fn what_does_not_compile_here_either_is_no_matter_of_pump_mode() {
         ran.log.contains("Warning: x.c: failed to get includes"),
         "{ran}"
     );
+}
+
+#[test]
+fn that_pump_mode_ends_is_said_once_whoever_counts_the_last() {
+    let farm = farm();
+    let server = FakeIncludeServer::naming(&farm, covered());
+    let counter = server.file("discrepancy_counter");
+    // While a host answers, another client counts, too.
+    let other = counter.clone();
+    let host = FakeHost::start(move |_, _| {
+        let mut file = fs::File::options().append(true).create(true).open(&other);
+        file.as_mut().unwrap().write_all(b"@").unwrap();
+        Does::Answers(failed_reply(1, "x.c:1: error: no\n", Some(Remark::Exact)))
+    });
+    let client = server.client(&farm, &host.pump_host());
+    let demoted = "now using plain distcc";
+    let max = |count: &str| client.clone().env("DISTCC_MAX_DISCREPANCY", count);
+    let ran = expect_object(&farm, max("1").run(&COMPILE), "local");
+    assert!(ran.log.contains(demoted), "{ran}");
+    // One that was on its way meanwhile.
+    let ran = expect_object(&farm, max("3").run(&COMPILE), "local");
+    assert!(!ran.log.contains(demoted), "{ran}");
+    assert_eq!(fs::read_to_string(&counter).unwrap(), "@@@@");
 }

@@ -19,6 +19,9 @@ const SUBJECT: &str = "distcc-pump email";
 /// The program that sends it.
 const MAILER: &str = "mail";
 
+/// What is there beside the count once it has been said that pump mode has ended.
+const DEMOTED: &str = "demoted";
+
 /// What is noted where a build has no folder of its own.
 const TOLD: &str = "told_no_pump";
 
@@ -106,14 +109,17 @@ impl<'s> Session<'s> {
         None
     }
 
-    /// Adds a byte to the count; whoever adds the last that is allowed says so.
+    /// Adds a byte to the count; the first who finds it full says so.
     fn count(&self) -> io::Result<()> {
         let Some(path) = self.settings.discrepancy_file() else {
             return Ok(());
         };
-        let mut file = OpenOptions::new().append(true).create(true).open(path)?;
+        let mut file = OpenOptions::new().append(true).create(true).open(&path)?;
         file.write_all(b"@")?;
-        if file.metadata()?.len() == self.settings.discrepancy_max {
+        // Several may count at the same time: none of them need see the very number.
+        let (count, max) = (file.metadata()?.len(), self.settings.discrepancy_max);
+        let is_first = || is_new(&path.with_file_name(DEMOTED)).unwrap_or(count == max);
+        if count >= max && is_first() {
             log::warn!(
                 "now using plain distcc, possibly due to inconsistent file system changes during build"
             );
