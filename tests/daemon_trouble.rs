@@ -31,15 +31,6 @@ fn expect_served(daemon: &Daemon) {
     assert!(reply.status.success(), "{said}");
 }
 
-/// The processes that a daemon has started.
-fn children(daemon: &Daemon) -> Vec<String> {
-    let tasks = fs::read_dir(format!("/proc/{}/task", daemon.pid()));
-    let tasks = tasks.into_iter().flatten().flatten();
-    let lists = tasks.map(|task| fs::read_to_string(task.path().join("children")));
-    let lists: String = lists.map(Result::unwrap_or_default).collect();
-    lists.split_whitespace().map(str::to_owned).collect()
-}
-
 /// The process between the daemon and a compiler, or the compiler, is ended or stopped at any moment.
 #[test]
 fn jobs_whose_processes_die_are_answered() {
@@ -55,10 +46,10 @@ fn jobs_whose_processes_die_are_answered() {
         stream.set_read_timeout(Some(BOUND)).unwrap();
         stream.write_all(&request).unwrap();
         wait_for("it has begun", BOUND, || {
-            round % 5 == 0 || !children(&daemon).is_empty()
+            round % 5 == 0 || !daemon.children().is_empty()
         });
         std::thread::sleep(Duration::from_micros(400 * (round % 20)));
-        for child in children(&daemon) {
+        for child in daemon.children() {
             signal("KILL", &child);
         }
         let mut answer = Vec::new();
@@ -135,8 +126,8 @@ fn a_killed_daemon_takes_its_compilers_along() {
     );
     let mut stream = connect(&daemon);
     stream.write_all(&endless.bytes()).unwrap();
-    wait_for("it runs", BOUND, || !children(&daemon).is_empty());
-    let compilers = children(&daemon);
+    wait_for("it runs", BOUND, || !daemon.children().is_empty());
+    let compilers = daemon.children();
     expect_line(&daemon, &["gcc as gcc -c x.c"]);
     daemon.kill();
     for compiler in compilers {

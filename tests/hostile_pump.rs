@@ -414,17 +414,13 @@ fn hang_ups_leave_nothing() {
         let mut stream = common::fake::connect(&daemon);
         stream.write_all(&request[..end]).unwrap();
     }
-    let children = format!("/proc/{}/task", daemon.pid());
-    let children = || {
-        let tasks = fs::read_dir(&children).into_iter().flatten().flatten();
-        let lists = tasks.map(|task| fs::read_to_string(task.path().join("children")));
-        lists.map(Result::unwrap_or_default).collect::<String>()
-    };
     let mut stream = common::fake::connect(&daemon);
     stream.write_all(&request).unwrap();
-    wait_for("the compiler runs", BOUND, || !children().is_empty());
+    wait_for("the compiler runs", BOUND, || !daemon.children().is_empty());
     drop(stream);
-    wait_for("the compiler is gone", BOUND, || children().is_empty());
+    wait_for("the compiler is gone", BOUND, || {
+        daemon.children().is_empty()
+    });
     expect_line(&daemon, &["CLI_DISCONN"]);
     expect_served(&daemon);
     assert_eq!(daemon.leftovers(), [""; 0]);
@@ -438,7 +434,7 @@ fn hang_ups_leave_nothing() {
     assert_eq!(limited.leftovers(), [""; 0]);
     let mut stream = common::fake::connect(&daemon);
     stream.write_all(&request).unwrap();
-    wait_for("the compiler runs", BOUND, || !children().is_empty());
+    wait_for("the compiler runs", BOUND, || !daemon.children().is_empty());
     daemon.signal("TERM");
     wait_for("the daemon is gone", BOUND, || !daemon.alive());
     assert_eq!(daemon.leftovers(), [""; 0]);

@@ -25,7 +25,7 @@ pub struct Reach<'r> {
 
 /// Gives up calls of the system.
 pub fn renounce_calls() -> io::Result<()> {
-    let Some(filter) = filter() else {
+    let Some(filter) = filter().filter(|_| knows_filters()) else {
         return Ok(());
     };
     let program = libc::sock_fprog {
@@ -39,7 +39,7 @@ pub fn renounce_calls() -> io::Result<()> {
         let mode = libc::SECCOMP_SET_MODE_FILTER;
         libc::syscall(libc::SYS_seccomp, mode, flags, &raw const program) as libc::c_int
     });
-    done.map(drop).or_else(unless_unknown)
+    done.map(drop)
 }
 
 /// Gives up all files but `reach`, if that is given; and signals and sockets of others, where the system can do that.
@@ -83,11 +83,15 @@ pub fn renounce_files(reach: Option<Reach>) -> io::Result<()> {
 
 /// Whether calls of the system can be given up here.
 pub fn has_filters() -> bool {
+    NATIVE.machine != 0 && knows_filters()
+}
+
+/// Whether the system has filters of calls, and lets us ask for them.
+fn knows_filters() -> bool {
     let action = libc::SECCOMP_RET_ERRNO;
     let ask = libc::SECCOMP_GET_ACTION_AVAIL;
     // SAFETY: reads one number.
-    let known = unsafe { libc::syscall(libc::SYS_seccomp, ask, 0, &raw const action) } == 0;
-    known && filter().is_some()
+    unsafe { libc::syscall(libc::SYS_seccomp, ask, 0, &raw const action) == 0 }
 }
 
 /// Whether files can be given up here.
@@ -98,14 +102,6 @@ pub fn has_files() -> bool {
 /// Whether signals to others can be given up here.
 pub fn has_scopes() -> bool {
     landlock_version() >= SCOPES_SINCE
-}
-
-/// A system without it is no worse than before.
-fn unless_unknown(err: io::Error) -> io::Result<()> {
-    match err.raw_os_error() {
-        Some(libc::ENOSYS | libc::EINVAL) => Ok(()),
-        _ => Err(err),
-    }
 }
 
 /// The calls of one kind of machine. Refused are, in this order: sockets; leaving the group; other processes' memory and
