@@ -17,7 +17,7 @@ use crate::model::wire::{Entry, EntryKind, Remark};
 use std::ffi::{OsStr, OsString};
 use std::io;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Largest dependency file; a compiler that reads this many headers does not end.
 const DEPS_BYTES_MAX: u64 = 64 << 20;
@@ -168,23 +168,23 @@ impl PumpJob<'_> {
             (text(name), text(value))
         });
         let temporary = here(&job_root::temporary());
-        let pwd = self.pwd(laid).unwrap_or_else(|| laid.cwd.clone());
+        let top = here(&ClientPath::default());
+        let pwd = self.pwd(laid).map(|pwd| beneath(&top, pwd));
         let set = [
             ("TMPDIR", temporary.clone()),
             ("HOME", temporary),
             ("CCACHE_DISABLE", "1".into()),
-            ("PWD", here(&pwd)),
+            ("PWD", pwd.unwrap_or_else(|| here(&laid.cwd))),
         ];
         let set = set.map(|(name, value)| (name.into(), value.into()));
         ours.chain(told).chain(set).collect()
     }
 
-    /// The client's other name for its working directory, if it is one here.
-    fn pwd(&self, laid: &Laid) -> Option<ClientPath> {
-        let pwd = self.about.as_ref()?.pwd.as_ref()?;
+    /// The client's other name for its working directory, if it is one here. Compilers write it down as it is spelled.
+    fn pwd(&self, laid: &Laid) -> Option<&[u8]> {
+        let pwd = self.about.as_ref()?.pwd.as_deref()?;
         let leads_to = laid.tree.follow(&ClientPath::default(), pwd).ok()?;
-        (leads_to == laid.cwd).then_some(())?;
-        ClientPath::plain(pwd).ok()
+        (pwd.starts_with(b"/") && leads_to == laid.cwd).then_some(pwd)
     }
 
     /// Words that send dependencies to `file`, which is named last and so wins.
@@ -235,6 +235,13 @@ impl PumpJob<'_> {
         made.remark = is_answer.then_some(Remark::Exact);
         Ok(made)
     }
+}
+
+/// An absolute path of the client's below `top`, letter by letter.
+fn beneath(top: &Path, path: &[u8]) -> PathBuf {
+    let top = top.as_os_str().as_bytes();
+    let top = top.strip_suffix(b"/").unwrap_or(top);
+    PathBuf::from(OsString::from_vec([top, path].concat()))
 }
 
 /// Takes the lines away that say files' paths for stock's sake: here the files have those paths.

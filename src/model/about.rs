@@ -16,12 +16,15 @@ pub type Hash = [u8; HASH_BYTES];
 /// Variables of the client that compilers heed, and that a daemon of ours sets for the job.
 pub const VARIABLES: &[&str] = &[
     "GCC_COLORS",
+    "GCC_EXTRA_DIAGNOSTIC_OUTPUT",
+    "GCC_URLS",
     "LANG",
     "LANGUAGE",
     "LC_ALL",
     "LC_CTYPE",
     "LC_MESSAGES",
     "SOURCE_DATE_EPOCH",
+    "TERM_URLS",
     "TZ",
 ];
 
