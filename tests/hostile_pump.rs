@@ -7,8 +7,8 @@ mod common;
 use common::fake::{ask, capture, expect_line, reply};
 use common::v3::{Entry, Files};
 use common::{have, wait_for, Daemon, DaemonPlan, Farm, Which, BOUND};
-use distcc::model::about::About;
-use distcc::model::wire::{encode_pump_head, put_file, Version};
+use distcc::model::about::{About, Lookup};
+use distcc::model::wire::{encode_pump_head, put_file, Remark, Version};
 use distcc::os::fence;
 use std::fs;
 use std::io::Write;
@@ -404,6 +404,96 @@ fn bombs_do_not_go_off() {
     assert!(daemon.alive());
 }
 
+/// An account of a job that would make programs believe a client's file, or keep us busy.
+#[test]
+fn what_is_told_is_not_believed_blindly() {
+    let farm = Farm::new();
+    let (mut daemon, _) = mischievous(&farm);
+    let variable = |name: &str, value: &str| About {
+        variables: vec![(name.into(), value.into())],
+        ..About::default()
+    };
+    for (name, value, taken) in [
+        ("LANGUAGE", "../../../home/me:de", false),
+        ("LC_ALL", "/home/me/locale", false),
+        ("LANG", "de_DE.UTF-8@euro", true),
+        ("TZ", "/home/me/zone", false),
+        ("TZ", ":../../home/me/zone", false),
+        ("TZ", ":/etc/localtime", true),
+        ("TZ", "Europe/Berlin", true),
+    ] {
+        let reply = job("nothing").told(variable(name, value)).ask(&daemon);
+        let remark = if taken {
+            Remark::Exact
+        } else {
+            Remark::NotHere
+        };
+        assert_eq!(reply.remark, Some(remark), "{name}={value}");
+    }
+    let dirs = |count: usize| -> Vec<Vec<u8>> {
+        (0..count)
+            .map(|number| format!("/usr/{number}").into())
+            .collect()
+    };
+    let missing = |count: usize| -> Vec<Lookup> {
+        let missing = |number| Lookup::Missing {
+            start: 0,
+            name: format!("{number}").into(),
+        };
+        (0..count).map(missing).collect()
+    };
+    for (dirs, system, why) in [
+        (dirs(1001), Vec::new(), "too much is told"),
+        (dirs(1), missing(100_001), "too much is told"),
+        (dirs(1000), missing(100_000), "it would take too long"),
+    ] {
+        let about = About {
+            system_dirs: dirs,
+            system,
+            ..About::default()
+        };
+        expect_refused(&daemon, &job("nothing").told(about), why);
+    }
+    // Each link is followed to its end, however long the way is.
+    let mut winding = job("nothing");
+    let long = format!("{}l", "./".repeat(2000));
+    for number in 0..5000 {
+        winding = winding.link(format!("l{number}"), format!("{long}{}", number + 1));
+    }
+    expect_refused(&daemon, &winding, "is too long");
+    expect_served(&daemon);
+    assert_eq!(daemon.leftovers(), [""; 0]);
+    assert!(daemon.alive());
+}
+
+/// A compiler whose folder a client's link would lead elsewhere, or that lies in a folder of sources.
+#[test]
+fn a_compilers_own_folder_stays_its_own() {
+    let farm = Farm::new();
+    let (daemon, folder) = mischievous(&farm);
+    let above = folder.parent().unwrap();
+    for (name, to) in [
+        (folder.as_path(), "/home/me"),
+        (above, "/home/me"),
+        (above, "me"),
+    ] {
+        expect_refused(
+            &daemon,
+            &job("nothing").link(name, to),
+            "this machine's own",
+        );
+    }
+    for name in ["as", "gcc", "clang.cfg", "lib/specs"] {
+        let name = folder.join(name);
+        expect_refused(
+            &daemon,
+            &job("nothing").file(name, "x"),
+            "where programs are",
+        );
+    }
+    expect_served(&daemon);
+}
+
 /// A client that goes takes its compiler with it, and all of the job.
 #[test]
 fn hang_ups_leave_nothing() {
@@ -414,17 +504,13 @@ fn hang_ups_leave_nothing() {
         let mut stream = common::fake::connect(&daemon);
         stream.write_all(&request[..end]).unwrap();
     }
-    let children = format!("/proc/{}/task", daemon.pid());
-    let children = || {
-        let tasks = fs::read_dir(&children).into_iter().flatten().flatten();
-        let lists = tasks.map(|task| fs::read_to_string(task.path().join("children")));
-        lists.map(Result::unwrap_or_default).collect::<String>()
-    };
     let mut stream = common::fake::connect(&daemon);
     stream.write_all(&request).unwrap();
-    wait_for("the compiler runs", BOUND, || !children().is_empty());
+    wait_for("the compiler runs", BOUND, || !daemon.children().is_empty());
     drop(stream);
-    wait_for("the compiler is gone", BOUND, || children().is_empty());
+    wait_for("the compiler is gone", BOUND, || {
+        daemon.children().is_empty()
+    });
     expect_line(&daemon, &["CLI_DISCONN"]);
     expect_served(&daemon);
     assert_eq!(daemon.leftovers(), [""; 0]);
@@ -438,7 +524,7 @@ fn hang_ups_leave_nothing() {
     assert_eq!(limited.leftovers(), [""; 0]);
     let mut stream = common::fake::connect(&daemon);
     stream.write_all(&request).unwrap();
-    wait_for("the compiler runs", BOUND, || !children().is_empty());
+    wait_for("the compiler runs", BOUND, || !daemon.children().is_empty());
     daemon.signal("TERM");
     wait_for("the daemon is gone", BOUND, || !daemon.alive());
     assert_eq!(daemon.leftovers(), [""; 0]);

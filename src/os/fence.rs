@@ -25,7 +25,7 @@ pub struct Reach<'r> {
 
 /// Gives up calls of the system.
 pub fn renounce_calls() -> io::Result<()> {
-    let Some(filter) = filter() else {
+    let Some(filter) = filter().filter(|_| knows_filters()) else {
         return Ok(());
     };
     let program = libc::sock_fprog {
@@ -39,7 +39,7 @@ pub fn renounce_calls() -> io::Result<()> {
         let mode = libc::SECCOMP_SET_MODE_FILTER;
         libc::syscall(libc::SYS_seccomp, mode, flags, &raw const program) as libc::c_int
     });
-    done.map(drop).or_else(unless_unknown)
+    done.map(drop)
 }
 
 /// Gives up all files but `reach`, if that is given; and signals and sockets of others, where the system can do that.
@@ -83,11 +83,15 @@ pub fn renounce_files(reach: Option<Reach>) -> io::Result<()> {
 
 /// Whether calls of the system can be given up here.
 pub fn has_filters() -> bool {
+    NATIVE.machine != 0 && knows_filters()
+}
+
+/// Whether the system has filters of calls, and lets us ask for them.
+fn knows_filters() -> bool {
     let action = libc::SECCOMP_RET_ERRNO;
     let ask = libc::SECCOMP_GET_ACTION_AVAIL;
     // SAFETY: reads one number.
-    let known = unsafe { libc::syscall(libc::SYS_seccomp, ask, 0, &raw const action) } == 0;
-    known && filter().is_some()
+    unsafe { libc::syscall(libc::SYS_seccomp, ask, 0, &raw const action) == 0 }
 }
 
 /// Whether files can be given up here.
@@ -98,14 +102,6 @@ pub fn has_files() -> bool {
 /// Whether signals to others can be given up here.
 pub fn has_scopes() -> bool {
     landlock_version() >= SCOPES_SINCE
-}
-
-/// A system without it is no worse than before.
-fn unless_unknown(err: io::Error) -> io::Result<()> {
-    match err.raw_os_error() {
-        Some(libc::ENOSYS | libc::EINVAL) => Ok(()),
-        _ => Err(err),
-    }
 }
 
 /// The calls of one kind of machine. Refused are, in this order: sockets; leaving the group; other processes' memory and
@@ -197,57 +193,111 @@ const NUMBER_AT: u32 = 0;
 const MACHINE_AT: u32 = 4;
 const FIRST_WORD_AT: u32 = 16;
 
-/// The filter as the system wants it; `None` if it is not known for this kind of machine.
-fn filter() -> Option<Vec<libc::sock_filter>> {
-    const LOAD: u32 = libc::BPF_LD | libc::BPF_W | libc::BPF_ABS;
-    const IF_EQUAL: u32 = libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K;
-    const IF_FROM: u32 = libc::BPF_JMP | libc::BPF_JGE | libc::BPF_K;
-    const IF_ANY: u32 = libc::BPF_JMP | libc::BPF_JSET | libc::BPF_K;
-    const RETURN: u32 = libc::BPF_RET | libc::BPF_K;
-    let step = |code: u32, k: u32| libc::sock_filter {
+const LOAD: u32 = libc::BPF_LD | libc::BPF_W | libc::BPF_ABS;
+const IF_EQUAL: u32 = libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K;
+const IF_FROM: u32 = libc::BPF_JMP | libc::BPF_JGE | libc::BPF_K;
+const IF_ANY: u32 = libc::BPF_JMP | libc::BPF_JSET | libc::BPF_K;
+const RETURN: u32 = libc::BPF_RET | libc::BPF_K;
+
+type Step = libc::sock_filter;
+
+fn step(code: u32, k: u32) -> Step {
+    Step {
         code: code as u16,
         jt: 0,
         jf: 0,
         k,
-    };
-    // Passes over the next `length` steps if it is not so.
-    let unless = |code: u32, k: u32, length: usize| libc::sock_filter {
-        jf: u8::try_from(length).unwrap_or(u8::MAX),
+    }
+}
+
+/// Passes over the next `length` steps if it is so.
+fn skip_if(code: u32, k: u32, length: usize) -> Step {
+    let jt = u8::try_from(length).unwrap_or(u8::MAX);
+    Step {
+        jt,
         ..step(code, k)
-    };
-    let fails = |number: i32| step(RETURN, libc::SECCOMP_RET_ERRNO | number as u32);
-    let passes = step(RETURN, libc::SECCOMP_RET_ALLOW);
+    }
+}
+
+/// Passes over the next `length` steps unless it is so.
+fn skip_unless(code: u32, k: u32, length: usize) -> Step {
+    let jf = u8::try_from(length).unwrap_or(u8::MAX);
+    Step {
+        jf,
+        ..step(code, k)
+    }
+}
+
+fn fails(number: i32) -> Step {
+    step(RETURN, libc::SECCOMP_RET_ERRNO | number as u32)
+}
+
+fn passes() -> Step {
+    step(RETURN, libc::SECCOMP_RET_ALLOW)
+}
+
+/// What becomes of a call of that number, to the end.
+type Case = (u32, Vec<Step>);
+
+impl Calls {
+    /// By their numbers, in order.
+    fn cases(&self) -> Vec<Case> {
+        let refused = self.refused.iter();
+        let refused = refused.map(|call| (*call as u32, vec![fails(libc::EPERM)]));
+        let look = || step(LOAD, FIRST_WORD_AT);
+        let any_new = skip_unless(IF_ANY, NEW, 1);
+        let own = skip_unless(IF_EQUAL, 0, 1);
+        let mut cases: Vec<Case> = refused.collect();
+        cases.extend([
+            (self.clone3 as u32, vec![fails(libc::ENOSYS)]),
+            (
+                self.clone as u32,
+                vec![look(), any_new, fails(libc::EPERM), passes()],
+            ),
+            (
+                self.limits as u32,
+                vec![look(), own, passes(), fails(libc::EPERM)],
+            ),
+        ]);
+        if let Some(end) = self.end {
+            cases.push((end, vec![fails(libc::ENOSYS)]));
+        }
+        cases.sort_by_key(|(number, _)| *number);
+        cases
+    }
+}
+
+/// Finds the case of a number that was loaded. Halves the cases again and again: the system goes through a filter once for
+/// each of its calls when it is made.
+fn decide(cases: &[Case], is_end: bool) -> Vec<Step> {
+    if let [(number, body)] = cases {
+        // Nothing of another kind of program is let through.
+        let code = if is_end { IF_FROM } else { IF_EQUAL };
+        let mut steps = vec![skip_unless(code, *number, body.len())];
+        steps.extend_from_slice(body);
+        steps.push(passes());
+        return steps;
+    }
+    let (low, high) = cases.split_at(cases.len() / 2);
+    let from = high.first().map_or(0, |(number, _)| *number);
+    let low = decide(low, false);
+    let mut steps = vec![skip_if(IF_FROM, from, low.len())];
+    steps.extend(low);
+    steps.extend(decide(high, is_end));
+    steps
+}
+
+/// The filter as the system wants it; `None` if it is not known for this kind of machine.
+fn filter() -> Option<Vec<Step>> {
     if NATIVE.machine == 0 {
         return None;
     }
     let mut filter = vec![step(LOAD, MACHINE_AT)];
     for calls in [&NATIVE].into_iter().chain(OTHERS) {
-        let mut part = vec![step(LOAD, NUMBER_AT)];
-        if let Some(end) = calls.end {
-            part.extend([unless(IF_FROM, end, 1), fails(libc::ENOSYS)]);
-        }
-        for call in calls.refused {
-            part.extend([unless(IF_EQUAL, *call as u32, 1), fails(libc::EPERM)]);
-        }
-        let clone3 = unless(IF_EQUAL, calls.clone3 as u32, 1);
-        part.extend([clone3, fails(libc::ENOSYS)]);
-        for (call, fault) in [
-            (
-                calls.clone,
-                [unless(IF_ANY, NEW, 1), fails(libc::EPERM), passes],
-            ),
-            (
-                calls.limits,
-                [unless(IF_EQUAL, 0, 1), passes, fails(libc::EPERM)],
-            ),
-        ] {
-            let look = step(LOAD, FIRST_WORD_AT);
-            part.extend([unless(IF_EQUAL, call as u32, 4), look]);
-            part.extend(fault);
-        }
-        part.push(passes);
-        filter.push(unless(IF_EQUAL, calls.machine, part.len()));
-        filter.extend(part);
+        let decided = decide(&calls.cases(), calls.end.is_some());
+        filter.push(skip_unless(IF_EQUAL, calls.machine, decided.len() + 1));
+        filter.push(step(LOAD, NUMBER_AT));
+        filter.extend(decided);
     }
     filter.push(fails(libc::ENOSYS));
     Some(filter)
@@ -324,17 +374,56 @@ fn allow(set: &OwnedFd, path: &Path, rights: u64) -> io::Result<()> {
 mod tests {
     use super::*;
 
-    #[test]
-    fn every_jump_of_the_filter_stays_in_it() {
-        let Some(filter) = filter() else { return };
-        assert!(filter.len() < 4096);
-        for (at, step) in filter.iter().enumerate() {
-            let (jump, skip) = (usize::from(step.jt), usize::from(step.jf));
-            assert!(
-                at + 1 + jump.max(skip) < filter.len() || u32::from(step.code) & 7 == libc::BPF_RET
-            );
-            assert!(step.jf < u8::MAX, "{at}");
+    /// What the filter says of a call: 0, or the number of a fault.
+    fn verdict(filter: &[Step], machine: u32, number: u32, first_word: u32) -> u32 {
+        let (mut at, mut loaded) = (0, 0);
+        loop {
+            let step = filter[at];
+            at += 1;
+            let jump = |so: bool| usize::from(if so { step.jt } else { step.jf });
+            match u32::from(step.code) {
+                LOAD => {
+                    loaded = match step.k {
+                        NUMBER_AT => number,
+                        MACHINE_AT => machine,
+                        _ => first_word,
+                    }
+                }
+                IF_EQUAL => at += jump(loaded == step.k),
+                IF_FROM => at += jump(loaded >= step.k),
+                IF_ANY => at += jump(loaded & step.k != 0),
+                _ if step.k == libc::SECCOMP_RET_ALLOW => return 0,
+                _ => return step.k & libc::SECCOMP_RET_DATA,
+            }
         }
+    }
+
+    #[test]
+    fn the_filter_knows_each_call() {
+        let Some(filter) = filter() else { return };
+        let [no, unknown] = [libc::EPERM, libc::ENOSYS].map(|number| number as u32);
+        for calls in [&NATIVE].into_iter().chain(OTHERS) {
+            let said = |number: u32, word| verdict(&filter, calls.machine, number, word);
+            let [clone, limits] = [calls.clone, calls.limits].map(|number| number as u32);
+            for number in 0..600 {
+                let is_refused = calls.refused.contains(&number.into());
+                let expected = match number {
+                    _ if is_refused => no,
+                    _ if number == calls.clone3 as u32 => unknown,
+                    _ => 0,
+                };
+                assert_eq!(said(number, 0), expected, "{number}");
+            }
+            let usual = libc::CLONE_VM | libc::CLONE_VFORK | libc::SIGCHLD;
+            assert_eq!(said(clone, usual as u32), 0);
+            assert_eq!(said(clone, (usual | libc::CLONE_NEWUSER) as u32), no);
+            assert_eq!(said(clone, (usual | libc::CLONE_PARENT) as u32), no);
+            assert_eq!(said(limits, 1), no);
+            let expected = if calls.end.is_some() { unknown } else { 0 };
+            assert_eq!(said(0x4000_0000, 0), expected);
+            assert_eq!(said(u32::MAX, 0), expected);
+        }
+        assert_eq!(verdict(&filter, 1, 0, 0), unknown);
     }
 
     #[test]

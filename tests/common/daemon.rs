@@ -199,6 +199,15 @@ impl Daemon {
         self.process.id()
     }
 
+    /// The processes that it has started and that still run.
+    pub fn children(&self) -> Vec<String> {
+        let tasks = fs::read_dir(format!("/proc/{}/task", self.pid()));
+        let tasks = tasks.into_iter().flatten().flatten();
+        let lists = tasks.map(|task| fs::read_to_string(task.path().join("children")));
+        let lists: String = lists.map(Result::unwrap_or_default).collect();
+        lists.split_whitespace().map(str::to_owned).collect()
+    }
+
     /// What it has logged so far.
     pub fn log_text(&self) -> String {
         String::from_utf8_lossy(&fs::read(&self.log).unwrap_or_default()).into_owned()
