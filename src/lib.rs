@@ -21,6 +21,7 @@ pub mod model {
     pub mod plain_text;
     pub mod plain;
     pub mod search_variables;
+    pub mod terminal;
     pub mod stock_limits;
     pub mod pump_words;
     pub mod missed;
@@ -46,6 +47,7 @@ pub mod model {
     pub mod source_text;
     pub mod macros;
     pub mod directives;
+    pub mod options;
     pub mod pragmas;
     pub mod text_notes;
     pub mod source_scan;
@@ -82,7 +84,9 @@ pub mod os {
     pub mod files;
     pub mod beneath;
     pub mod namespace;
+    pub mod fence;
     pub mod handover;
+    pub mod terminal;
     pub mod net;
     pub mod gather;
     pub mod process;

@@ -38,10 +38,12 @@ fn main() {
     println!("| measured, CPU for a translation unit | this distcc | stock |");
     println!("|---|---:|---:|");
     for (project, count) in UNITS.into_iter().filter(|(name, _)| wanted(name)) {
-        let trees = Path::new(env!("CARGO_TARGET_TMPDIR")).join("trees");
+        let below = |name: &str| Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+        let (trees, built) = (below("trees"), below("bench-trees"));
         let made = Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/pump/inputs.sh");
-        assert!(Command::new(made).arg(&trees).status().unwrap().success());
-        let inputs = Inputs::read(&trees.join(project), count);
+        let made = Command::new(made).args([&trees, &built]).status();
+        assert!(made.is_ok_and(|status| status.success()));
+        let inputs = Inputs::read(&built.join(project), count);
         beside_stock(rounds, &contenders, &inputs);
         analyses(rounds, &inputs);
     }

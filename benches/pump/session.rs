@@ -139,7 +139,7 @@ impl Session {
             ..Query::default()
         };
         let socket = self.folder.path().join("socket");
-        let server = IncludeServer::at(&socket, Duration::from_secs(60));
+        let server = IncludeServer::at(&socket, Duration::from_secs(60), None);
         server.ask(&query, OsStr::new("cc")).unwrap();
     }
 

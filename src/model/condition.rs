@@ -1,6 +1,7 @@
 //! Conditions of `#if`: integer expressions of 64 bits, by the rules of C.
 
 use super::constants::{c_knows_true, character, named_operator, number, Signs, Value};
+use super::directives::Directive;
 use super::expansion::Stands;
 use super::interner::{known, Id};
 use super::punt::Punt;
@@ -253,9 +254,15 @@ impl<'r, W: World + ?Sized> Reader<'r, '_, W> {
     }
 
     fn signs(&self) -> Signs {
+        // What the unit makes of these macros does not change the types.
+        let own = &self.walker.unit.compiler.predefined.directives;
+        let has = |wanted: Id| {
+            own.iter()
+                .any(|own| matches!(own, Directive::Define { name, .. } if *name == wanted))
+        };
         Signs {
-            char_unsigned: self.walker.macros.get(known::CHAR_UNSIGNED).is_some(),
-            wide_unsigned: self.walker.macros.get(known::WCHAR_UNSIGNED).is_some(),
+            char_unsigned: has(known::CHAR_UNSIGNED),
+            wide_unsigned: has(known::WCHAR_UNSIGNED),
         }
     }
 

@@ -42,8 +42,8 @@ pub struct Standard {
 }
 
 impl Dialect {
-    /// `trigraphs`: `-trigraphs` was given.
-    pub fn new(family: Family, standard: &Standard, trigraphs: bool) -> Dialect {
+    /// `trigraphs`: what options say of them, if any does.
+    pub fn new(family: Family, standard: &Standard, trigraphs: Option<bool>) -> Dialect {
         let clang = family == Family::Clang;
         let cxx = standard.cplusplus;
         let c = standard.stdc_version;
@@ -52,7 +52,7 @@ impl Dialect {
             clang,
             raw_strings: cxx >= 201_103 || (!clang && c >= 199_901 && !standard.strict),
             digit_separators: cxx >= 201_402 || c > 201_710,
-            trigraphs: trigraphs || (standard.strict && cxx < 201_703 && c <= 201_710),
+            trigraphs: trigraphs.unwrap_or(standard.strict && cxx < 201_703 && c <= 201_710),
             digraphs: !(c90 && standard.strict && c < 199_409),
             strict_c90: c90 && standard.strict,
             elifdef: match clang {

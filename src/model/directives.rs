@@ -54,8 +54,31 @@ pub(super) enum Directive {
     Alone { name: Id },
     /// Such a name among other text.
     Amid { name: Id },
+    /// `#pragma GCC target` and its kin, which may define other macros of the compiler's own.
+    Options(Change),
+    /// The macro of this name makes a pragma of what it is given.
+    Maker,
+    /// `NAME(once)`, which is a pragma if NAME makes one of it.
+    Made { name: Id },
     /// Nobody can tell exactly what comes of this.
     Odd { why: Odd },
+}
+
+/// What a pragma does to the options by which gcc goes on.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Change {
+    /// `target`
+    Target,
+    /// `optimize`
+    Optimize,
+    /// `push_options`
+    Push,
+    /// `pop_options`
+    Pop,
+    /// `reset_options`
+    Reset,
+    /// Any of them, now or later, as a macro's body holds it.
+    Unknown,
 }
 
 /// Which directive names a header.
@@ -86,6 +109,10 @@ pub enum Odd {
     Assembler,
     /// A pragma that names a precompiled header or module.
     Precompiled,
+    /// A name with other letters than those of ASCII, or with `\\u`.
+    Letters,
+    /// A header's name with a backslash, which clang takes for an escape.
+    Backslash,
 }
 
 impl Odd {
@@ -99,6 +126,8 @@ impl Odd {
             Odd::Pragma => "a _Pragma that decides about files",
             Odd::Assembler => "assembler text that names a file in an odd way",
             Odd::Precompiled => "a pragma that names a precompiled file",
+            Odd::Letters => "a macro's name with odd letters",
+            Odd::Backslash => "a header's name with a backslash",
         }
     }
 }

@@ -128,7 +128,7 @@ impl<W: World + ?Sized> Walker<'_, W> {
             if token.kind != Kind::Identifier || token.has(NO_EXPAND) {
                 return Ok(Some(token));
             }
-            match self.macros.get(token.id) {
+            match self.macro_of(token.id)? {
                 Some(defined) => match self.enter(token, defined)? {
                     Entered::No => return Ok(Some(token)),
                     Entered::Something => space = false,
@@ -145,7 +145,7 @@ impl<W: World + ?Sized> Walker<'_, W> {
         const CHAIN_MAX: usize = 8;
         let mut token = name;
         for _ in 0..CHAIN_MAX {
-            let Some(defined) = self.macros.get(token.id) else {
+            let Some(defined) = self.macro_of(token.id)? else {
                 return Ok(match self.macros.is_dynamic(token.id) {
                     true => Stands::More,
                     false => Stands::Itself(token),
@@ -256,7 +256,18 @@ impl<W: World + ?Sized> Walker<'_, W> {
             if length > EXPANSION_TOKENS_MAX {
                 return Err(Punt::new("a macro's arguments are too long"));
             }
-            argument.push(token);
+            match token.kind {
+                // Here it was no header's name to the compiler.
+                Kind::HeaderName => {
+                    let text = token.id.spelling();
+                    let at = argument.len();
+                    argument.extend(tokenize(text, self.unit.compiler.dialect, Place::Plain));
+                    if let Some(first) = argument.get_mut(at) {
+                        first.flags |= token.flags & SPACE;
+                    }
+                }
+                _ => argument.push(token),
+            }
         }
         given.push(argument);
         self.checked(body, given, count)

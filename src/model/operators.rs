@@ -115,6 +115,9 @@ impl<W: World + ?Sized> Walker<'_, W> {
 
     fn has_include(&mut self, next: bool) -> Result<i64, Punt> {
         self.expect(known::OPEN)?;
+        if self.is_less_of_the_line() {
+            return Err(Punt::new("a macro stands for __has_include"));
+        }
         let header = self.header()?;
         self.expect(known::CLOSE)?;
         if !self.live && !self.clang {
@@ -136,6 +139,18 @@ impl<W: World + ?Sized> Walker<'_, W> {
             self.probe(path);
         }
         Ok(i64::from(found.is_some()))
+    }
+
+    /// Does `<` come next, in the line itself, and not as the start of a header's name? The operator was made by a macro
+    /// then; compilers take what follows for a name all the same.
+    fn is_less_of_the_line(&self) -> bool {
+        match &self.contexts[..] {
+            [line] => line
+                .slice()
+                .get(line.at)
+                .is_some_and(|token| token.is(known::LESS)),
+            _ => false,
+        }
     }
 
     /// Is the file that is being read from the last folder? There gcc 12 makes an error of `__has_include_next`.

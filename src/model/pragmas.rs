@@ -1,9 +1,9 @@
 //! The pragmas that matter to the preprocessor.
 
 use super::dialect::Dialect;
-use super::directives::{Directive, Odd};
+use super::directives::{Change, Directive, Odd};
 use super::interner::{intern, known, Id};
-use super::tokens::{tokenize, Kind, Place, Token};
+use super::tokens::{name_length, tokenize, Kind, Place, Token};
 
 /// What `#pragma TEXT` does, if it matters.
 pub(super) fn pragma(text: &[u8], dialect: Dialect) -> Option<Directive> {
@@ -16,8 +16,13 @@ pub(super) fn pragma(text: &[u8], dialect: Dialect) -> Option<Directive> {
     let words: Vec<&[u8]> = tokens.iter().map(|token| token.id.spelling()).collect();
     match (words.first().copied()?, words.get(1).copied()) {
         (b"once", _) => Some(Directive::Once),
-        (b"push_macro", _) => stack_operand(&tokens).map(|name| Directive::Push { name }),
-        (b"pop_macro", _) => stack_operand(&tokens).map(|name| Directive::Pop { name }),
+        (b"push_macro", _) => Some(stack(&tokens, |name| Directive::Push { name })),
+        (b"pop_macro", _) => Some(stack(&tokens, |name| Directive::Pop { name })),
+        (b"GCC", Some(b"target")) => Some(Directive::Options(Change::Target)),
+        (b"GCC", Some(b"optimize")) => Some(Directive::Options(Change::Optimize)),
+        (b"GCC", Some(b"push_options")) => Some(Directive::Options(Change::Push)),
+        (b"GCC", Some(b"pop_options")) => Some(Directive::Options(Change::Pop)),
+        (b"GCC", Some(b"reset_options")) => Some(Directive::Options(Change::Reset)),
         (b"GCC", Some(b"system_header")) => Some(Directive::System),
         (b"GCC" | b"clang", Some(b"dependency")) => Some(dependency(text)),
         (b"GCC", Some(b"pch_preprocess")) | (b"clang", Some(b"module")) => Some(Directive::Odd {
@@ -27,17 +32,26 @@ pub(super) fn pragma(text: &[u8], dialect: Dialect) -> Option<Directive> {
     }
 }
 
-/// The name in `push_macro("NAME")`; compilers ignore the pragma if it is not so.
-fn stack_operand(tokens: &[Token]) -> Option<Id> {
-    match tokens {
+/// `push_macro("NAME")`; what compilers make of anything else is their own affair.
+fn stack(tokens: &[Token], make: impl FnOnce(Id) -> Directive) -> Directive {
+    let name = match tokens {
         [_, open, string, close, ..]
             if open.is(known::OPEN) && close.is(known::CLOSE) && string.kind == Kind::String =>
         {
-            let name = string.id.spelling();
-            let inside = name.strip_prefix(b"\"")?.strip_suffix(b"\"")?;
-            Some(intern(inside.trim_ascii()))
+            let name = string.id.spelling().strip_prefix(b"\"");
+            name.and_then(|name| name.strip_suffix(b"\""))
         }
         _ => None,
+    };
+    let is_name = |name: &&[u8]| {
+        let first = name.first().copied().unwrap_or(b'0');
+        !first.is_ascii_digit() && name_length(name) == name.len() && name.is_ascii()
+    };
+    match name.filter(is_name) {
+        Some(name) => make(intern(name)),
+        None => Directive::Odd {
+            why: Odd::MacroStack,
+        },
     }
 }
 
@@ -83,7 +97,23 @@ mod tests {
                 " pop_macro(\"min\")",
                 Some(Directive::Pop { name: name("min") }),
             ),
-            (" push_macro(min)", None),
+            (
+                " push_macro(min)",
+                Some(Directive::Odd {
+                    why: Odd::MacroStack,
+                }),
+            ),
+            (
+                " push_macro(\" min \")",
+                Some(Directive::Odd {
+                    why: Odd::MacroStack,
+                }),
+            ),
+            (
+                " GCC target(\"avx2\")",
+                Some(Directive::Options(Change::Target)),
+            ),
+            (" GCC pop_options", Some(Directive::Options(Change::Pop))),
             (" GCC poison x", None),
             (
                 " GCC dependency \"a b.h\" text",

@@ -24,11 +24,11 @@ pub struct Compiler {
 }
 
 impl Compiler {
-    /// Reads what `-E -dD` printed for an empty source. `trigraphs`: the command has `-trigraphs`.
+    /// Reads what `-E -dD` printed for an empty source. `trigraphs`: what options say of them, if any does.
     ///
     /// # Errors
     /// The text does not look as it should.
-    pub fn read(family: Family, text: &[u8], trigraphs: bool) -> Result<Compiler, Punt> {
+    pub fn read(family: Family, text: &[u8], trigraphs: Option<bool>) -> Result<Compiler, Punt> {
         let said = Said::read(text)?;
         let standard = said.standard(family);
         if standard.major == 0 {
@@ -152,7 +152,7 @@ mod tests {
 
     #[test]
     fn compilers_are_understood() {
-        let gcc = Compiler::read(Family::Gcc, GCC.as_bytes(), false).unwrap();
+        let gcc = Compiler::read(Family::Gcc, GCC.as_bytes(), None).unwrap();
         assert_eq!(gcc.standard.cplusplus, 201_703);
         assert_eq!(gcc.standard.major, 12);
         assert!(gcc.dialect.raw_strings && gcc.dialect.digit_separators && !gcc.dialect.clang);
@@ -160,14 +160,14 @@ mod tests {
         assert_eq!(gcc.predefined.directives.len(), 3);
         let clang = "# 1 \"x.c\"\n# 1 \"<built-in>\" 1\n#define __clang_major__ 14\n\
             #define __STDC_VERSION__ 199901L\n#define __STRICT_ANSI__ 1\n# 1 \"x.c\" 2\n";
-        let clang = Compiler::read(Family::Clang, clang.as_bytes(), false).unwrap();
+        let clang = Compiler::read(Family::Clang, clang.as_bytes(), None).unwrap();
         assert_eq!(clang.preinclude, None);
         assert!(clang.dialect.trigraphs && clang.dialect.clang && !clang.dialect.strict_c90);
     }
 
     #[test]
     fn what_is_odd_is_refused() {
-        let read = |text: &str| Compiler::read(Family::Gcc, text.as_bytes(), false);
+        let read = |text: &str| Compiler::read(Family::Gcc, text.as_bytes(), None);
         assert!(read("").is_err());
         assert!(read("# 1 \"<built-in>\"\n#define X 1\n").is_err());
         let other = GCC.replace("stdc-predef.h", "other.h");

@@ -47,6 +47,7 @@ impl<W: World + ?Sized> Walker<'_, W> {
         };
         self.list(path, at);
         self.once.entered(&mut self.resolver.files, source, at);
+        self.own_scan = Some(self.resolver.files.scans.len());
         self.read_all(Arc::clone(&self.unit.compiler.predefined))?;
         self.command_line()?;
         self.in_source = true;
@@ -195,6 +196,13 @@ impl<W: World + ?Sized> Walker<'_, W> {
             Directive::Amid { name } => {
                 if self.carriers.contains(&name) {
                     return Err(Punt::new(Odd::MacroStack.explain()));
+                }
+            }
+            Directive::Options(change) => self.options.change(change),
+            Directive::Maker => self.makers = true,
+            Directive::Made { name } => {
+                if self.makers && self.macros.get(name).is_some() {
+                    return Err(Punt::new(Odd::Pragma.explain()));
                 }
             }
             Directive::Odd { why } => return Err(Punt::new(why.explain())),

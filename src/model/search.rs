@@ -161,11 +161,15 @@ fn is_canonical(invocation: &Invocation) -> bool {
     choices.next().unwrap_or(true)
 }
 
-/// Is `-trigraphs` given?
-pub fn wants_trigraphs(invocation: &Invocation) -> bool {
-    let words = invocation.argv.iter().zip(&invocation.roles);
-    let mut words = words.filter(|(_, role)| **role == Role::Code);
-    words.any(|(word, _)| matches!(word.as_bytes(), b"-trigraphs" | b"-ftrigraphs"))
+/// What the words of a command say of trigraphs, if anything: a standard that comes after them decides alone.
+pub fn trigraphs<'w>(words: impl Iterator<Item = &'w [u8]>) -> Option<bool> {
+    words.fold(None, |said, word| match word {
+        b"-trigraphs" | b"-ftrigraphs" => Some(true),
+        b"-fno-trigraphs" => Some(false),
+        b"-ansi" => None,
+        _ if word.starts_with(b"-std") || word.starts_with(b"--std") => None,
+        _ => said,
+    })
 }
 
 /// The options that matter, in the order of the command; those of `-Wp,` and `-Xpreprocessor` come last, as both
@@ -224,7 +228,7 @@ fn part(part: &[u8]) -> Option<Given<'_>> {
 
 /// Words that change how text is read, in ways that are not followed here.
 fn check(word: &[u8]) -> Result<(), Punt> {
-    const HEADS: [&[u8]; 9] = [
+    const HEADS: [&[u8]; 14] = [
         b"-undef",
         b"-remap",
         b"-fno-operator-names",
@@ -233,6 +237,11 @@ fn check(word: &[u8]) -> Result<(), Punt> {
         b"-fexec-charset",
         b"-fwide-exec-charset",
         b"-isystem-after",
+        b"-stdlib++-isystem",
+        b"-fdigraphs",
+        b"-fno-digraphs",
+        b"-fraw-string-literals",
+        b"-fno-raw-string-literals",
         b"-fmax-include-depth",
     ];
     match HEADS.iter().any(|head| word.starts_with(head)) {

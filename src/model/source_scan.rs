@@ -8,7 +8,7 @@ use super::directives::{Body, Directive, Line, Odd, Span, Verb, Words};
 use super::interner::intern;
 use super::pragmas::pragma;
 use super::source_text::{Ahead, Gaps, Text};
-use super::text_notes::{in_definition, in_text, Hits};
+use super::text_notes::{in_definition, in_text, starts_module, Hits};
 use super::tokens::{blanks, in_name, name_length};
 
 /// A file's directives.
@@ -33,6 +33,8 @@ impl Scan {
     pub fn new(text: &[u8], dialect: Dialect) -> Scan {
         let text = text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text);
         let bytes = without_trigraphs(text, dialect);
+        let replaced = matches!(bytes, Cow::Owned(_));
+        let has_raw = dialect.raw_strings && memchr::memmem::find(text, b"R\"").is_some();
         // About as much as headers have.
         let lines = text.len() / 100 + 4;
         let mut scanner = Scanner {
@@ -44,6 +46,8 @@ impl Scan {
             scan: Scan {
                 dialect,
                 is_empty: text.is_empty(),
+                // In those strings they are not replaced.
+                odd: (replaced && has_raw).then_some("trigraphs beside raw strings"),
                 directives: Vec::with_capacity(lines),
                 bodies: Vec::with_capacity(lines / 2),
                 words: Words(Vec::with_capacity(text.len() / 8)),
@@ -298,6 +302,13 @@ impl Scanner<'_> {
         }
     }
 
+    /// Does a name, which ends at `end`, hold only letters that are letters to everybody?
+    fn is_plain(&self, name: &[u8], end: usize) -> bool {
+        let escaped =
+            self.text.byte(end) == b'\\' && matches!(self.text.byte(end + 1), b'u' | b'U');
+        name.is_ascii() && !escaped
+    }
+
     /// The directive whose `#` is before `at`; returns where its newline is.
     fn directive(&mut self, start: usize) -> usize {
         let at = self.skip_blanks(start);
@@ -334,13 +345,15 @@ impl Scanner<'_> {
         let at = self.skip_blanks(at);
         let (name, after) = self.name(at);
         let is_name = name.first().is_some_and(|byte| !byte.is_ascii_digit());
+        let is_plain = self.is_plain(&name, after);
         let name = intern(&name);
         let rest = self.rest(after);
         let body = u32::try_from(self.scan.bodies.len()).unwrap_or(u32::MAX);
-        match is_name {
-            true => self.push(Directive::Define { name, body }),
-            false => self.push(Directive::Odd { why: Odd::NoName }),
-        }
+        self.push(match (is_name, is_plain) {
+            (true, true) => Directive::Define { name, body },
+            (true, false) => Directive::Odd { why: Odd::Letters },
+            (false, _) => Directive::Odd { why: Odd::NoName },
+        });
         self.scan.bodies.push(Body::new(rest.text, rest.slashes));
         while let Some((hit_at, hit)) = self.hits.before(rest.end) {
             let line = &self.text.bytes[after.min(rest.end)..rest.end];
@@ -355,6 +368,7 @@ impl Scanner<'_> {
         let at = self.skip_blanks(at);
         let (name, after) = self.name(at);
         let directive = match name.first() {
+            Some(_) if !self.is_plain(&name, after) => Directive::Odd { why: Odd::Letters },
             Some(byte) if !byte.is_ascii_digit() => make(intern(&name)),
             _ => Directive::Odd { why: Odd::NoName },
         };
@@ -417,7 +431,7 @@ impl Scanner<'_> {
         let at = self.skip_blanks(at);
         let (name, after) = self.name(at);
         let name = match name.first() {
-            Some(byte) if !byte.is_ascii_digit() => intern(&name),
+            Some(byte) if !byte.is_ascii_digit() && self.is_plain(&name, after) => intern(&name),
             _ => intern(b""),
         };
         self.push(make(name));
@@ -467,8 +481,14 @@ impl Scanner<'_> {
         let at = self.skip_blanks(at);
         match self.header(at) {
             Some((name, angle, after)) => {
+                let escapes = self.text.dialect.clang && name.contains(&b'\\');
                 let name = intern(&name);
-                self.push(Directive::Include { name, verb, angle });
+                self.push(match escapes {
+                    true => Directive::Odd {
+                        why: Odd::Backslash,
+                    },
+                    false => Directive::Include { name, verb, angle },
+                });
                 self.after_header(at, after)
             }
             None => {
@@ -562,20 +582,5 @@ impl Scanner<'_> {
         let line = line.saturating_add(u32::try_from(newlines).unwrap_or(u32::MAX));
         self.counted = (at, line);
         line
-    }
-}
-
-/// Does a line start as the directives of C++ modules do?
-fn starts_module(line: &[u8]) -> bool {
-    let (mut name, mut rest) = line.split_at(name_length(line));
-    if name == b"export" {
-        rest = rest.trim_ascii_start();
-        (name, rest) = rest.split_at(name_length(rest));
-    }
-    let first = rest.trim_ascii_start().first().copied().unwrap_or(b'\n');
-    match name {
-        b"import" => in_name(first) || matches!(first, b'<' | b'"' | b':'),
-        b"module" => in_name(first) || matches!(first, b';' | b':'),
-        _ => false,
     }
 }

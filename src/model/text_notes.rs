@@ -6,9 +6,9 @@ use std::sync::LazyLock;
 use memchr::memmem::{find, Finder};
 
 use super::dialect::Dialect;
-use super::directives::{Directive, Odd};
+use super::directives::{Change, Directive, Odd};
 use super::interner::{intern, Id};
-use super::tokens::{blanks, in_name};
+use super::tokens::{blanks, in_name, name_length};
 
 /// What was found.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -23,12 +23,16 @@ pub enum Hit {
     Carrier,
     /// `.incbin`, `.include`
     Assembler,
+    /// `GCC target` and its kin.
+    Options,
+    /// `(once)`
+    Once,
     /// `@import`
     Import,
 }
 
 /// What is looked for, and whether it matters in all dialects; each look costs time.
-static WORDS: LazyLock<[(Finder<'static>, Hit, bool); 6]> = LazyLock::new(|| {
+static WORDS: LazyLock<[(Finder<'static>, Hit, bool); 8]> = LazyLock::new(|| {
     [
         (Finder::new(b"__DATE__"), Hit::Clock, true),
         (Finder::new(b"__TIME"), Hit::Clock, true),
@@ -36,6 +40,8 @@ static WORDS: LazyLock<[(Finder<'static>, Hit, bool); 6]> = LazyLock::new(|| {
         (Finder::new(b"_macro"), Hit::MacroStack, true),
         (Finder::new(b".inc"), Hit::Assembler, true),
         (Finder::new(b"_MACROS"), Hit::Carrier, false),
+        (Finder::new(b"GCC "), Hit::Options, true),
+        (Finder::new(b"once"), Hit::Once, true),
     ]
 });
 
@@ -102,8 +108,34 @@ fn is_word(text: &[u8], at: usize, hit: Hit) -> bool {
         Hit::MacroStack => before.ends_with(b"push") || before.ends_with(b"pop"),
         Hit::Carrier => before.ends_with(b"PUSH") || before.ends_with(b"POP"),
         Hit::Assembler => after.starts_with(b".incbin") || after.starts_with(b".include"),
+        Hit::Options => after.get(4..).and_then(change).is_some(),
+        Hit::Once => {
+            let after = after.strip_prefix(b"once").unwrap_or(after);
+            before.trim_ascii_end().ends_with(b"(") && after.trim_ascii_start().starts_with(b")")
+        }
         Hit::Import => true,
     }
+}
+
+/// What the rest of a pragma after `GCC` does to options.
+fn change(text: &[u8]) -> Option<Change> {
+    let text = text.trim_ascii_start();
+    match &text[..name_length(text)] {
+        b"target" => Some(Change::Target),
+        b"optimize" => Some(Change::Optimize),
+        b"push_options" => Some(Change::Push),
+        b"pop_options" => Some(Change::Pop),
+        b"reset_options" => Some(Change::Reset),
+        _ => None,
+    }
+}
+
+/// The name before the parenthesis that `text` ends in.
+fn called(text: &[u8]) -> Id {
+    let text = text.trim_ascii_end();
+    let text = text.strip_suffix(b"(").unwrap_or(text).trim_ascii_end();
+    let start = text.iter().rposition(|byte| !in_name(*byte));
+    intern(&text[start.map_or(0, |start| start + 1)..])
 }
 
 /// What a hit at `at` in the line from `start` to `end` comes to.
@@ -121,6 +153,10 @@ pub(super) fn in_text(
         Hit::Clock => Some(Directive::Clock),
         Hit::Pragma => pragma_decides(after).then_some(Directive::Odd { why: Odd::Pragma }),
         Hit::MacroStack => macro_stack(before, after).or(odd(Odd::MacroStack)),
+        Hit::Options => after.get(4..).and_then(change).map(Directive::Options),
+        Hit::Once => Some(Directive::Made {
+            name: called(before),
+        }),
         Hit::Carrier => {
             let name = name_around(line, before.len());
             match line.trim_ascii().len() == name.len() {
@@ -145,7 +181,12 @@ pub(super) fn in_definition(line: &[u8], at: usize, hit: Hit, defined: Id) -> Op
     let odd = |why| Some(Directive::Odd { why });
     match hit {
         Hit::Clock => Some(Directive::Clock),
-        Hit::Pragma => pragma_decides(after).then_some(Directive::Odd { why: Odd::Pragma }),
+        Hit::Pragma if pragma_decides(after) => odd(Odd::Pragma),
+        Hit::Pragma => (!is_literal(after)).then_some(Directive::Maker),
+        Hit::Options => Some(Directive::Options(Change::Unknown)),
+        Hit::Once => Some(Directive::Made {
+            name: called(before),
+        }),
         Hit::MacroStack => Some(Directive::Carrier { name: defined }),
         Hit::Carrier => match intern(name_around(line, before.len())) {
             name if name == defined => None,
@@ -185,6 +226,13 @@ fn pragma_decides(text: &[u8]) -> bool {
     DECIDING.iter().any(|word| inside.starts_with(word))
 }
 
+/// Is it `_Pragma ("`?
+fn is_literal(text: &[u8]) -> bool {
+    let text = text.strip_prefix(b"_Pragma").unwrap_or(text);
+    let text = text.trim_ascii_start().strip_prefix(b"(");
+    text.is_some_and(|text| text.trim_ascii_start().starts_with(b"\""))
+}
+
 /// `_Pragma("push_macro(\"NAME\")")`; `before` ends in `push` or `pop`.
 fn macro_stack(before: &[u8], after: &[u8]) -> Option<Directive> {
     let after = after.strip_prefix(b"_macro")?.trim_ascii_start();
@@ -204,7 +252,12 @@ fn macro_stack(before: &[u8], after: &[u8]) -> Option<Directive> {
         .strip_suffix(b"\"")?
         .trim_ascii_end();
     let before = before.strip_suffix(b"(")?.trim_ascii_end();
-    before.strip_suffix(b"_Pragma")?;
+    let before = before.strip_suffix(b"_Pragma")?;
+    // Among a macro's arguments it may count twice, or not at all.
+    let count = |byte| memchr::memchr_iter(byte, before).count();
+    if count(b'(') != count(b')') {
+        return None;
+    }
     let name = intern(name);
     Some(match is_push {
         true => Directive::Push { name },
@@ -227,6 +280,21 @@ fn names_file(text: &[u8]) -> bool {
     let text = text.strip_prefix(b".include").unwrap_or(text);
     let blank = blanks(text);
     blank > 0 && matches!(text.get(blank), Some(b'"' | b'\\'))
+}
+
+/// Does a line start as the directives of C++ modules do?
+pub(super) fn starts_module(line: &[u8]) -> bool {
+    let (mut name, mut rest) = line.split_at(name_length(line));
+    if name == b"export" {
+        rest = rest.trim_ascii_start();
+        (name, rest) = rest.split_at(name_length(rest));
+    }
+    let first = rest.trim_ascii_start().first().copied().unwrap_or(b'\n');
+    match name {
+        b"import" => in_name(first) || matches!(first, b'<' | b'"' | b':'),
+        b"module" => in_name(first) || matches!(first, b';' | b':'),
+        _ => false,
+    }
 }
 
 #[cfg(test)]
@@ -264,6 +332,22 @@ mod tests {
                 ],
             ),
             ("DO(push_macro(\"x\"))", vec![odd(Odd::MacroStack)]),
+            (
+                "F(_Pragma(\"push_macro(\\\"x\\\")\"))",
+                vec![odd(Odd::MacroStack)],
+            ),
+            (
+                "_Pragma(\"GCC target(\\\"avx\\\")\") DO(GCC pop_options)",
+                vec![
+                    Directive::Options(Change::Target),
+                    Directive::Options(Change::Pop),
+                ],
+            ),
+            ("the GCC targets", vec![]),
+            (
+                "DO ( once ) at once",
+                vec![Directive::Made { name: name("DO") }],
+            ),
             ("my_macro()", vec![]),
             (
                 "  _LIBCPP_PUSH_MACROS ",

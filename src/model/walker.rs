@@ -6,6 +6,7 @@ use super::files::{FileAt, ObjectId, Origin, PathId};
 use super::interner::{known, Id};
 use super::macros::{Defined, Macro, NumberMap, Table};
 use super::once::Once;
+use super::options::Options;
 use super::punt::Punt;
 use super::resolve::{Asked, Asker, Resolver};
 use super::source_scan::Scan;
@@ -19,6 +20,8 @@ pub struct Walker<'w, W: World + ?Sized> {
     pub(super) clang: bool,
     pub(super) steps: u64,
     pub(super) macros: Table,
+    /// Number of the scan of the compiler's own macros.
+    pub(super) own_scan: Option<usize>,
     pub(super) resolver: Resolver,
     /// The files that are being read.
     pub(super) frames: Vec<Frame>,
@@ -41,6 +44,9 @@ pub struct Walker<'w, W: World + ?Sized> {
     pub(super) operators: NumberMap<Id, bool>,
     /// Macros that push or pop others where they are used.
     pub(super) carriers: Vec<Id>,
+    /// There are macros that make a pragma of what they are given.
+    pub(super) makers: bool,
+    pub(super) options: Options,
     pub(super) once: Once,
     pub(super) closure: Closure,
 }
@@ -115,6 +121,7 @@ impl<'w, W: World + ?Sized> Walker<'w, W> {
             clang,
             steps: budget.steps,
             macros: Table::default(),
+            own_scan: None,
             resolver: Resolver::new(unit.search, clang, old_clang),
             frames: Vec::new(),
             in_source: false,
@@ -127,6 +134,8 @@ impl<'w, W: World + ?Sized> Walker<'w, W> {
             live: true,
             operators: NumberMap::default(),
             carriers: Vec::new(),
+            makers: false,
+            options: Options::new(&unit.compiler.standard, clang),
             once: Once::new(clang),
             closure: Closure::default(),
         }
@@ -162,9 +171,24 @@ impl<'w, W: World + ?Sized> Walker<'w, W> {
         }
     }
 
+    /// The definition of `name`, unless a pragma may have changed it.
+    pub(super) fn macro_of(&self, name: Id) -> Result<Option<Defined>, Punt> {
+        let defined = self.macros.get(name);
+        // Those of the system change options for a while around functions, and test macros meanwhile, but include nothing.
+        let matters = self.options.are_changed() && !self.is_system();
+        if matters && !self.macros.is_dynamic(name) {
+            let own = defined.is_none_or(|defined| Some(defined.scan()) == self.own_scan);
+            if own && self.options.decide(name.spelling()) {
+                let name = String::from_utf8_lossy(name.spelling());
+                return Err(Punt::new(format!("a pragma may have changed {name}")));
+            }
+        }
+        Ok(defined)
+    }
+
     /// Is `name` the name of a macro?
     pub(super) fn is_defined(&mut self, name: Id) -> Result<bool, Punt> {
-        if self.macros.get(name).is_some() {
+        if self.macro_of(name)?.is_some() {
             return Ok(true);
         }
         if !self.macros.is_dynamic(name) {

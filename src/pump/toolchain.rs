@@ -14,7 +14,7 @@ use crate::model::invocation::Invocation;
 use crate::model::invocation::Role;
 use crate::model::option_table;
 use crate::model::predefined::Compiler;
-use crate::model::search::SearchDir;
+use crate::model::search::{self, SearchDir};
 use crate::os::identity::{Identity, Kind};
 use std::collections::HashMap;
 use std::ffi::{OsStr, OsString};
@@ -48,6 +48,8 @@ pub struct Toolchain {
     /// Those of them that a host is expected to have, too: not those below a root that the user gave, nor
     /// those below another one.
     pub system: Vec<Arc<Place>>,
+    /// Folders that it would search, too, if they were there.
+    pub absent: Vec<Vec<u8>>,
     relied: Relied,
     listed: Listed,
     values: Mutex<Asked>,
@@ -196,6 +198,12 @@ fn changes_macros(word: &[u8]) -> bool {
         b"-mllvm",
         b"-w",
     ];
+    // They decide about `__DEPRECATED` and `__cpp_runtime_arrays`.
+    const TELLING: [&[u8]; 3] = [b"deprecated", b"pedantic", b"vla"];
+    let has = |part: &&[u8]| memchr::memmem::find(word, part).is_some();
+    if word.starts_with(b"-W") && TELLING.iter().any(has) {
+        return true;
+    }
     let maps = word.starts_with(b"-f") && word.windows(11).any(|part| part == b"prefix-map=");
     let harmless = HARMLESS.iter().any(|head| word.starts_with(head));
     !maps && !harmless
@@ -291,7 +299,7 @@ impl Toolchain {
         let searched = search_output::read(&said.messages)
             .ok_or_else(|| fault("couldn't determine default system include directories".into()))?;
         let family = family(&said.output).ok_or_else(|| fault("of no known family".into()))?;
-        let trigraphs = key.flags.iter().any(|flag| flag == "-trigraphs");
+        let trigraphs = search::trigraphs(key.flags.iter().map(|flag| flag.as_bytes()));
         let compiler = Compiler::read(family, &said.output, trigraphs)
             .map_err(|punt| fault(punt.to_string()))?;
         let start = relied.rely(tree.root(), cwd)?;
@@ -301,6 +309,7 @@ impl Toolchain {
         Ok(Toolchain {
             compiler,
             defaults: searched.dirs,
+            absent: searched.missing,
             system,
             relied: relied.places,
             listed,
@@ -510,6 +519,10 @@ mod tests {
                 "-isysroot sr",
             ),
             ("gcc --param x=1 -U Y -D X -c a.c", "--param x=1"),
+            (
+                "g++ -Wno-deprecated -Wunused -Werror=vla -Wpedantic -c a.cc",
+                "-Wno-deprecated -Werror=vla -Wpedantic",
+            ),
         ] {
             let flags = flags(&invocation(line));
             let flags: Vec<_> = flags.iter().map(|flag| flag.to_str().unwrap()).collect();

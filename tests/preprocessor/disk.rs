@@ -274,8 +274,9 @@ pub fn prepare(job: &Job) -> Result<Prepared, Punt> {
     let invocation = invocation(job)?;
     let kin = family(Path::new(&invocation.argv[0])).unwrap();
     let asks = asking(&invocation);
+    let trigraphs = search::trigraphs(asks.iter().map(|word| word.as_bytes()));
     let macros = said(&job.cwd, &asks, &["-E", "-dD", "/dev/null"]);
-    let compiler = Compiler::read(kin, &macros, search::wants_trigraphs(&invocation))?;
+    let compiler = Compiler::read(kin, &macros, trigraphs)?;
     let folders = said(&job.cwd, &asks, &["-E", "-v", "/dev/null"]);
     let surroundings = Surroundings {
         defaults: &listed_folders(&folders).1,
@@ -328,19 +329,26 @@ impl Prepared {
 }
 
 /// What the compiler names as opened; Err if it fails, with its messages.
-pub fn named(job: &Job) -> Result<Vec<Vec<u8>>, String> {
+pub fn named(job: &Job, compiles: bool) -> Result<Vec<Vec<u8>>, String> {
+    let listed = job.cwd.join("listed.d");
+    let words: &[&str] = match compiles {
+        true => &["-fsyntax-only", "-MD", "-MF", "listed.d"],
+        false => &["-M"],
+    };
     let invocation = invocation(job).map_err(|punt| punt.to_string())?;
     let kept = invocation.argv.iter().zip(&invocation.roles).skip(1);
     let kept =
         kept.filter(|(_, role)| !matches!(role, Role::Output | Role::Step | Role::Dependency));
     let output = Command::new(&invocation.argv[0])
         .args(kept.map(|(word, _)| word))
-        .args(["-M", "-MT", "x", "-w"])
+        .args(words)
+        .args(["-MT", "x", "-w"])
         .current_dir(&job.cwd)
         .env("LC_ALL", "C")
         .output()
         .unwrap();
     match output.status.success() {
+        true if compiles => Ok(rule(&fs::read(&listed).unwrap())),
         true => Ok(rule(&output.stdout)),
         false => Err(String::from_utf8_lossy(&output.stderr).into_owned()),
     }
@@ -381,7 +389,12 @@ fn plain(name: &[u8]) -> Vec<u8> {
 
 /// Compares the engine with the compiler.
 pub fn compare(job: &Job) -> Verdict {
-    let names = named(job);
+    compare_with(job, false)
+}
+
+/// The same; the compiler names what it opens while it compiles.
+pub fn compare_with(job: &Job, compiles: bool) -> Verdict {
+    let names = named(job, compiles);
     let walked = prepare(job).and_then(|mut prepared| {
         let closure = prepared.walk()?;
         Ok((closure, prepared.family()))

@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, dead_code)]
 
+mod cases;
 mod disk;
 mod random;
 
@@ -65,4 +66,28 @@ fn a_first_unit() {
             "{compiler}: {verdict:?}"
         );
     }
+}
+
+#[test]
+fn odd_units_are_followed_or_left_alone() {
+    let mut faults = Vec::new();
+    for case in cases::read(include_str!("odd.txt")) {
+        for compiler in ["gcc", "clang"] {
+            if !case.fits(compiler) {
+                continue;
+            }
+            let verdict = case.verdict(compiler);
+            let well = match &verdict {
+                Verdict::Same(_) => true,
+                // Then the compile fails wherever it is done.
+                Verdict::BothFail(..) | Verdict::FailsUnnoticed(_) => true,
+                Verdict::Punted(_) => case.may_be_left,
+                Verdict::Differs(_) => false,
+            };
+            if !well {
+                faults.push(format!("{} with {compiler}: {verdict:?}", case.name));
+            }
+        }
+    }
+    assert!(faults.is_empty(), "{}", faults.join("\n"));
 }
