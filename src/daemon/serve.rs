@@ -10,6 +10,7 @@ use crate::model::error::{Code, Error, Result, Status};
 use crate::os::daemonize::{self, FinalSignals, PidFile};
 use crate::os::logging::{init_daemon, open_log, OrStderr, NOTICE};
 use crate::os::net::{self, Peer};
+use crate::os::start::keep_freed_memory;
 use env_logger::Target;
 use smol::channel::{unbounded, Receiver, Sender};
 use std::env;
@@ -28,6 +29,9 @@ const ACCOUNTS: [&str; 3] = ["distcc", "distccd", "nobody"];
 
 /// How long a job slot waits for a client that does not take its answer, before it leaves that to the front.
 const PATIENCE: Duration = Duration::from_millis(200);
+
+/// How much memory is kept for the next request, in bytes.
+const KEPT_BYTES: i32 = 16 << 20;
 
 /// Open files that are needed beside connections: for each job, and in general.
 const FILES_PER_JOB: usize = 8;
@@ -197,6 +201,7 @@ fn serve_one(config: Config) -> Result<Status> {
 
 /// Listens until a final signal comes.
 fn serve_all(config: Config) -> Result<Status> {
+    keep_freed_memory(KEPT_BYTES);
     let listener = listen(&config)?;
     let address = listener
         .local_addr()

@@ -24,16 +24,18 @@ pub unsafe fn words(argc: c_int, argv: *const *const c_char) -> Vec<OsString> {
         .collect()
 }
 
-/// For a program that does the same again and again: memory that was freed is kept for the next time, instead of being
-/// given back to the system and asked for again, page by page.
-pub fn keep_freed_memory() {
-    const KEPT_BYTES: libc::c_int = 64 << 20;
+/// For a program that does the same again and again: of memory that was freed up to `bytes` are kept for the next time,
+/// instead of being given back to the system and asked for again, page by page.
+pub fn keep_freed_memory(bytes: i32) {
     // SAFETY: sets limits of the allocator; a value that it does not take changes nothing.
     unsafe {
-        libc::mallopt(libc::M_MMAP_THRESHOLD, KEPT_BYTES / 2);
-        libc::mallopt(libc::M_TRIM_THRESHOLD, KEPT_BYTES);
+        libc::mallopt(libc::M_MMAP_THRESHOLD, (bytes / 2).min(MMAP_THRESHOLD_MAX));
+        libc::mallopt(libc::M_TRIM_THRESHOLD, bytes);
     }
 }
+
+/// The largest value that the allocator takes for it.
+const MMAP_THRESHOLD_MAX: i32 = 32 << 20;
 
 /// A panic is a fault in this program, and ends it. Who can go on without what has panicked takes the hook away again.
 pub fn end_on_panic() {

@@ -25,6 +25,9 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
+/// How much memory is kept for the next analysis, in bytes.
+const KEPT_BYTES: i32 = 64 << 20;
+
 /// The socket for clients of ours, beside the one that stock's clients know.
 const DIRECT: &str = "direct";
 
@@ -102,7 +105,7 @@ fn serve(options: Options, report: Option<&mut File>) -> Result<Status> {
     };
     supervise::note_final_signals().map_err(trouble("prepare for signals"))?;
     raise_descriptor_limit();
-    keep_freed_memory();
+    keep_freed_memory(KEPT_BYTES);
     write_pid(&options)?;
     base.remove_orphans();
     let sockets = Sockets::bind(&options.port)?;
