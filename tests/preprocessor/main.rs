@@ -5,18 +5,22 @@
 
 mod cases;
 mod disk;
+mod noise;
 mod random;
 
 use disk::{compare, Job, Verdict};
 use random::Dice;
+use std::path::Path;
 
-#[test]
-fn random_trees_are_followed() {
-    let cases: u64 = std::env::var("CASES").map_or(20, |count| count.parse().unwrap());
-    let first: u64 = std::env::var("SEED").map_or(1, |seed| seed.parse().unwrap());
+/// Compares both compilers for both languages with each seed.
+fn all_agree(cases: u64, make: impl Fn(&mut Dice, &Path, &str, &str) -> Job) {
+    let number = |name: &str, otherwise: u64| {
+        std::env::var(name).map_or(otherwise, |value| value.parse().unwrap())
+    };
+    let first = number("SEED", 1);
     let mut counts = std::collections::BTreeMap::new();
     let mut faults = Vec::new();
-    for seed in first..first + cases {
+    for seed in first..first + number("CASES", cases) {
         for (compiler, source) in [
             ("gcc", "main.c"),
             ("clang", "main.c"),
@@ -26,8 +30,7 @@ fn random_trees_are_followed() {
             let mut dice = Dice::new(seed);
             let folder = tempfile::tempdir().unwrap();
             let root = folder.path().canonicalize().unwrap();
-            random::tree(&mut dice, &root, source == "main.cc");
-            let job = random::command(&mut dice, &root, compiler, source);
+            let job = make(&mut dice, &root, compiler, source);
             let verdict = compare(&job);
             let kind = match &verdict {
                 Verdict::Same(_) => "same",
@@ -38,7 +41,7 @@ fn random_trees_are_followed() {
             };
             *counts.entry((compiler, kind)).or_insert(0) += 1;
             if matches!(verdict, Verdict::Differs(_)) {
-                faults.push(format!("seed {seed} {compiler}: {verdict:?}"));
+                faults.push(format!("seed {seed} {:?}: {verdict:?}", job.argv));
             }
             if std::env::var("SHOW").is_ok() && !matches!(verdict, Verdict::Same(_)) {
                 println!("seed {seed} {:?} {verdict:?}", job.argv);
@@ -47,6 +50,22 @@ fn random_trees_are_followed() {
     }
     println!("{counts:#?}");
     assert!(faults.is_empty(), "{}", faults.join("\n"));
+}
+
+#[test]
+fn random_trees_are_followed() {
+    all_agree(20, |dice, root, compiler, source| {
+        random::tree(dice, root, source == "main.cc");
+        random::command(dice, root, compiler, source)
+    });
+}
+
+#[test]
+fn random_texts_are_read() {
+    all_agree(20, |dice, root, compiler, source| {
+        noise::source(dice, root, source);
+        noise::command(dice, root, compiler, source)
+    });
 }
 
 #[test]
