@@ -9,6 +9,8 @@ mod noise;
 mod random;
 
 use disk::{compare, Job, Verdict};
+use distcc::model::dialect::Dialect;
+use distcc::model::source_scan::Scan;
 use random::Dice;
 use std::path::Path;
 
@@ -66,6 +68,39 @@ fn random_texts_are_read() {
         noise::source(dice, root, source);
         noise::command(dice, root, compiler, source)
     });
+}
+
+/// A file that takes hours to read stalls an include server, whatever is in it.
+#[test]
+fn texts_of_any_shape_are_read_in_time() {
+    let dialect = Dialect {
+        raw_strings: true,
+        digit_separators: true,
+        ..Dialect::default()
+    };
+    let begun = std::time::Instant::now();
+    for piece in [
+        "/* __DATE__ */\n",
+        "x /* __DATE__ */ ",
+        "R\"a(\n",
+        "1'",
+        "\\\n",
+        "/* *\\\n",
+        "'",
+        "\"\\\n",
+        "#if 1\n",
+        "#define X(\n",
+        "/",
+        "%:",
+        "??=",
+    ] {
+        for head in ["", "/*", "x", "#if "] {
+            let text = format!("{head}{}", piece.repeat(100_000));
+            Scan::new(text.as_bytes(), dialect);
+        }
+    }
+    let took = begun.elapsed();
+    assert!(took < std::time::Duration::from_secs(120), "{took:?}");
 }
 
 #[test]
