@@ -201,6 +201,9 @@ done
 for page in "$here"/man/*.[1-8]; do
     [ ! -f "$page" ] || want_file "$page" "share/man/man${page##*.}/${page##*/}"
 done
+for role in include_server pump; do # Debian's names for them.
+    want_link "$role.1" "share/man/man1/distcc-$role.1"
+done
 for name in $(compilers); do # No name of a compiler holds a blank: see the pattern above.
     want_link ../../bin/distcc "lib/distcc/$name"
 done
@@ -246,6 +249,9 @@ On each machine that builds:
     export DISTCC_HOSTS='localhost/2 SERVER/8,lzo'
     export PATH="$prefix/lib/distcc:\$PATH"
     make -j10
+In pump mode, where the servers preprocess, too:
+    export DISTCC_HOSTS='SERVER/8,cpp,lzo'
+    pump make -j10
 
 To remove it: ./install.sh --prefix '$prefix' --uninstall
 END

@@ -21,6 +21,7 @@ pub mod model {
     pub mod plain_text;
     pub mod plain;
     pub mod search_variables;
+    pub mod terminal;
     pub mod stock_limits;
     pub mod pump_words;
     pub mod missed;
@@ -83,7 +84,9 @@ pub mod os {
     pub mod files;
     pub mod beneath;
     pub mod namespace;
+    pub mod fence;
     pub mod handover;
+    pub mod terminal;
     pub mod net;
     pub mod gather;
     pub mod process;

@@ -63,6 +63,31 @@ fn debug_information_is_a_local_compiles() {
 }
 
 #[test]
+fn it_shows_the_folder_as_it_is_spelled() {
+    if !have("it_shows_the_folder_as_it_is_spelled", &["gcc"]) {
+        return;
+    }
+    let farm = Farm::new();
+    tree(&farm);
+    let daemon = farm.daemon(Which::Ours).start();
+    let client = farm.client(Which::Ours, &daemon.host());
+    for ending in ["", "/", "/.", "/src/..", "//."] {
+        let pwd = format!("{}{ending}", farm.work().display());
+        let client = client.clone().env("PWD", &pwd);
+        let words = ["gcc", "-g", "-c", "src/x.c", "-o"];
+        let local = client.run_other(&[&words[..], &["local.o"]].concat());
+        local.expect(0);
+        let ran = client.run(&[&words[..], &["remote.o"]].concat()).expect(0);
+        let difference = same_file(&farm.work().join("local.o"), &farm.work().join("remote.o"));
+        assert_eq!(difference, None, "{pwd}: {}", ran.log);
+        // No odd folder is held against the host.
+        assert_eq!(ran.went() == Went::Remote, ending.is_empty(), "{}", ran.log);
+    }
+    let after = client.run(&["gcc", "-g", "-c", "src/x.c"]).expect(0);
+    assert_eq!(after.went(), Went::Remote, "{}", after.log);
+}
+
+#[test]
 fn a_host_whose_objects_are_not_exact_is_found_out_once() {
     if !have(
         "a_host_whose_objects_are_not_exact_is_found_out_once",

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 fn file(name: &str) -> String {
@@ -39,10 +39,20 @@ fn entries(page: &str) -> BTreeSet<String> {
 
 /// String literals that are names of variables.
 fn variables(source: &str) -> BTreeSet<String> {
+    const PREFIXES: [&str; 5] = ["DISTCC_", "DCC_", "INCLUDE_SERVER", "LSDISTCC", "UNCACHED"];
     let code = source.split("#[cfg(test)]").next().unwrap();
     code.split('"')
-        .filter(|text| text.starts_with("DISTCC") || *text == "UNCACHED_ERR_FD")
+        .filter(|text| PREFIXES.iter().any(|prefix| text.starts_with(prefix)))
         .filter(|text| text.chars().all(|c| c.is_ascii_uppercase() || c == '_'))
+        .map(str::to_owned)
+        .collect()
+}
+
+/// Variables that have an entry in a page.
+fn variables_of(page: &str) -> BTreeSet<String> {
+    let entries = page.lines().filter_map(|line| line.strip_prefix(".It Ev "));
+    entries
+        .flat_map(|names| names.split(" , "))
         .map(str::to_owned)
         .collect()
 }
@@ -67,21 +77,75 @@ fn options_of_distcc_are_those_of_its_page() {
 }
 
 #[test]
+fn options_of_include_server_and_pump_are_those_of_their_pages() {
+    // Those without effect stand in a sentence.
+    let page = file("man/include_server.1");
+    let sentence = page.split("Accepted for the sake").nth(1).unwrap();
+    let without_effect = sentence.lines().take_while(|line| *line != ".Nm");
+    let without_effect = without_effect.filter_map(|line| line.strip_prefix(".Fl -"));
+    let mut known = entries(&page);
+    known
+        .extend(without_effect.map(|name| format!("--{}", name.trim_end_matches([' ', ',', '.']))));
+    let mut taken = long_options(&help(&["include_server", "--help"]));
+    taken.insert("--help".to_owned());
+    for option in taken {
+        assert!(
+            known.contains(&option),
+            "{option} is not in include_server(1)"
+        );
+    }
+    let page = entries(&file("man/pump.1"));
+    for option in ["--startup", "--shutdown", "--help"] {
+        assert!(page.contains(option), "{option} is not in pump(1)");
+    }
+}
+
+#[test]
 fn every_variable_is_in_its_page() {
     for (source, page) in [
         ("src/model/settings.rs", "man/distcc.1"),
+        ("src/model/pump_settings.rs", "man/distcc.1"),
         ("src/daemon/options.rs", "man/distccd.1"),
+        ("src/pump/wrapper.rs", "man/pump.1"),
+        ("src/pump/wrapper_hosts.rs", "man/pump.1"),
+        ("src/pump/wrapper_session.rs", "man/pump.1"),
+        ("src/pump/include_server.rs", "man/include_server.1"),
     ] {
-        let text = file(page);
+        let known = variables_of(&file(page));
         let found = variables(&file(source));
-        assert!(found.len() > 3, "{source} was not understood: {found:?}");
+        assert!(!found.is_empty(), "{source} was not understood");
         for name in found {
-            assert!(
-                text.contains(&format!(".It Ev {name}\n")),
-                "{name} is not in {page}"
-            );
+            assert!(known.contains(&name), "{name} is not in {page}");
         }
     }
+}
+
+#[test]
+fn every_variable_is_in_some_page() {
+    let mut known = BTreeSet::new();
+    for page in fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("man")).unwrap() {
+        known.extend(variables_of(
+            &fs::read_to_string(page.unwrap().path()).unwrap(),
+        ));
+    }
+    for module in rust_files(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src")) {
+        for name in variables(&fs::read_to_string(&module).unwrap()) {
+            let module = module.display();
+            assert!(known.contains(&name), "{name}, of {module}, is in no page");
+        }
+    }
+}
+
+fn rust_files(folder: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(folder).unwrap();
+    let paths = entries.map(|entry| entry.unwrap().path());
+    paths
+        .flat_map(|path| match path.is_dir() {
+            true => rust_files(&path),
+            false => vec![path],
+        })
+        .filter(|path| path.extension().is_some_and(|end| end == "rs"))
+        .collect()
 }
 
 #[test]
@@ -97,6 +161,14 @@ fn every_exit_status_is_in_a_page() {
     }
 }
 
+fn skipped(program: &str) {
+    let must = std::env::var_os("DISTCC_TESTS_MUST_ALL").is_some_and(|value| !value.is_empty());
+    assert!(
+        !must,
+        "{program} is missing; tests/install-needs installs it"
+    );
+}
+
 #[test]
 fn pages_are_drawn_without_warnings() {
     for page in fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("man")).unwrap() {
@@ -106,13 +178,32 @@ fn pages_are_drawn_without_warnings() {
             .arg(&page)
             .env("MANWIDTH", "80")
             .output();
-        let Ok(drawn) = drawn else { return };
+        let Ok(drawn) = drawn else {
+            return skipped("man");
+        };
         assert!(
             drawn.status.success() && drawn.stderr.is_empty(),
             "{}: {}",
             page.display(),
             String::from_utf8_lossy(&drawn.stderr)
         );
+    }
+}
+
+/// The other program that draws such pages, where it is installed.
+#[test]
+fn mandoc_finds_nothing_wrong_with_the_pages() {
+    for page in fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("man")).unwrap() {
+        let page = page.unwrap().path();
+        let looked = Command::new("mandoc")
+            .args(["-T", "lint", "-W", "warning"])
+            .arg(&page)
+            .output();
+        let Ok(looked) = looked else {
+            return skipped("mandoc");
+        };
+        let found = String::from_utf8_lossy(&looked.stdout).into_owned();
+        assert!(looked.status.success(), "{found}");
     }
 }
 
@@ -131,6 +222,34 @@ fn the_readme_has_no_gaps() {
         assert!(
             Path::new(env!("CARGO_MANIFEST_DIR")).join(name).exists(),
             "{name}"
+        );
+    }
+}
+
+/// What the table of troubles shows as a message is one: its longest run of plain words stands in the source.
+#[test]
+fn the_messages_of_the_readme_are_those_of_the_programs() {
+    let readme = file("README.md");
+    let table = readme.split("## When something is wrong").nth(1).unwrap();
+    let table = table.split("\n## ").next().unwrap();
+    let sources: Vec<String> = rust_files(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"))
+        .iter()
+        .map(|path| fs::read_to_string(path).unwrap())
+        .collect();
+    let rows = table.lines().filter(|line| line.starts_with("| "));
+    let shown = rows.filter_map(|row| row.split(" | ").next());
+    let messages: Vec<&str> = shown
+        .flat_map(|column| column.split('`').skip(1).step_by(2))
+        .filter(|message| message.contains(' '))
+        .collect();
+    assert!(messages.len() > 10, "the table was not understood");
+    for message in messages {
+        let is_foreign = message.contains("undefined reference");
+        let runs = message.split(|c: char| !(c.is_ascii_alphabetic() || " ,'-".contains(c)));
+        let longest = runs.map(str::trim).max_by_key(|run| run.len()).unwrap();
+        assert!(
+            is_foreign || sources.iter().any(|source| source.contains(longest)),
+            "`{message}`: no program says '{longest}'"
         );
     }
 }

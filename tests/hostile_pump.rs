@@ -6,9 +6,10 @@ mod common;
 
 use common::fake::{ask, capture, expect_line, reply};
 use common::v3::{Entry, Files};
-use common::{have, wait_for, Daemon, Farm, Which, BOUND};
+use common::{have, wait_for, Daemon, DaemonPlan, Farm, Which, BOUND};
 use distcc::model::about::About;
 use distcc::model::wire::{encode_pump_head, put_file, Version};
+use distcc::os::fence;
 use std::fs;
 use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
@@ -17,7 +18,7 @@ use std::path::PathBuf;
 /// A compiler that does to its surroundings what `-DX=…` says, and writes an object.
 const MISCHIEF: &str = r#"#!/bin/sh
 for word; do
-  case $word in -DX=*) what=${word#-DX=};; esac
+  case $word in -DX=*) what=${word#-DX=};; -DOF=*) of=${word#-DOF=};; esac
   case $before in -o) out=$word;; esac
   before=$word
 done
@@ -34,18 +35,52 @@ case $what in
   run) printf '#!/bin/sh\necho ran\n' > x.sh; chmod 755 x.sh; ./x.sh; /usr/bin/env sh -c 'echo alive';;
   fill) yes > big;;
   sleep) sleep 600 & wait;;
+  deep) perl -e 'chdir $ENV{TMPDIR}; for (1..2000) { mkdir "d"; chdir "d" }';;
+  stay) (setsid sleep $of || sleep $of) >/dev/null 2>&1 & perl -e 'setpgrp; fork or exec "sleep", @ARGV' $of;;
+  connect) bash -c "exec 3<>/dev/tcp/127.0.0.1/$of" && echo connected;;
+  gain) unshare -U true && echo users; unshare -m true && echo mounts; ipcmk -M 10 && echo shares;;
+  signal) kill -0 $of && echo signalled;;
+  read) cat /etc/passwd /proc/$of/environ; ls -d ../../../*; echo '#include "/etc/passwd"' | gcc -E -;;
 esac 2>&1
 exit 0
 "#;
 
 fn mischievous(farm: &Farm) -> (Daemon, PathBuf) {
+    mischievous_by(farm, farm.daemon(Which::Ours))
+}
+
+/// With namespaces and without.
+fn each_way(check: impl Fn(&Daemon, &PathBuf, &str)) {
+    for way in ["views", "mirrors"] {
+        let farm = Farm::new();
+        let plan = match way {
+            "views" => farm.daemon(Which::Ours),
+            _ if !have("hostile_pump", &["unshare", "setpriv"]) => continue,
+            _ => farm.daemon(Which::Ours).without_namespaces(),
+        };
+        let (mut daemon, folder) = mischievous_by(&farm, plan);
+        expect_line(
+            &daemon,
+            &[if way == "views" {
+                "see their"
+            } else {
+                "can't see their"
+            }],
+        );
+        check(&daemon, &folder, way);
+        expect_served(&daemon);
+        assert_eq!(daemon.leftovers(), [""; 0], "{way}");
+        assert!(daemon.alive(), "{way}");
+    }
+}
+
+fn mischievous_by(farm: &Farm, plan: DaemonPlan) -> (Daemon, PathBuf) {
     let folder = farm.path("mischief");
     fs::create_dir_all(&folder).unwrap();
     let gcc = folder.join("gcc");
     fs::write(&gcc, MISCHIEF).unwrap();
     fs::set_permissions(&gcc, fs::Permissions::from_mode(0o755)).unwrap();
     let list = gcc.display().to_string();
-    let plan = farm.daemon(Which::Ours);
     let daemon = plan.options(&["--compilers", &list]).start();
     (daemon, folder)
 }
@@ -268,6 +303,54 @@ fn a_compiler_sees_its_job_and_the_toolchain() {
     assert!(!std::path::Path::new("/etc/x").exists());
     expect_served(&daemon);
     assert_eq!(daemon.leftovers(), [""; 0]);
+}
+
+/// What a compiler does beside its files: nothing of it goes beyond the job.
+#[test]
+fn a_compiler_reaches_nobody_and_stays_with_its_job() {
+    if !have(
+        "hostile_pump",
+        &["perl", "bash", "setsid", "ipcmk", "unshare"],
+    ) || !fence::has_filters()
+    {
+        return;
+    }
+    each_way(|daemon, folder, way| {
+        let said = |what: &str| {
+            let reply = job(what).ask(daemon);
+            assert_eq!(reply.object.as_deref(), Some(&b"OBJ"[..]), "{way}: {what}");
+            String::from_utf8_lossy(&reply.stdout).into_owned()
+        };
+        said("deep");
+        let connected = said(&format!("connect -DOF={}", daemon.port));
+        assert!(!connected.contains("connected"), "{way}: {connected}");
+        let gained = said("gain");
+        for what in ["users", "mounts", "shares"] {
+            assert!(!gained.contains(what), "{way}: {gained}");
+        }
+        let signalled = said(&format!("signal -DOF={}", daemon.pid()));
+        assert!(
+            !fence::has_scopes() || !signalled.contains("signalled"),
+            "{way}"
+        );
+        // A number that is in no other command line of this machine.
+        let time = format!("{}.25", 60_000 + daemon.port as u32);
+        said(&format!("stay -DOF={time}"));
+        let lines = || {
+            let processes = fs::read_dir("/proc").unwrap().flatten();
+            let lines = processes.map(|process| fs::read(process.path().join("cmdline")));
+            lines.map(Result::unwrap_or_default).collect::<Vec<_>>()
+        };
+        let sleeps = |line: &Vec<u8>| line == format!("sleep\0{time}\0").as_bytes();
+        wait_for("nobody stays", BOUND, || !lines().iter().any(sleeps));
+        let read = said(&format!("read -DOF={}", daemon.pid()));
+        for other in ["root:", "LC_ALL=", &folder.display().to_string()] {
+            assert!(
+                !read.contains(other) || !fence::has_files(),
+                "{way}: {read}"
+            );
+        }
+    });
 }
 
 /// A job's folder is in memory: it is bounded.

@@ -113,6 +113,33 @@ fn each_role_has_its_link_and_each_page_its_place() {
             "{page}"
         );
     }
+    for page in ["distcc-pump.1", "distcc-include_server.1"] {
+        let page = prefix.path().join("share/man/man1").join(page);
+        assert!(page.is_file(), "{}", page.display());
+    }
+}
+
+#[test]
+fn pump_works_where_it_is_installed() {
+    let prefix = Prefix::new();
+    well(prefix.install(&[]));
+    let work = tempfile::tempdir().unwrap();
+    for name in ["pump", "distcc-pump"] {
+        let out = Command::new(prefix.path().join("bin").join(name))
+            .args([
+                "sh",
+                "-c",
+                "test -S \"$INCLUDE_SERVER_PORT\" && command -v distcc",
+            ])
+            .env("DISTCC_HOSTS", "127.0.0.1:1/1,cpp,lzo")
+            .env("DISTCC_DIR", work.path())
+            .env("PATH", "/usr/bin:/bin")
+            .output()
+            .unwrap();
+        let said = well(out);
+        let ours = prefix.path().join("bin/distcc");
+        assert!(said.contains(ours.to_str().unwrap()), "{name}: {said}");
+    }
 }
 
 #[test]

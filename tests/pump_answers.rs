@@ -5,11 +5,12 @@
 mod common;
 
 use common::pump::{
-    exact_reply, failed_reply, files, names, stock_reply, Does, FakeHost, FakeIncludeServer, Says,
+    exact_reply, failed_reply, files, names, plain_reply, stock_reply, Does, FakeHost,
+    FakeIncludeServer, Says,
 };
 use common::{Client, Farm, Ran};
 use distcc::model::direct::Covered;
-use distcc::model::wire::{Remark, Reply};
+use distcc::model::wire::{Remark, Reply, Version};
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
@@ -407,4 +408,30 @@ fn a_discrepancy_is_mailed_to_whom_it_may_concern() {
 
 fn read(path: &Path) -> String {
     String::from_utf8_lossy(&fs::read(path).unwrap_or_default()).into_owned()
+}
+
+#[test]
+fn an_empty_object_is_no_object() {
+    let farm = farm();
+    let server = FakeIncludeServer::naming(&farm, covered());
+    for hosts in ["pump", "plain"] {
+        let host = FakeHost::start(|request, _| {
+            Does::Answers(Reply {
+                object: Some(Vec::new()),
+                ..match request.version {
+                    Version::V3 => exact_reply(),
+                    version => plain_reply(version),
+                }
+            })
+        });
+        let list = match hosts {
+            "pump" => host.pump_host(),
+            _ => format!("127.0.0.1:{}", host.port),
+        };
+        let ran = server.client(&farm, &list).run(&COMPILE).expect(0);
+        assert!(ran.log.contains("an empty object"), "{ran}");
+        assert!(ran.log.contains("exec on localhost"), "{ran}");
+        let made = fs::metadata(farm.work().join("x.o")).unwrap().len();
+        assert!(made > 0, "{hosts}");
+    }
 }

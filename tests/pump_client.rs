@@ -15,7 +15,7 @@ use std::fs;
 use std::io::{Read, Write};
 use std::os::unix::fs::symlink;
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 const SOURCE: &str = "#include \"x.h\"\nint f(int a) { return a + X; }\n";
 
@@ -225,10 +225,12 @@ fn what_a_host_cannot_do_in_pump_mode_it_gets_as_text() {
             ..covered()
         },
     );
-    let host = FakeHost::answering(failed_reply(113, "", Some(Remark::NotHere)));
+    let said = "distccd[7] ERROR: job refused: a path\n";
+    let host = FakeHost::answering(failed_reply(113, said, Some(Remark::NotHere)));
     let client = server.client(&farm, &host.pump_host());
-    expect_object(&farm, client.run(&COMPILE), "plain");
+    let ran = expect_object(&farm, client.run(&COMPILE), "plain");
     assert_eq!(host.versions(), [3, 2]);
+    assert!(ran.log.contains(&format!("says: {said}")), "{ran}");
     // It is remembered.
     expect_object(&farm, client.run(&COMPILE), "plain");
     assert_eq!(host.versions(), [3, 2, 2]);
@@ -371,9 +373,19 @@ fn include_servers_that_fail_cost_only_pump_mode() {
         let ran = expect_object(&farm, client.run(&COMPILE), "plain");
         assert!(ran.log.contains(why), "no {why:?}: {ran}");
     }
+    // Not every client waits for a process that has been stopped.
     let silent = FakeIncludeServer::start(&farm, |_, _| Says::Nothing);
-    let ran = expect_object(&farm, faulty(&farm, &silent, &host).run(&COMPILE), "plain");
-    assert!(ran.log.contains("silent for too long"), "{ran}");
+    let is_asked = || {
+        let before = silent.queries().len();
+        let ran = expect_object(&farm, faulty(&farm, &silent, &host).run(&COMPILE), "plain");
+        assert!(ran.log.contains("silent for too long"), "{ran}");
+        silent.queries().len() > before
+    };
+    assert!(is_asked() && !is_asked());
+    let long_ago = SystemTime::now() - Duration::from_secs(3600);
+    let noted = fs::File::options().write(true).open(silent.file("silent"));
+    noted.unwrap().set_modified(long_ago).unwrap();
+    assert!(is_asked());
 
     let gone = FakeIncludeServer::naming(&farm, covered());
     let client = faulty(&farm, &gone, &host).env("INCLUDE_SERVER_PORT", gone.file("none/socket"));

@@ -6,33 +6,12 @@
 mod common;
 
 use common::have;
-use common::tree::{Call, Tree, Yard, LUA, PUGIXML, ZLIB};
+use common::tree::{Call, Tree, Yard, GIT, LIBTORRENT, LUA, PUGIXML, ZLIB};
 
 /// All of them: what can't go in pump mode is a fault here.
 const PUMPED_PERCENT_MIN: usize = 100;
 
 const BOTH: [Call; 2] = [Call::PumpExplicit, Call::PumpMasquerade];
-
-/// A part of git's objects, among them those that need headers which the build generates.
-const GIT: Tree = Tree {
-    package: "git",
-    needs: &["make", "gcc"],
-    configure: "",
-    build: r#"make -j4 CC="$LAUNCH$CC" CFLAGS="$FLAGS" NO_CURL=1 NO_EXPAT=1 NO_GETTEXT=1 NO_TCLTK=1 NO_PERL=1 NO_PYTHON=1 \
-        NO_OPENSSL=1 COMPUTE_HEADER_DEPENDENCIES=yes ${WHOLE:+objects} ${WHOLE:-help.o version.o git.o builtin/bugreport.o hook.o \
-        builtin/add.o builtin/am.o builtin/apply.o apply.o archive.o attr.o bisect.o blame.o branch.o bundle.o cache-tree.o \
-        commit.o config.o convert.o date.o diff.o dir.o fetch-pack.o grep.o refs.o revision.o sha1dc/sha1.o \
-        xdiff/xdiffi.o reftable/basics.o}"#,
-};
-
-/// C++17 on Boost.Asio, with includes that macros build.
-const LIBTORRENT: Tree = Tree {
-    package: "libtorrent-rasterbar",
-    needs: &["make", "cmake", "g++"],
-    configure: r#"cmake -S . -B build -DCMAKE_BUILD_TYPE=None -DCMAKE_CXX_FLAGS="$FLAGS" -Dencryption=OFF \
-        -DCMAKE_CXX_COMPILER="$CXX" -DCMAKE_CXX_COMPILER_LAUNCHER="${LAUNCH% }""#,
-    build: r#"make -j4 -C build ${WHOLE:+torrent-rasterbar} ${WHOLE:-src/alert.o src/http_connection.o src/udp_socket.o src/escape_string.o}"#,
-};
 
 fn yard(tree: &Tree) -> Option<Yard> {
     Yard::new(tree)

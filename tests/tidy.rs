@@ -71,6 +71,30 @@ fn every_file_says_what_it_owns_and_stays_short() {
 }
 
 #[test]
+fn the_architecture_names_every_file() {
+    let page = fs::read_to_string(root("ARCHITECTURE.md")).unwrap();
+    let mut found = Vec::new();
+    let order = modules_in_order(&fs::read_to_string(root("src/lib.rs")).unwrap());
+    for folder in ["model", "os", "farm", "client", "daemon", "pump", "tools"] {
+        let inside = order
+            .iter()
+            .filter_map(|module| module.strip_prefix(&format!("{folder}::")))
+            .map(str::to_owned);
+        let table = names_in_table(section(&page, &format!("### {folder}/")));
+        found.extend(unmatched(folder, &inside.collect::<Vec<String>>(), &table));
+    }
+    let entries = fs::read_dir(root("tests")).unwrap();
+    let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    let tests: Vec<String> = names
+        .filter_map(|name| name.strip_suffix(".rs").map(str::to_owned))
+        .collect();
+    let table = names_in_table(section(&page, "## 6. Tests"));
+    let table = table.into_iter().filter(|name| !name.contains('/'));
+    found.extend(unmatched("tests", &tests, &table.collect::<Vec<String>>()));
+    assert!(found.is_empty(), "\n{}\n", found.join("\n"));
+}
+
+#[test]
 fn the_checks_find_what_they_are_for() {
     let order: Vec<String> = ["model::a", "os::b", "client::c", "daemon::d", "client::e"]
         .map(str::to_owned)
@@ -103,6 +127,51 @@ fn the_checks_find_what_they_are_for() {
     ] {
         assert_eq!(faults_in(module, text, &order), [""; 0], "{module}: {text}");
     }
+    let page = "# Page\n\n## A\n| `a`, `b*` | not `this` |\n\n## B\n| `d` | |\n";
+    let names = names_in_table(section(page, "## A"));
+    assert_eq!(names, ["a", "b*"]);
+    let files = ["b1", "b2", "c"].map(str::to_owned);
+    assert_eq!(
+        unmatched("x", &files, &names),
+        [
+            "ARCHITECTURE.md does not name x/c.rs",
+            "ARCHITECTURE.md names x/a.rs, which is not there"
+        ]
+    );
+}
+
+/// What stands in a page under a heading, up to the next one.
+fn section<'p>(page: &'p str, heading: &str) -> &'p str {
+    let begin = page.find(&format!("\n{heading}")).unwrap_or(page.len());
+    let text = page[begin..].trim_start();
+    text.find("\n#").map_or(text, |end| &text[..end])
+}
+
+/// The words between backticks in the first column of a table.
+fn names_in_table(text: &str) -> Vec<String> {
+    let rows = text.lines().filter_map(|line| line.strip_prefix("| "));
+    let columns = rows.filter_map(|row| row.split(" |").next());
+    columns
+        .flat_map(|column| column.split('`').skip(1).step_by(2))
+        .map(str::to_owned)
+        .collect()
+}
+
+/// The files that no name in a table means, and the names that mean no file. A name may end in `*`.
+fn unmatched(folder: &str, files: &[String], names: &[String]) -> Vec<String> {
+    let means = |name: &str, file: &str| match name.strip_suffix('*') {
+        Some(start) => file.starts_with(start),
+        None => name == file,
+    };
+    let missing = files
+        .iter()
+        .filter(|file| !names.iter().any(|name| means(name, file)))
+        .map(|file| format!("ARCHITECTURE.md does not name {folder}/{file}.rs"));
+    let too_many = names
+        .iter()
+        .filter(|name| !files.iter().any(|file| means(name, file)))
+        .map(|name| format!("ARCHITECTURE.md names {folder}/{name}.rs, which is not there"));
+    missing.chain(too_many).collect()
 }
 
 fn root(path: &str) -> PathBuf {

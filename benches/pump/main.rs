@@ -1,20 +1,24 @@
 //! Pump mode, ours beside stock's with a pump that works, in turns: what client and include server cost together for a
-//! translation unit of git and of libtorrent (C++ on Boost), cold and warm, with a server that costs nothing; beside what
-//! other tools take to find the headers; and what a pump job costs our daemon. Prints a Markdown table. Fetches sources.
+//! translation unit of git and of libtorrent (C++ on Boost), cold and warm, with a server that costs nothing; what the
+//! first analysis of a whole tree costs beside what other tools take to find the headers; and what a pump job costs our
+//! daemon. Prints a Markdown table. Fetches sources. A name runs only that part: `git`, `libtorrent`, `namespace`.
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
 #[path = "../compare/cost.rs"]
 mod cost;
+mod inputs;
+mod others;
 mod server;
 mod session;
 
-use session::{Contender, Inputs, Session};
+use inputs::Inputs;
+use session::{Contender, Session};
 use std::path::Path;
-use std::process::{Command, Stdio};
-use std::time::Duration;
+use std::process::Command;
+use std::time::{Duration, Instant};
 
 /// Units of each project: many of git, some of libtorrent.
-const UNITS: [(&str, usize); 2] = [("git", 60), ("libtorrent-rasterbar", 12)];
+const UNITS: [(&str, usize); 2] = [("git", 60), ("libtorrent-rasterbar", 8)];
 
 fn main() {
     let mut rounds = 3;
@@ -27,46 +31,34 @@ fn main() {
             name => only = Some(name.to_owned()),
         }
     }
-    let trees = Path::new(env!("CARGO_TARGET_TMPDIR")).join("trees");
-    let made = Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/pump/inputs.sh");
-    assert!(Command::new(made).arg(&trees).status().unwrap().success());
+    let wanted = |part: &str| only.as_ref().is_none_or(|only| part.contains(only));
+    let contenders: Vec<Contender> = std::iter::once(Contender::ours())
+        .chain(stock.as_deref().map(Contender::stock))
+        .collect();
     println!("| measured, CPU for a translation unit | this distcc | stock |");
     println!("|---|---:|---:|");
-    for (project, count) in UNITS {
-        if only.as_ref().is_some_and(|only| !project.contains(only)) {
-            continue;
-        }
-        let inputs = Inputs::read(&trees.join(project), count);
-        let contenders = [
-            Some(Contender::ours()),
-            stock.as_deref().map(Contender::stock),
-        ];
-        let figures: Vec<Option<Figures>> = contenders
-            .iter()
-            .map(|contender| {
-                contender
-                    .as_ref()
-                    .map(|one| median_of(rounds, one, &inputs))
-            })
-            .collect();
-        for (row, name) in ROWS.iter().enumerate() {
-            let cell = |figures: &Option<Figures>| match figures {
-                Some(figures) => format!("{:.2} ms", figures[row]),
-                None => "–".to_owned(),
-            };
-            let ratio = match (&figures[0], &figures[1]) {
-                (Some(ours), Some(stock)) => format!(" (× {:.2})", ours[row] / stock[row]),
-                _ => String::new(),
-            };
-            println!(
-                "| {project}: {name} | {}{ratio} | {} |",
-                cell(&figures[0]),
-                cell(&figures[1])
-            );
-        }
-        others(&inputs);
+    for (project, count) in UNITS.into_iter().filter(|(name, _)| wanted(name)) {
+        let below = |name: &str| Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+        let (trees, built) = (below("trees"), below("bench-trees"));
+        let made = Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/pump/inputs.sh");
+        let made = Command::new(made).args([&trees, &built]).status();
+        assert!(made.is_ok_and(|status| status.success()));
+        let inputs = Inputs::read(&built.join(project), count);
+        beside_stock(rounds, &contenders, &inputs);
+        analyses(rounds, &inputs);
     }
-    daemon(rounds);
+    if wanted("namespace") {
+        daemon(rounds);
+    }
+}
+
+pub fn median(mut figures: Vec<f64>) -> f64 {
+    figures.sort_by(f64::total_cmp);
+    figures.get(figures.len() / 2).copied().unwrap_or(f64::NAN)
+}
+
+fn ms(time: Duration) -> f64 {
+    time.as_secs_f64() * 1000.0
 }
 
 const ROWS: [&str; 4] = [
@@ -76,91 +68,114 @@ const ROWS: [&str; 4] = [
     "of that the include server, warm",
 ];
 
-type Figures = [f64; 4];
+/// The figures of the rows, and how many of the units did not go by pump mode.
+type Figures = ([f64; ROWS.len()], usize);
 
-fn median_of(rounds: usize, contender: &Contender, inputs: &Inputs) -> Figures {
-    let taken: Vec<Figures> = (0..rounds).map(|_| figures(contender, inputs)).collect();
-    std::array::from_fn(|row| median(taken.iter().map(|figures| figures[row]).collect()))
-}
-
-pub fn median(mut figures: Vec<f64>) -> f64 {
-    figures.sort_by(f64::total_cmp);
-    figures.get(figures.len() / 2).copied().unwrap_or(f64::NAN)
+fn beside_stock(rounds: usize, contenders: &[Contender], inputs: &Inputs) {
+    let taken: Vec<Vec<Figures>> = (0..rounds)
+        .map(|_| contenders.iter().map(|one| figures(one, inputs)).collect())
+        .collect();
+    for (row, name) in ROWS.iter().enumerate() {
+        let medians: Vec<f64> = (0..contenders.len())
+            .map(|one| median(taken.iter().map(|round| round[one].0[row]).collect()))
+            .collect();
+        let cells = match medians[..] {
+            [ours, stock] => format!("{ours:.2} ms (× {:.3}) | {stock:.2} ms", ours / stock),
+            _ => format!("{:.2} ms | –", medians[0]),
+        };
+        println!("| {}: {name} | {cells} |", inputs.project);
+    }
+    let given_up: Vec<String> = (0..contenders.len())
+        .map(|one| median(taken.iter().map(|round| round[one].1 as f64).collect()).to_string())
+        .collect();
+    println!(
+        "| {}: of {} compiles, cold and warm, were preprocessed here after all | {} |",
+        inputs.project,
+        2 * inputs.sample.len(),
+        given_up.join(" | ")
+    );
 }
 
 fn figures(contender: &Contender, inputs: &Inputs) -> Figures {
     let session = Session::start(contender, inputs);
-    let each = |time: Duration| time.as_secs_f64() * 1000.0 / inputs.units.len() as f64;
+    let each = |time: Duration| ms(time) / inputs.sample.len() as f64;
     let pass = |server_before: Duration| {
         let clients = cost::of_children();
-        inputs.units.iter().for_each(|unit| session.compile(unit));
+        let pumped = inputs.sample.iter().filter(|unit| session.compile(unit));
+        let given_up = inputs.sample.len() - pumped.count();
         let server = session.server_cpu() - server_before;
-        (each(cost::of_children() - clients), each(server))
+        (each(cost::of_children() - clients), each(server), given_up)
     };
-    let (cold_clients, cold_server) = pass(Duration::ZERO);
-    // Files are young in the first pass, and are read again as long as they are.
-    let (warm_clients, warm_server) = pass(session.server_cpu());
-    [
-        cold_clients + cold_server,
-        warm_clients + warm_server,
-        cold_server,
-        warm_server,
-    ]
+    let cold = pass(Duration::ZERO);
+    let warm = pass(session.server_cpu());
+    let rows = [cold.0 + cold.1, warm.0 + warm.1, cold.1, warm.1];
+    (rows, cold.2 + warm.2)
 }
 
-/// What others take for the same question.
-fn others(inputs: &Inputs) {
+/// First analyses, beside what others take for the same question.
+fn analyses(rounds: usize, inputs: &Inputs) {
     let project = &inputs.project;
-    let row = |what: &str, words: &dyn Fn(&session::Unit) -> Vec<String>| {
-        let before = cost::of_children();
-        for unit in &inputs.units {
-            let words = words(unit);
-            let ran = Command::new(&words[0])
-                .args(&words[1..])
-                .current_dir(&unit.folder)
-                .stdout(Stdio::null())
-                .stderr(Stdio::null())
-                .status();
-            assert!(ran.is_ok_and(|status| status.success()), "{words:?}");
-        }
-        let spent = (cost::of_children() - before).as_secs_f64() * 1000.0;
-        println!(
-            "| {project}: {what} | {:.2} ms | |",
-            spent / inputs.units.len() as f64
-        );
-    };
-    row("the compiler's own list (`-M`)", &|unit| {
-        [&unit.words[..], &["-M".to_owned()]].concat()
-    });
-    row("the compiler's preprocessor (`-E`)", &|unit| {
-        [&unit.words[..], &["-E".to_owned()]].concat()
-    });
-    if let Some(scan) = ["clang-scan-deps", "clang-scan-deps-14"]
-        .into_iter()
-        .find(|name| runs(name))
-    {
-        let database = inputs.compile_commands();
-        let before = cost::of_children();
-        let ran = Command::new(scan)
-            .args(["-j", "1", "--compilation-database"])
-            .arg(&database)
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .status();
-        assert!(ran.is_ok());
-        let spent = (cost::of_children() - before).as_secs_f64() * 1000.0;
-        let each = spent / inputs.units.len() as f64;
-        println!("| {project}: clang-scan-deps | {each:.2} ms | |");
+    let (list, deepest) = others::list(inputs);
+    let preprocessor = others::preprocessor(inputs);
+    let share = |figure: f64, of: f64| format!("{:.1} %", 100.0 * figure / of);
+    let whole: Vec<(f64, f64)> = (0..rounds).map(|_| whole_tree(inputs)).collect();
+    let each = median(whole.iter().map(|round| round.0).collect());
+    let cores = median(whole.iter().map(|round| round.1).collect());
+    let all = inputs.units.len();
+    println!("| {project}: first analysis of all {all} units, compilers asked included | {each:.2} ms | |");
+    println!("| {project}: processors kept busy meanwhile | {cores:.1} | |");
+    println!("| {project}: the compiler's own list (`-M`) | {list:.2} ms | |");
+    println!("| {project}: the compiler's preprocessor (`-E`) | {preprocessor:.2} ms | |");
+    if let Some(scan) = others::scan_deps(inputs) {
+        println!("| {project}: clang-scan-deps | {scan:.2} ms | |");
     }
+    println!(
+        "| {project}: the first analysis in parts of `-E` | {} | |",
+        share(each, preprocessor)
+    );
+    let (headers, unit) = deepest;
+    let one: Vec<(f64, f64)> = (0..3.max(rounds))
+        .map(|_| one_closure(inputs, unit))
+        .collect();
+    let spent = median(one.iter().map(|round| round.0).collect());
+    let took = median(one.iter().map(|round| round.1).collect());
+    println!(
+        "| {project}: one closure of {headers} headers, nothing known: CPU | {spent:.2} ms | |"
+    );
+    println!("| {project}: the same: until the answer is there | {took:.2} ms | |");
 }
 
-fn runs(program: &str) -> bool {
-    let mut command = Command::new(program);
-    command
-        .arg("--help")
-        .stdout(Stdio::null())
-        .stderr(Stdio::null());
-    command.status().is_ok()
+/// All units of a tree, asked for by as many at once as there are processors: CPU a unit, and processors in use.
+fn whole_tree(inputs: &Inputs) -> (f64, f64) {
+    let session = Session::start(&Contender::ours(), inputs);
+    let begun = Instant::now();
+    let before = session.server_cpu();
+    let next = std::sync::atomic::AtomicUsize::new(0);
+    let at_once = std::thread::available_parallelism().map_or(2, usize::from);
+    std::thread::scope(|scope| {
+        for _ in 0..at_once {
+            scope.spawn(|| loop {
+                let number = next.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+                let Some(unit) = inputs.units.get(number) else {
+                    return;
+                };
+                session.ask(unit);
+            });
+        }
+    });
+    let spent = session.server_cpu() - before;
+    let cores = spent.as_secs_f64() / begun.elapsed().as_secs_f64();
+    (ms(spent) / inputs.units.len() as f64, cores)
+}
+
+/// One unit, when the compiler has been asked for what it does by itself, but no file is known: CPU, and time.
+fn one_closure(inputs: &Inputs, unit: usize) -> (f64, f64) {
+    let session = Session::start(&Contender::ours(), inputs);
+    session.ask(&session.without_includes(&inputs.sample[unit]));
+    let (begun, before) = (Instant::now(), session.server_cpu());
+    session.ask(&inputs.sample[unit]);
+    let took = begun.elapsed();
+    (ms(session.server_cpu() - before), ms(took))
 }
 
 /// A pump job of one file, and one of as many as a unit of git has, with a compiler that only writes a file.

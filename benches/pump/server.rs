@@ -5,7 +5,7 @@ use distcc::model::decode::RequestDecoder;
 use distcc::model::lzo;
 use distcc::model::packets::Limits;
 use distcc::model::wait_status::WaitStatus;
-use distcc::model::wire::{encode_pump_head, put_file, Remark, Reply, Source, Version};
+use distcc::model::wire::{encode_pump_head, put_file, Remark, Reply, Source};
 use std::io::{self, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -14,33 +14,35 @@ use std::thread;
 
 pub struct Server {
     pub port: u16,
-    answered: Arc<AtomicUsize>,
+    /// How many jobs came as files, and how many as text.
+    answered: Arc<[AtomicUsize; 2]>,
 }
 
 impl Server {
-    /// Answers each pump job at once with an object of 40 kB.
+    /// Answers each job at once with an object of 40 kB.
     pub fn start() -> Server {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
-        let answered = Arc::new(AtomicUsize::new(0));
+        let answered = Arc::<[AtomicUsize; 2]>::default();
         let count = answered.clone();
         thread::spawn(move || {
             for stream in listener.incoming() {
-                if stream.and_then(answer).is_ok() {
-                    count.fetch_add(1, Ordering::SeqCst);
+                if let Ok(as_text) = stream.and_then(answer) {
+                    count[usize::from(as_text)].fetch_add(1, Ordering::SeqCst);
                 }
             }
         });
         Server { port, answered }
     }
 
-    /// How many pump jobs have been answered.
-    pub fn answered(&self) -> usize {
-        self.answered.load(Ordering::SeqCst)
+    /// How many jobs have been answered that came as files, and how many that came as text.
+    pub fn answered(&self) -> [usize; 2] {
+        [0, 1].map(|kind| self.answered[kind].load(Ordering::SeqCst))
     }
 }
 
-fn answer(mut stream: TcpStream) -> io::Result<()> {
+/// Whether the job came as text.
+fn answer(mut stream: TcpStream) -> io::Result<bool> {
     let mut decoder = RequestDecoder::for_requests(Limits::default());
     while !decoder.is_done() {
         let count = stream.read(decoder.space())?;
@@ -50,22 +52,24 @@ fn answer(mut stream: TcpStream) -> io::Result<()> {
         decoder.filled(count).map_err(io::Error::other)?;
     }
     let request = decoder.request().map_err(io::Error::other)?;
-    let Source::Files { entries, .. } = request.source else {
-        return Err(io::Error::other("no pump job"));
+    let entries = match &request.source {
+        Source::Files { entries, .. } => Some(entries),
+        Source::Text(_) => None,
     };
-    let told = entries.iter().any(|entry| entry.name == about::NAME);
+    let told = entries.is_some_and(|entries| entries.iter().any(|entry| entry.name == about::NAME));
     let reply = Reply {
-        version: Version::V3,
+        version: request.version,
         status: WaitStatus::SUCCESS,
         stderr: Vec::new(),
         stdout: Vec::new(),
         object: Some(vec![b'o'; 40_000]),
-        deps: Some(b"x.o: x.c\n".to_vec()),
+        deps: entries.map(|_| b"x.o: x.c\n".to_vec()),
         remark: told.then_some(Remark::Exact),
     };
     let (mut head, body) = reply.encode().map_err(io::Error::other)?;
     head.extend_from_slice(&body);
-    stream.write_all(&head)
+    stream.write_all(&head)?;
+    Ok(entries.is_none())
 }
 
 /// A pump job for our daemon, of so many files.

@@ -1,11 +1,20 @@
 //! One include server with its clients, ours or stock's, and a daemon of ours for jobs of its own.
 
+use super::cost;
+use super::inputs::{Inputs, Unit};
 use super::server::{ask, request, Server};
+use distcc::farm::include_link::IncludeServer;
+use distcc::model::direct::Query;
+use std::ffi::OsStr;
 use std::fs;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::{symlink, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
+
+/// Where the compilers are.
+const PATH: &str = "/usr/bin:/bin";
 
 /// Whose programs.
 pub struct Contender {
@@ -30,66 +39,6 @@ impl Contender {
             client: format!("{folder}/distcc").into(),
             server: ["/usr/bin/python3".to_owned(), server].to_vec(),
         }
-    }
-}
-
-/// A compile.
-pub struct Unit {
-    pub folder: PathBuf,
-    /// Compiler and words, without `-c` and `-o`.
-    pub words: Vec<String>,
-}
-
-pub struct Inputs {
-    pub project: String,
-    pub units: Vec<Unit>,
-    tree: PathBuf,
-}
-
-impl Inputs {
-    /// Every so manieth unit of a tree, so that `count` are taken.
-    pub fn read(tree: &Path, count: usize) -> Inputs {
-        let text = fs::read_to_string(tree.join("jobs")).unwrap();
-        let lines: Vec<&str> = text.lines().collect();
-        let units = lines
-            .iter()
-            .step_by((lines.len() / count).max(1))
-            .take(count);
-        Inputs {
-            project: tree.file_name().unwrap().to_string_lossy().into_owned(),
-            tree: tree.to_owned(),
-            units: units
-                .map(|line| {
-                    let mut parts = line.split('\t').map(str::to_owned);
-                    let folder = parts.next().unwrap().into();
-                    Unit {
-                        folder,
-                        words: parts.skip(1).collect(),
-                    }
-                })
-                .collect(),
-        }
-    }
-
-    /// A folder with the database that clang's tools read.
-    pub fn compile_commands(&self) -> PathBuf {
-        let quoted =
-            |text: &str| format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""));
-        let entry = |unit: &Unit| {
-            let words = [&unit.words[..], &["-c".into(), "-o".into(), "x.o".into()]].concat();
-            let list: Vec<String> = words.iter().map(|word| quoted(word)).collect();
-            let source = unit.words.last().map(String::as_str).unwrap_or_default();
-            format!(
-                "{{\"directory\": {}, \"file\": {}, \"arguments\": [{}]}}",
-                quoted(&unit.folder.display().to_string()),
-                quoted(source),
-                list.join(", ")
-            )
-        };
-        let path = self.tree.join("commands.json");
-        let entries: Vec<String> = self.units.iter().map(entry).collect();
-        fs::write(&path, format!("[{}]", entries.join(",\n"))).unwrap();
-        path
     }
 }
 
@@ -141,9 +90,9 @@ impl Session {
         }
     }
 
-    /// Compiles one unit; panics if that did not go in pump mode.
-    pub fn compile(&self, unit: &Unit) {
-        let before = self.server.answered();
+    /// Compiles one unit; whether that went in pump mode.
+    pub fn compile(&self, unit: &Unit) -> bool {
+        let [files, text] = self.server.answered();
         let folder = self.folder.path();
         let status = Command::new(&self.client)
             .args(&unit.words)
@@ -151,7 +100,7 @@ impl Session {
             .arg(folder.join("x.o"))
             .current_dir(&unit.folder)
             .env_clear()
-            .env("PATH", "/usr/bin:/bin")
+            .env("PATH", PATH)
             .env("HOME", folder)
             .env("DISTCC_DIR", folder)
             .env("DISTCC_FALLBACK", "0")
@@ -164,29 +113,50 @@ impl Session {
             .status();
         assert!(status.unwrap().success(), "{:?}", unit.words);
         let begun = Instant::now();
-        while self.server.answered() == before {
-            // Stock gives up on some units, and preprocesses: then there is no answer to a pump job.
-            if begun.elapsed() > Duration::from_millis(200) {
-                eprintln!("not in pump mode: {}", unit.words.last().unwrap());
-                return;
+        // The answer is counted when it has been written, which the client does not wait for.
+        loop {
+            match self.server.answered() {
+                [now, _] if now > files => return true,
+                [_, now] if now > text => return false,
+                _ => std::thread::sleep(Duration::from_micros(200)),
             }
-            std::thread::sleep(Duration::from_micros(200));
+            let patient = begun.elapsed() < Duration::from_secs(10);
+            assert!(patient, "not sent anywhere: {:?}", unit.words);
         }
+    }
+
+    /// Asks our include server itself; panics if it does not know.
+    pub fn ask(&self, unit: &Unit) {
+        let program = which::which_in(&unit.words[0], Some(PATH), &unit.folder).unwrap();
+        let cwd = unit.folder.as_os_str().as_bytes().to_vec();
+        let words = unit.words.iter().map(String::as_str);
+        let words = words.chain(["-c", "-o", "x.o"]);
+        let query = Query {
+            pwd: cwd.clone(),
+            cwd,
+            program: program.into_os_string().into_vec(),
+            argv: words.map(|word| word.as_bytes().to_vec()).collect(),
+            ..Query::default()
+        };
+        let socket = self.folder.path().join("socket");
+        let server = IncludeServer::at(&socket, Duration::from_secs(60), None);
+        server.ask(&query, OsStr::new("cc")).unwrap();
+    }
+
+    /// The same compile of a source that includes nothing.
+    pub fn without_includes(&self, unit: &Unit) -> Unit {
+        let mut unit = unit.clone();
+        let source = unit.words.last_mut().unwrap();
+        let suffix = source.rsplit_once('.').map_or("c", |(_, suffix)| suffix);
+        let path = self.folder.path().join(format!("nothing.{suffix}"));
+        fs::write(&path, "int nothing;\n").unwrap();
+        *source = path.to_str().unwrap().to_owned();
+        unit
     }
 
     /// What the include server has spent, with compilers that it ran.
     pub fn server_cpu(&self) -> Duration {
-        let tasks = fs::read_dir(format!("/proc/{}/task", self.pid));
-        let own: u64 = tasks
-            .into_iter()
-            .flatten()
-            .flatten()
-            .filter_map(|task| {
-                let text = fs::read_to_string(task.path().join("schedstat")).ok()?;
-                text.split(' ').next()?.parse::<u64>().ok()
-            })
-            .sum();
-        Duration::from_nanos(own) + super::cost::of_ended_children(self.pid)
+        cost::of_process(self.pid) + cost::of_ended_children(self.pid)
     }
 }
 
@@ -259,10 +229,10 @@ pub fn daemon_job(files: usize) -> f64 {
     let jobs =
         |count: usize| (0..count).for_each(|_| assert!(ask(port, &request), "the job failed"));
     jobs(20);
-    let before = super::cost::of_tree(daemon.id());
+    let before = cost::of_tree(daemon.id());
     jobs(JOBS);
-    let spent = super::cost::of_tree(daemon.id()) - before;
-    let children = super::cost::of_children();
+    let spent = cost::of_tree(daemon.id()) - before;
+    let children = cost::of_children();
     for _ in 0..JOBS {
         let output = tmp.join("x.o");
         let compiled = Command::new(&fake)
@@ -271,7 +241,7 @@ pub fn daemon_job(files: usize) -> f64 {
             .status();
         assert!(compiled.unwrap().success());
     }
-    let compiler = super::cost::of_children() - children;
+    let compiler = cost::of_children() - children;
     let _ = Command::new("kill").arg(daemon.id().to_string()).status();
     let _ = daemon.wait();
     (spent.as_secs_f64() - compiler.as_secs_f64()) * 1000.0 / JOBS as f64

@@ -5,8 +5,8 @@ use super::cross::Compiler;
 use super::discrepancy::Session;
 use super::here::Farm;
 use super::output::{
-    base_name, log_end, log_exit, refusal, say, without_daemons_words, words, write_deps,
-    write_object,
+    base_name, log_end, log_exit, refusal, say, says_the_same, without_daemons_words, words,
+    write_deps, write_object,
 };
 use super::pumped::{Pump, Pumped, Trust};
 use super::remote::{attempt, Attempt, Job, Means};
@@ -397,6 +397,11 @@ impl<'d> Distribution<'d> {
         if let Some(code) = plan::refusal(reply.status) {
             return self.blame(host, refusal(host, code, &reply.stderr));
         }
+        if reply.status.success() && reply.object.as_ref().is_none_or(Vec::is_empty) {
+            // No compiler makes one: it was lost.
+            let why = format!("{}: it sent an empty object", host.token);
+            return self.blame(host, Error::new(Code::Truncated, why));
+        }
         let file = base_name(&self.invocation.input).to_string_lossy();
         self.farm.clear_trouble(host);
         reply.stderr = without_daemons_words(std::mem::take(&mut reply.stderr), &host.token);
@@ -455,7 +460,9 @@ impl<'d> Distribution<'d> {
     /// Whether a local compile would say something that this answer does not say in the same words.
     fn differs(&self, reply: &Reply, made: Made) -> bool {
         match made {
-            Made::There(Trust::Full) => false,
+            Made::There(Trust::Full) => {
+                !says_the_same(&reply.stderr, self.invocation, self.compiler.family)
+            }
             Made::There(Trust::Examined) => !reply.stderr.is_empty(),
             Made::Text(job) => {
                 let said = job
@@ -464,7 +471,8 @@ impl<'d> Distribution<'d> {
                     .is_some_and(|prepared| !prepared.said.is_empty());
                 // Without the source at hand gcc shows no lines of it, and some columns differ; so it is with expanded text.
                 let exact = job.family == Some(Family::Clang) && job.recipe.way != Way::Expanded;
-                !reply.stderr.is_empty() && (!exact || said)
+                let alike = || says_the_same(&reply.stderr, self.invocation, job.family);
+                !reply.stderr.is_empty() && (!exact || said || !alike())
             }
         }
     }

@@ -1,6 +1,7 @@
 //! What a host's answer becomes here: the output file, words on stdout and stderr, lines of the log. Nothing is shown
 //! before it is sure that the answer is taken.
 
+use crate::model;
 use crate::model::error::{Code, Error, Result, Status};
 use crate::model::family::Family;
 use crate::model::hosts::HostSpec;
@@ -8,9 +9,11 @@ use crate::model::invocation::Invocation;
 use crate::model::wait_status::WaitStatus;
 use crate::model::wire::Reply;
 use crate::os::files::{write_output, Existing};
-use crate::os::process;
+use crate::os::{process, terminal};
+use std::env;
 use std::ffi::{OsStr, OsString};
 use std::io::{self, IsTerminal, Write};
+use std::os::fd::AsFd;
 use std::path::Path;
 use std::time::Instant;
 
@@ -133,6 +136,17 @@ pub fn log_transfer(
 /// Whether messages go where colour is seen.
 pub fn shows_color(dumb_terminal: bool) -> bool {
     io::stderr().is_terminal() && !dumb_terminal
+}
+
+/// Whether a compiler here would say the same as one that `said` this elsewhere, in spite of a terminal.
+pub fn says_the_same(said: &[u8], invocation: &Invocation, family: Option<Family>) -> bool {
+    let stderr = io::stderr();
+    if said.is_empty() || !stderr.is_terminal() {
+        return true;
+    }
+    let columns = terminal::columns(stderr.as_fd());
+    let lookup = |name: &str| env::var_os(name);
+    model::terminal::says_the_same(said, invocation, family, columns, &lookup)
 }
 
 /// The last lines of each log: what all of it took.

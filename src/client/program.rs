@@ -100,7 +100,7 @@ Usage: distcc COMPILER [COMPILER OPTIONS]   compile, on another machine if possi
        distcc [COMPILER OPTIONS]            the same with the compiler cc
        COMPILER [COMPILER OPTIONS]          the same, through a link to distcc called COMPILER
        distcc pump COMMAND                  build in pump mode; distcc pump --help explains
-       distcc try [COMMAND]                 build with a private daemon on this machine, and say how it went
+       distcc try [--plain] [COMMAND]       build with a private daemon on this machine, and say how it went
        distcc distccd [OPTIONS]             the daemon; distcc distccd --help explains
        distcc distccmon-text [SECONDS]      what runs where now, or again and again
        distcc lsdistcc [OPTIONS] [HOST...]  which hosts answer

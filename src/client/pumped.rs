@@ -3,7 +3,7 @@
 
 use super::cross::{locate, Compiler};
 use super::here::{name_of, Farm};
-use super::output::{base_name, log_transfer, shows_color, words};
+use super::output::{base_name, log_transfer, shows_color, without_daemons_words, words};
 use crate::farm::include_link::{Files, IncludeServer};
 use crate::farm::slots::{Slot, Trait};
 use crate::farm::state::Phase;
@@ -95,7 +95,7 @@ impl<'p> Pump<'p> {
         }
         Ok(Pump {
             invocation,
-            server: IncludeServer::at(port, settings.io_timeout),
+            server: IncludeServer::at(port, settings.io_timeout, settings.pump.silence_file()),
             query,
             server_argv: words,
             stock_differs: differs.map(|why| why.to_string()),
@@ -122,7 +122,12 @@ impl<'p> Pump<'p> {
             };
             let answer = self.judge(&reply);
             self.learn(host, asked, &answer, farm);
-            match plan::after_pump(asked, &answer) {
+            let step = plan::after_pump(asked, &answer);
+            if matches!(step, PumpStep::Resend(_) | PumpStep::Leave) {
+                // The answer goes no further, so that what the daemon says in it is told here or nowhere.
+                let _ = without_daemons_words(reply.stderr.clone(), &host.token);
+            }
+            match step {
                 PumpStep::Resend(more) => {
                     log::info!("{}: to be sent again: {}", host.token, why(&answer));
                     asked = more;

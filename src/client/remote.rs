@@ -16,7 +16,8 @@ use crate::model::plain::{self, Family, Recipe, Way, Wishes};
 use crate::model::settings::ClientSettings;
 use crate::model::wire::{self, Limits, Reply, Version};
 use crate::os::pages::Bytes;
-use std::ffi::OsStr;
+use std::env;
+use std::ffi::{OsStr, OsString};
 use std::fs::{self, OpenOptions};
 use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
@@ -59,18 +60,32 @@ impl<'j> Job<'j> {
             first.clone_from(&compiler.server.name);
         }
         recipe.server_argv.extend_from_slice(&compiler.server.more);
-        Ok(Job {
+        let job = Job {
             invocation,
             family,
             recipe,
             prepared: None,
-        })
+        };
+        match job.is_demanding() && is_oddly_spelled(env::var_os("PWD")) {
+            true => Err("debug information shows how $PWD is spelled, and hosts do not".to_owned()),
+            false => Ok(job),
+        }
     }
 
     /// Whether only a host that undoes our way of keeping columns gives a local run's object.
     pub fn is_demanding(&self) -> bool {
         self.recipe.way == Way::DirectivesOnly && self.invocation.debug_info
     }
+}
+
+/// Whether a folder's name has parts that lead nowhere, or back.
+fn is_oddly_spelled(folder: Option<OsString>) -> bool {
+    let folder = folder.unwrap_or_default();
+    let mut parts = folder
+        .as_encoded_bytes()
+        .split(|byte| *byte == b'/')
+        .skip(1);
+    folder != "/" && parts.any(|part| matches!(part, b"" | b"." | b".."))
 }
 
 /// The text of a translation unit, ready to be sent.
@@ -281,4 +296,25 @@ fn exchange(
     let sent: usize = parts.iter().map(|part| part.len()).sum();
     log_transfer(file, host, sent, reply.size(), begun, "");
     Ok(reply)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn some_folders_are_spelled_oddly() {
+        for (folder, expected) in [
+            ("", false),
+            ("/", false),
+            ("/a/b.c/.d/..e", false),
+            ("/a/", true),
+            ("//", true),
+            ("/a//b", true),
+            ("/a/.", true),
+            ("/a/../b", true),
+        ] {
+            assert_eq!(is_oddly_spelled(Some(folder.into())), expected, "{folder}");
+        }
+    }
 }

@@ -1,9 +1,10 @@
-//! The small process between the daemon and a compiler: it is told a view, makes it in namespaces of its own, and becomes
-//! the compiler there. What goes wrong it says where it was told; the daemon hears nothing if the compiler runs.
+//! The small process between the daemon and a compiler: it is told a view, makes it in namespaces of its own or does without,
+//! gives up what a compiler does not need, and becomes the compiler. What goes wrong it says where it was told; the daemon hears nothing if the compiler runs.
 
 use super::view::{below, Mount, View};
 use crate::model::error::{Code, Error, Result, Status};
 use crate::model::job_tree::PRIVATE;
+use crate::os::fence::{self, Reach};
 use crate::os::handover;
 use crate::os::namespace::{self, Seal};
 use std::ffi::{OsStr, OsString};
@@ -21,6 +22,10 @@ const VIEW_BYTES_MAX: u64 = 64 << 20;
 
 /// As the second word it says that the job's folder is on disk, to be looked at afterwards.
 pub const ON_DISK: &str = "disk";
+
+/// As the second word it says that there are no namespaces: what the view names of this machine is all that may be reached
+/// beside the job's folder.
+pub const IN_MIRROR: &str = "mirror";
 
 /// How much a job's folder in memory may hold: the files of a request, and what is made of them.
 const MEMORY_BYTES_MAX: u64 = 1536 << 20;
@@ -40,8 +45,12 @@ pub fn distccd_job(words: Vec<OsString>) -> Result<Status> {
     let stdin = io::stdin().as_fd().try_clone_to_owned();
     let mut daemon = File::from(stdin.map_err(|err| Error::io("use standard input", &err))?);
     let folder = words.get(1).map(Path::new).unwrap_or(Path::new(""));
-    let on_disk = words.get(2).is_some_and(|word| word == ON_DISK);
-    match run(&mut daemon, folder, on_disk) {
+    let is = |how: &str| words.get(2).is_some_and(|word| word == how);
+    let ran = match is(IN_MIRROR) {
+        true => run_in_mirror(&mut daemon, folder),
+        false => run(&mut daemon, folder, is(ON_DISK)),
+    };
+    match ran {
         Ok(()) => Ok(Status::OK),
         Err((doing, err)) => {
             let number = err.raw_os_error().unwrap_or(0);
@@ -66,12 +75,37 @@ fn run(daemon: &mut File, folder: &Path, on_disk: bool) -> std::result::Result<(
     handover::send(daemon.as_fd(), top.as_fd()).map_err(|err| ("give the folder", err))?;
     let view = listen(daemon).map_err(|err| ("hear of the view", err))?;
     show(&view, folder, disk.as_ref())?;
-    // Whatever else is to be taken from the compiler is taken here: it has its files, and does not run yet.
     if view.program.as_os_str().is_empty() {
         return Ok(());
     }
+    become_compiler(&view, None)
+}
+
+fn run_in_mirror(daemon: &mut File, folder: &Path) -> std::result::Result<(), Failure> {
+    namespace::end_with_parent();
+    let view = listen(daemon).map_err(|err| ("hear of the view", err))?;
+    let (mut programs, mut devices) = (Vec::new(), Vec::new());
+    for mount in &view.mounts {
+        match mount {
+            Mount::Tree { from, .. } => programs.push(from.as_path()),
+            Mount::Device(path) => devices.push(path.as_path()),
+            Mount::Merge(_) | Mount::Own(_) => {}
+        }
+    }
+    let reach = Reach {
+        programs: &programs,
+        devices: &devices,
+        data: folder,
+    };
+    become_compiler(&view, Some(reach))
+}
+
+/// With its files in place, all that a compiler does not need is given up. Returns only if something fails.
+fn become_compiler(view: &View, reach: Option<Reach>) -> std::result::Result<(), Failure> {
     std::env::set_current_dir(&view.cwd).map_err(|err| ("enter the working directory", err))?;
     namespace::close_stdin().map_err(|err| ("open /dev/null", err))?;
+    fence::renounce_files(reach).map_err(|err| ("give up files", err))?;
+    fence::renounce_calls().map_err(|err| ("give up calls of the system", err))?;
     let err = namespace::become_program(&view.program, &view.words);
     Err(("run the compiler", err))
 }

@@ -1,11 +1,12 @@
 //! The client's files that lie inside what is shown of this machine, as a project in `/usr/src` does: which folders are
 //! shown merged, which as the client's alone, and which files must not be there, since programs here would trust them.
 
-use super::shown::{os, Shown};
+use super::shown::{os, Piece, Shown};
 use crate::model::about::Time;
 use crate::model::client_path::ClientPath;
 use crate::model::job_tree::{joined, Folder, JobTree, Node, Refused};
 use crate::model::wire::{Entry, EntryKind};
+use std::collections::BTreeSet;
 use std::fs::{self, Metadata};
 use std::os::unix::fs::MetadataExt;
 
@@ -36,12 +37,58 @@ pub struct Inside {
     pub own: Vec<ClientPath>,
 }
 
-/// Looks through the files of a request; `own` are the folders that must not show what this machine has.
+/// Where the client's files may not be seen beside this machine's.
+#[derive(Debug, Default)]
+pub struct Alone {
+    /// Folders that must not show what this machine has, whether the client has anything in them or not.
+    pub own: Vec<ClientPath>,
+    /// If the client has told of all that it has: places that are here as they are there. Far from them nothing of this
+    /// machine is seen in a folder of the client's, but for what programs may need.
+    pub same: Option<Places>,
+}
+
+impl Alone {
+    /// Whether only the client's things are to be seen in a folder that is part of a piece of this machine.
+    fn is_clients(&self, path: &ClientPath, piece: &Piece) -> bool {
+        let mut below = path.parts().skip(piece.path.depth());
+        let is_for_text = below.any(|part| part == PROJECTS || HEADERS.contains(&part));
+        let is_far = |same: &Places| is_for_text && !same.has_near(path);
+        self.own.contains(path) || self.same.as_ref().is_some_and(is_far)
+    }
+}
+
+/// Places, for the question whether one of them is near another.
+#[derive(Debug, Default)]
+pub struct Places(BTreeSet<Vec<u8>>);
+
+impl FromIterator<ClientPath> for Places {
+    fn from_iter<I: IntoIterator<Item = ClientPath>>(places: I) -> Places {
+        let places = places.into_iter();
+        Places(places.map(|place| place.as_bytes().to_vec()).collect())
+    }
+}
+
+impl Places {
+    /// Whether one of them is this one, lies in it, or has it in itself.
+    fn has_near(&self, path: &ClientPath) -> bool {
+        let slashes = memchr::memchr_iter(b'/', path.as_bytes());
+        let mut above = slashes.filter_map(|end| path.as_bytes().get(..end));
+        if self.0.contains(path.as_bytes()) || above.any(|above| self.0.contains(above)) {
+            return true;
+        }
+        let below = [path.as_bytes(), b"/"].concat();
+        let first = self.0.range(below.clone()..).next();
+        first.is_some_and(|first| first.starts_with(&below))
+    }
+}
+
+/// Looks through the files of a request.
 struct Look<'l> {
     entries: &'l [Entry],
     times: &'l [Time],
-    own: &'l [ClientPath],
-    found: Inside,
+    alone: &'l Alone,
+    piece: &'l Piece,
+    found: &'l mut Inside,
 }
 
 /// Finds out, or says why a file must not be where it is.
@@ -49,51 +96,57 @@ pub fn look(
     tree: &JobTree,
     entries: &[Entry],
     times: &[Time],
-    own: &[ClientPath],
+    alone: &Alone,
     shown: &Shown,
 ) -> Result<Inside, Refused> {
-    let mut look = Look {
-        entries,
-        times,
-        own,
-        found: Inside::default(),
-    };
-    for path in own {
+    let mut found = Inside::default();
+    for path in &alone.own {
         if shown.shows(path) && !path.parts().any(|part| HEADERS.contains(&part)) {
             return Err(Refused::new(path.shown(), "is no folder of headers"));
         }
     }
     for piece in &shown.pieces {
         match tree.get(&piece.path) {
-            Some(Node::Folder(folder)) if piece.is_folder => look.folder(folder, &piece.path)?,
-            None | Some(Node::Folder(_) | Node::Spot) => {}
-            Some(_) => return Err(Refused::new(piece.path.shown(), "is this machine's own")),
+            Some(Node::Folder(folder)) if piece.is_folder => {
+                let mut look = Look {
+                    entries,
+                    times,
+                    alone,
+                    piece,
+                    found: &mut found,
+                };
+                look.folder(folder, &piece.path)?;
+            }
+            Some(Node::Spot) => {}
+            // Another thing of the client's, or a link of the client's on the way.
+            _ => return Err(Refused::new(piece.path.shown(), "is this machine's own")),
         }
     }
     for (name, node) in &tree.top.nodes {
         let mut path = ClientPath::default();
         path.push(name).map_err(|why| Refused::new(name, why))?;
         if TRUSTED.contains(&name.as_slice()) {
-            judge(node, &path)?;
+            judge(node, &path, None)?;
             if let Node::Folder(folder) = node {
                 let pieces = shown.pieces.iter().map(|piece| &piece.path);
-                judge_below(folder, &path, &pieces.collect::<Vec<_>>())?;
+                judge_below(folder, &path, None, &pieces.collect::<Vec<_>>())?;
             }
         }
     }
     for (name, target) in tree.links()? {
-        if shown.shows(&target) && !is_same_link(&name, &target) && is_program(&target) {
+        let piece = shown.piece(&target);
+        if piece.is_some() && !is_same_link(&name, &target) && is_program(&target, piece) {
             return Err(Refused::new(name.shown(), "leads to where programs are"));
         }
     }
-    Ok(look.found)
+    Ok(found)
 }
 
 impl Look<'_> {
     /// A folder of the client's that is one here, too, at `at`.
     fn folder(&mut self, folder: &Folder, at: &ClientPath) -> Result<(), Refused> {
         let (mut must_merge, merged_before) = (folder.written, self.found.merged.len());
-        if folder.written && !is_harmless(at) {
+        if folder.written && !is_harmless(at, Some(self.piece)) {
             return Err(Refused::new(at.shown(), "is where programs are"));
         }
         for (name, node) in &folder.nodes {
@@ -102,9 +155,9 @@ impl Look<'_> {
             let here = fs::symlink_metadata(os(&path)).ok();
             match (node, &here) {
                 (Node::Folder(inner), Some(meta)) if meta.is_dir() => {
-                    match self.own.contains(&path) {
+                    match self.alone.is_clients(&path, self.piece) {
                         true => {
-                            judge_below(inner, &path, &[])?;
+                            judge_below(inner, &path, Some(self.piece), &[])?;
                             self.found.own.push(path);
                         }
                         false => self.folder(inner, &path)?,
@@ -112,9 +165,9 @@ impl Look<'_> {
                 }
                 (node, Some(meta)) if self.is_here(node, &path, meta) => {}
                 (node, _) => {
-                    judge(node, &path)?;
+                    judge(node, &path, Some(self.piece))?;
                     if let Node::Folder(inner) = node {
-                        judge_below(inner, &path, &[])?;
+                        judge_below(inner, &path, Some(self.piece), &[])?;
                     }
                     must_merge = true;
                 }
@@ -158,35 +211,40 @@ fn is_same_link(name: &ClientPath, target: &ClientPath) -> bool {
 }
 
 /// Whether what this machine has there is a program, or is where programs are.
-fn is_program(target: &ClientPath) -> bool {
+fn is_program(target: &ClientPath, piece: Option<&Piece>) -> bool {
     let is_executable = |meta: &Metadata| meta.is_file() && meta.mode() & 0o111 != 0;
     let meta = fs::metadata(os(target));
-    let trusted = !is_harmless(target) && !is_source(target.name());
+    let trusted = !is_harmless(target, piece) && !is_source(target.name());
     trusted || meta.is_ok_and(|meta| is_executable(&meta))
 }
 
 /// Judges all that lies below a folder; `but` are judged elsewhere.
-fn judge_below(folder: &Folder, at: &ClientPath, but: &[&ClientPath]) -> Result<(), Refused> {
+fn judge_below(
+    folder: &Folder,
+    at: &ClientPath,
+    piece: Option<&Piece>,
+    but: &[&ClientPath],
+) -> Result<(), Refused> {
     for (name, node) in &folder.nodes {
         let mut path = at.clone();
         path.push(name).map_err(|why| Refused::new(name, why))?;
         if but.contains(&&path) {
             continue;
         }
-        judge(node, &path)?;
+        judge(node, &path, piece)?;
         if let Node::Folder(inner) = node {
-            judge_below(inner, &path, but)?;
+            judge_below(inner, &path, piece, but)?;
         }
     }
     Ok(())
 }
 
-/// Whether a thing of the client's may be there.
-fn judge(node: &Node, path: &ClientPath) -> Result<(), Refused> {
+/// Whether a thing of the client's may be there; `piece` is what it lies in, if it lies in something of this machine's.
+fn judge(node: &Node, path: &ClientPath, piece: Option<&Piece>) -> Result<(), Refused> {
     let harmless = match node {
-        Node::Folder(folder) => !folder.written || is_harmless(path),
-        Node::File(_) => is_source(path.name()) || is_harmless(path),
-        Node::Link(_) => is_harmless(path),
+        Node::Folder(folder) => !folder.written || is_harmless(path, piece),
+        Node::File(_) => is_source(path.name()) || is_harmless(path, piece),
+        Node::Link(_) => is_harmless(path, piece),
         Node::Passage(_) | Node::Spot => true,
     };
     match harmless {
@@ -196,17 +254,86 @@ fn judge(node: &Node, path: &ClientPath) -> Result<(), Refused> {
 }
 
 /// Whether programs trust nothing that is there. gcc looks for its own parts also in folders that are not there as a rule,
-/// so it is no matter which of them are.
-fn is_harmless(path: &ClientPath) -> bool {
-    let mut parts = path.parts();
-    let trusted = parts
-        .clone()
-        .take_while(|part| *part != PROJECTS)
-        .any(|part| TRUSTED.contains(&part));
-    !trusted || parts.any(|part| HEADERS.contains(&part))
+/// so it is no matter which of them are. That a compiler's own folder lies in one of sources makes it no harmless place.
+fn is_harmless(path: &ClientPath, piece: Option<&Piece>) -> bool {
+    let depth = piece.map_or(0, |piece| piece.path.depth());
+    let below = || path.parts().skip(depth);
+    let is_trusted = |part: &[u8]| TRUSTED.contains(&part);
+    let is_project = |part: &[u8]| part == PROJECTS;
+    let trusted = path.parts().take(depth).any(is_trusted)
+        || below().take_while(|part| !is_project(part)).any(is_trusted)
+        || piece.is_some_and(|piece| piece.is_compilers) && !below().any(is_project);
+    !trusted || below().any(|part| HEADERS.contains(&part))
 }
 
 fn is_source(name: &[u8]) -> bool {
     let ending = name.rsplit(|byte| *byte == b'.').next().unwrap_or_default();
     ending.len() < name.len() && SOURCES.contains(&ending)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    fn path(path: &str) -> ClientPath {
+        ClientPath::plain(path.as_bytes()).unwrap()
+    }
+
+    fn piece(of: &str, is_compilers: bool) -> Piece {
+        Piece {
+            path: path(of),
+            is_folder: true,
+            is_compilers,
+        }
+    }
+
+    #[test]
+    fn programs_are_trusted_wherever_their_folder_is() {
+        let (usr, lib) = (piece("/usr", false), piece("/lib", false));
+        let (cross, tools) = (piece("/home/src/cross", true), piece("/home/tools", true));
+        for (place, within, harmless) in [
+            ("/usr/src/x/bin/as", &usr, true),
+            ("/usr/x/data", &usr, true),
+            ("/usr/bin/as", &usr, false),
+            ("/usr/lib/gcc/12/specs", &usr, false),
+            ("/usr/lib/gcc/12/include/x", &usr, true),
+            ("/usr/share/src/x", &usr, false),
+            ("/lib/x86_64-linux-gnu/libc.so.6", &lib, false),
+            ("/home/src/cross/bin/as", &cross, false),
+            ("/home/src/cross/specs", &cross, false),
+            ("/home/src/cross/src/x/bin/as", &cross, true),
+            ("/home/src/cross/include/x", &cross, true),
+            ("/home/tools/clang.cfg", &tools, false),
+        ] {
+            assert_eq!(is_harmless(&path(place), Some(within)), harmless, "{place}");
+        }
+        assert!(!is_harmless(&path("/home/bin/src/x"), None));
+        assert!(is_harmless(&path("/home/x"), None));
+    }
+
+    #[test]
+    fn folders_of_a_client_are_its_own_far_from_the_system() {
+        let same = ["/usr/include", "/usr/lib/gcc/12/include"].map(path);
+        let alone = Alone {
+            own: vec![path("/usr/local/include")],
+            same: Some(same.into_iter().collect()),
+        };
+        let usr = piece("/usr", false);
+        for (folder, expected) in [
+            ("/usr/src", true),
+            ("/usr/src/x", true),
+            ("/usr/lib/glib-2.0/include", true),
+            ("/usr/lib/glib-2.0", false),
+            ("/usr/include", false),
+            ("/usr/include/sub", false),
+            ("/usr/include-fixed", true),
+            ("/usr/local/include", true),
+            ("/usr/lib/gcc/12/include/sub", false),
+        ] {
+            assert_eq!(alone.is_clients(&path(folder), &usr), expected, "{folder}");
+        }
+        let untold = Alone::default();
+        assert!(!untold.is_clients(&path("/usr/src"), &usr));
+    }
 }

@@ -2,7 +2,7 @@
 //! compiler made is read from it, and all of it is removed in the end. Nothing is done through a link.
 
 use super::enter::TEMPORARY;
-use super::workspace::private_folder;
+use super::workspace::{private_folder, remove_folder};
 use crate::model::about::Time;
 use crate::model::client_path::ClientPath;
 use crate::model::job_tree::{Folder, JobTree, Node, PRIVATE};
@@ -197,12 +197,6 @@ impl Drop for Scratch {
             log::info!("left for you to see: {}", self.path.display());
             return;
         }
-        let (Some(parent), Some(name)) = (self.path.parent(), self.path.file_name()) else {
-            return;
-        };
-        let removed = Dir::open(parent).and_then(|parent| parent.remove(name.as_bytes()));
-        if let Err(err) = removed {
-            log::warn!("remove {}: {err}", self.path.display());
-        }
+        remove_folder(&self.path);
     }
 }

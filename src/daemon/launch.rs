@@ -25,6 +25,10 @@ const EXECUTABLE: &str = "/proc/self/exe";
 /// More than such a process ever says.
 const COMPLAINT_BYTES_MAX: u64 = 4096;
 
+/// How long such a process may take for a step, on a machine that is busy beyond measure; one that is stopped must not keep
+/// a job slot.
+const STEP_TIME: Duration = Duration::from_secs(60);
+
 /// How long such a process may take to end what it says.
 const COMPLAINT_TIME: Duration = Duration::from_secs(1);
 
@@ -51,12 +55,24 @@ pub struct Launch {
 
 /// The command that makes a view over a folder on disk, and becomes the compiler in it.
 pub fn prepare(scratch: &Scratch) -> io::Result<(Command, Launch)> {
+    let how = scratch.is_kept().then_some(enter::ON_DISK);
+    prepare_for(scratch.path(), how)
+}
+
+/// The command that becomes the compiler where there are no namespaces; its files lie in `folder`.
+pub fn prepare_in_mirror(folder: &Path) -> io::Result<(Command, Launch)> {
+    prepare_for(folder, Some(enter::IN_MIRROR))
+}
+
+fn prepare_for(folder: &Path, how: Option<&str>) -> io::Result<(Command, Launch)> {
     let (link, theirs) = UnixStream::pair()?;
+    link.set_read_timeout(Some(STEP_TIME))?;
+    link.set_write_timeout(Some(STEP_TIME))?;
     let mut command = Command::new(EXECUTABLE);
     command
         .arg0(enter::NAME)
-        .arg(scratch.path())
-        .args(scratch.is_kept().then_some(enter::ON_DISK))
+        .arg(folder)
+        .args(how)
         .env_clear()
         .stdin(Stdio::from(OwnedFd::from(theirs)));
     let said = Vec::new();
@@ -116,12 +132,17 @@ pub fn mounts(shown: &Shown, tree: &mut JobTree) -> Result<Vec<Mount>, Refused> 
     for device in &shown.devices {
         tree.make_spot(device)?;
     }
+    Ok(pieces(shown))
+}
+
+/// What is shown of this machine, under its own names.
+pub fn pieces(shown: &Shown) -> Vec<Mount> {
     let pieces = shown.pieces.iter().map(|piece| Mount::Tree {
         from: os(&piece.path),
         to: os(&piece.path),
     });
     let devices = shown.devices.iter().map(|path| Mount::Device(os(path)));
-    Ok(pieces.chain(devices).collect())
+    pieces.chain(devices).collect()
 }
 
 /// The name by which a view has a program of this machine: without links, but for its last part.
@@ -158,9 +179,9 @@ fn try_view(shown: &Shown, temp_dir: &Path, merges: bool) -> Result<(), String> 
         mounts: mounts(shown, &mut tree).map_err(|refused| refused.to_string())?,
         ..View::default()
     };
-    let merged = shown.pieces.iter().find(|piece| piece.is_folder);
-    if let (true, Some(piece)) = (merges, merged) {
-        view.mounts.push(Mount::Merge(os(&piece.path)));
+    if merges {
+        let folder = shown.mergeable().ok_or("no folder can be merged")?;
+        view.mounts.push(Mount::Merge(folder));
     }
     if let Some(dir) = launch.root().map_err(text)? {
         let root = JobRoot::new(dir, scratch).map_err(text)?;

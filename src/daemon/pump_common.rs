@@ -1,19 +1,23 @@
 //! What both ways of running a pump job have in common: where its files and its output are, the compiler's environment,
 //! and what is collected when it has run.
 
-use super::compile::{failed, Job, Made, Ran, Stop, Watched, OUTPUT_BYTES_MAX};
+use super::compile::{failed, show, Job, Made, Ran, Stop, Watched, OUTPUT_BYTES_MAX};
 use super::job_root::{self, Files, JobRoot, Scratch};
+use super::launch::Launch;
 use super::shown::Shown;
+use super::view::View;
 use crate::model::about::{About, Time, VARIABLES};
 use crate::model::client_path::ClientPath;
+use crate::model::error::Code;
 use crate::model::job_tree::{JobTree, Node, Refused};
 use crate::model::received::{DepsWanted, ReceivedPump};
 use crate::model::sources::base_name;
 use crate::model::stock_line::said_path;
 use crate::model::wire::{Entry, EntryKind, Remark};
 use std::ffi::{OsStr, OsString};
+use std::io;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Largest dependency file; a compiler that reads this many headers does not end.
 const DEPS_BYTES_MAX: u64 = 64 << 20;
@@ -164,23 +168,23 @@ impl PumpJob<'_> {
             (text(name), text(value))
         });
         let temporary = here(&job_root::temporary());
-        let pwd = self.pwd(laid).unwrap_or_else(|| laid.cwd.clone());
+        let top = here(&ClientPath::default());
+        let pwd = self.pwd(laid).map(|pwd| beneath(&top, pwd));
         let set = [
             ("TMPDIR", temporary.clone()),
             ("HOME", temporary),
             ("CCACHE_DISABLE", "1".into()),
-            ("PWD", here(&pwd)),
+            ("PWD", pwd.unwrap_or_else(|| here(&laid.cwd))),
         ];
         let set = set.map(|(name, value)| (name.into(), value.into()));
         ours.chain(told).chain(set).collect()
     }
 
-    /// The client's other name for its working directory, if it is one here.
-    fn pwd(&self, laid: &Laid) -> Option<ClientPath> {
-        let pwd = self.about.as_ref()?.pwd.as_ref()?;
+    /// The client's other name for its working directory, if it is one here. Compilers write it down as it is spelled.
+    fn pwd(&self, laid: &Laid) -> Option<&[u8]> {
+        let pwd = self.about.as_ref()?.pwd.as_deref()?;
         let leads_to = laid.tree.follow(&ClientPath::default(), pwd).ok()?;
-        (leads_to == laid.cwd).then_some(())?;
-        ClientPath::plain(pwd).ok()
+        (pwd.starts_with(b"/") && leads_to == laid.cwd).then_some(pwd)
     }
 
     /// Words that send dependencies to `file`, which is named last and so wins.
@@ -191,6 +195,25 @@ impl PumpJob<'_> {
             DepsWanted::TargetOnly => &[b"-MMD", b"-MF", file],
         };
         words.iter().map(|word| word.to_vec()).collect()
+    }
+
+    /// Says what is about to run.
+    pub fn announce(&self, view: &View) {
+        let program = view.program.display();
+        let words = show(view.words.iter().map(Vec::as_slice));
+        log::info!("{}: {program} as {words}", self.job.client.name);
+    }
+
+    /// What the small process had to say if it did not become the compiler.
+    pub fn complaint(&self, launch: Launch) -> Option<Stop> {
+        let (number, words) = launch.complaint()?;
+        let why = format!("{}: {words}", self.program.display());
+        let err = io::Error::from_raw_os_error(number);
+        let is_missing = err.kind() == io::ErrorKind::NotFound && words.starts_with("run ");
+        Some(match is_missing {
+            true => Stop::Ended(self.job.not_run(&why, Code::CompilerMissing as u8)),
+            false => Stop::NotHere(why),
+        })
     }
 
     /// Reads what the compiler made.
@@ -212,6 +235,13 @@ impl PumpJob<'_> {
         made.remark = is_answer.then_some(Remark::Exact);
         Ok(made)
     }
+}
+
+/// An absolute path of the client's below `top`, letter by letter.
+fn beneath(top: &Path, path: &[u8]) -> PathBuf {
+    let top = top.as_os_str().as_bytes();
+    let top = top.strip_suffix(b"/").unwrap_or(top);
+    PathBuf::from(OsString::from_vec([top, path].concat()))
 }
 
 /// Takes the lines away that say files' paths for stock's sake: here the files have those paths.

@@ -17,6 +17,16 @@ use std::path::Path;
 /// Largest account of a job; most of it are system headers.
 const ABOUT_BYTES_MAX: usize = 8 << 20;
 
+/// How many folders and places of the client's system an account may name: more than any unit asks for.
+const DIRS_MAX: usize = 1000;
+const LOOKUPS_MAX: usize = 100_000;
+
+/// Variables whose values are names of languages and of their folders, and never paths.
+const OF_LANGUAGES: [&[u8]; 2] = [b"LANG", b"LC_"];
+
+/// Where times of places are found.
+const TIME_ZONES: [&[u8]; 2] = [b"/usr/share/zoneinfo/", b"/etc/localtime"];
+
 /// Does the job.
 pub fn run(job: &mut Job, cwd: &[u8], mut entries: Vec<Entry>) -> Result<Ending, Stop> {
     let told = take_about(&mut entries);
@@ -54,18 +64,41 @@ fn take_about(entries: &mut Vec<Entry>) -> Option<Vec<u8>> {
 }
 
 fn read_about(told: &[u8]) -> Result<About, Stop> {
+    let too_much = || Err(Stop::Refused("too much is told of the job".to_owned()));
     if told.len() > ABOUT_BYTES_MAX {
-        return Err(Stop::Refused("too much is told of the job".to_owned()));
+        return too_much();
     }
-    About::decode(told).map_err(|err| Stop::Refused(err.to_string()))
+    let about = About::decode(told).map_err(|err| Stop::Refused(err.to_string()))?;
+    let dirs = about.system_dirs.len() + about.absent_dirs.len();
+    if dirs > DIRS_MAX || about.system.len() > LOOKUPS_MAX {
+        return too_much();
+    }
+    let mut variables = about.variables.iter();
+    match variables.find(|(name, value)| names_file(name, value)) {
+        Some((name, _)) => {
+            let name = String::from_utf8_lossy(name);
+            Err(Stop::NotHere(format!("the value of {name} names a file")))
+        }
+        None => Ok(about),
+    }
+}
+
+/// Whether a program would read a file of the client's because of a variable: messages and rules that it believes.
+fn names_file(name: &[u8], value: &[u8]) -> bool {
+    if name == b"TZ" {
+        let value = value.strip_prefix(b":").unwrap_or(value);
+        let is_known = TIME_ZONES.iter().any(|place| value.starts_with(place));
+        let climbs = memchr::memmem::find(value, b"..").is_some();
+        return value.starts_with(b"/") && !is_known || climbs;
+    }
+    OF_LANGUAGES.iter().any(|head| name.starts_with(head)) && value.contains(&b'/')
 }
 
 /// Whether the job would find the system headers that its client has found.
 fn check_system(job: &Job, shown: &Shown, told: &[u8], about: &About) -> Result<(), Stop> {
-    let sees_all = matches!(job.shop.way(), Way::Mirrors(_));
     let is_seen = |path: &Path| {
         let path = ClientPath::plain(path.as_os_str().as_bytes());
-        sees_all || path.is_ok_and(|path| shown.shows(&path))
+        path.is_ok_and(|path| shown.shows(&path))
     };
     match job.shop.headers.difference(told, about, &is_seen) {
         Some(difference) => Err(Stop::OtherSystem(difference)),

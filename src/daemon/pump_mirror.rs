@@ -2,20 +2,19 @@
 //! the compiler is told and in what it makes, or else the job is not done here.
 
 use super::arrange::kin;
-use super::compile::{failed, show_command, Stop};
+use super::compile::{failed, Stop};
 use super::ending::Ending;
 use super::job_root::{self, JobRoot};
+use super::launch;
 use super::mirror::{self, Mirror};
 use super::pump_common::PumpJob;
+use super::view::View;
 use crate::model::family::Family;
 use crate::model::job_tree::JobTree;
 use crate::model::make_rule::without_folder;
 use crate::model::received::DepsWanted;
 use crate::model::wire::Entry;
-use std::ffi::OsString;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
-use std::os::unix::process::CommandExt;
-use std::process::{Command, Stdio};
 
 /// Does the job.
 pub fn run(pump: &PumpJob, cwd: &[u8], mut entries: Vec<Entry>) -> Result<Ending, Stop> {
@@ -34,6 +33,7 @@ pub fn run(pump: &PumpJob, cwd: &[u8], mut entries: Vec<Entry>) -> Result<Ending
         about: pump.about.as_ref(),
     });
     let mut words = words.map_err(Stop::NotHere)?;
+    words.insert(0, pump.name().into_vec());
     let deps = root.here(&job_root::deps());
     words.extend(pump.deps_words(deps.as_os_str().as_bytes()));
     if pump.received.deps != DepsWanted::No && !folder.iter().all(is_plain_to_make) {
@@ -41,16 +41,22 @@ pub fn run(pump: &PumpJob, cwd: &[u8], mut entries: Vec<Entry>) -> Result<Ending
         return Err(Stop::NotHere(why.to_owned()));
     }
     pump.place(&root, &laid, entries, true)?;
-    let mut command = Command::new(&pump.program);
-    command
-        .arg0(pump.name())
-        .args(words.into_iter().map(OsString::from_vec))
-        .env_clear()
-        .envs(pump.environment(&laid, &|place| root.here(place)))
-        .current_dir(root.here(&laid.cwd))
-        .stdin(Stdio::null());
-    log::info!("{}: {}", pump.job.client.name, show_command(&command));
-    let mut ran = pump.job.run(command, || Ok(()))?;
+    let view = View {
+        mounts: launch::pieces(&pump.shown),
+        cwd: root.here(&laid.cwd),
+        program: pump.program.clone(),
+        words,
+    };
+    let (mut command, mut launch) = launch::prepare_in_mirror(root.path())
+        .map_err(failed("make a link to the compiler's process"))?;
+    command.envs(pump.environment(&laid, &|place| root.here(place)));
+    pump.announce(&view);
+    let mut ran = pump.job.run(command, || {
+        launch.tell(&view).map_err(failed("tell of a view"))
+    })?;
+    if let Some(stop) = pump.complaint(launch) {
+        return Err(stop);
+    }
     for said in [&mut ran.stdout, &mut ran.stderr] {
         *said = mirror::without(said, folder);
     }

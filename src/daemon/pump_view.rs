@@ -1,20 +1,19 @@
 //! A pump job where the system allows namespaces: the compiler sees the client's files under their own names, beside what
 //! is shown of this machine.
 
-use super::compile::{failed, show, Stop};
+use super::compile::{failed, Stop};
 use super::ending::Ending;
-use super::inside;
+use super::inside::{self, Alone, Places};
 use super::job_root::{self, JobRoot};
-use super::launch::{self, Launch};
+use super::launch;
 use super::pump_common::{PumpJob, NOWHERE};
-use super::shown::os;
+use super::shown::{is_above_any, mount_points, os};
 use super::view::{Mount, View};
+use crate::model::about::{About, Lookup};
 use crate::model::client_path::ClientPath;
-use crate::model::error::Code;
 use crate::model::job_tree::{JobTree, Refused};
 use crate::model::wire::Entry;
-use std::io;
-use std::os::unix::ffi::OsStringExt;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 
 /// Does the job; `merges` says whether folders of this machine can be shown merged with those of the client.
 pub fn run(
@@ -41,9 +40,7 @@ pub fn run(
     let (mut command, mut launch) =
         launch::prepare(&scratch).map_err(failed("make a link to the compiler's process"))?;
     command.envs(pump.environment(&laid, &os));
-    let program = view.program.display();
-    let shown_words = show(view.words.iter().map(Vec::as_slice));
-    log::info!("{}: {program} as {shown_words}", pump.job.client.name);
+    pump.announce(&view);
     let mut root = None;
     let ran = pump.job.run(command, || {
         let dir = launch.root().map_err(failed("get the root of a view"))?;
@@ -55,7 +52,7 @@ pub fn run(
         root = Some(made);
         launch.tell(&view).map_err(failed("tell of a view"))
     })?;
-    if let Some(stop) = complaint(pump, launch) {
+    if let Some(stop) = pump.complaint(launch) {
         return Err(stop);
     }
     let root = root.ok_or_else(|| Stop::NotHere("there was no view".to_owned()))?;
@@ -70,25 +67,58 @@ fn mounts(
     entries: &[Entry],
     merges: bool,
 ) -> Result<Vec<Mount>, Stop> {
-    let top = ClientPath::default();
-    let hermetic = pump.about.as_ref().filter(|about| about.hermetic);
-    let own = hermetic.into_iter().flat_map(|about| &about.system_dirs);
-    let own = own.map(|dir| {
-        ClientPath::plain(dir).map_err(|why| Refused::new(dir, why))?;
-        tree.make_folder(&top, dir)
-    });
-    let own = own.collect::<Result<Vec<ClientPath>, Refused>>()?;
+    let alone = match &pump.about {
+        Some(about) => alone(about, pump, tree)?,
+        None => Alone::default(),
+    };
     let mut mounts = launch::mounts(&pump.shown, tree)?;
-    let inside = inside::look(tree, entries, pump.times(), &own, &pump.shown)?;
-    let can_be_merged = |folder: &&ClientPath| merges && !pump.shown.has_mounts_below(folder);
-    let mut merged = inside.merged.iter();
-    if let Some(folder) = merged.find(|folder| !can_be_merged(folder)) {
-        let why = format!("{folder} can't be shown merged with the client's");
-        return Err(Stop::NotHere(why));
+    let inside = inside::look(tree, entries, pump.times(), &alone, &pump.shown)?;
+    if !inside.merged.is_empty() {
+        let points = mount_points();
+        let can_be_merged = |folder: &&ClientPath| merges && !is_above_any(folder, &points);
+        let mut merged = inside.merged.iter();
+        if let Some(folder) = merged.find(|folder| !can_be_merged(folder)) {
+            let why = format!("{folder} can't be shown merged with the client's");
+            return Err(Stop::NotHere(why));
+        }
     }
     mounts.extend(inside.merged.iter().map(|path| Mount::Merge(os(path))));
     mounts.extend(inside.own.iter().map(|path| Mount::Own(os(path))));
     Ok(mounts)
+}
+
+/// Where the client's files are to be seen without what this machine has.
+fn alone(about: &About, pump: &PumpJob, tree: &mut JobTree) -> Result<Alone, Refused> {
+    let top = ClientPath::default();
+    let program = ClientPath::plain(pump.program.as_os_str().as_bytes());
+    let program = program.ok().map(Ok);
+    if about.hermetic {
+        let mut own = Vec::new();
+        let dirs = about.system_dirs.iter().chain(&about.absent_dirs);
+        for dir in dirs {
+            let place = tree.follow(&top, dir)?;
+            // What is not here need not be hidden.
+            if os(&place).is_dir() {
+                own.push(tree.make_folder(&top, dir)?);
+            }
+        }
+        let same = program.into_iter().collect::<Result<Places, Refused>>()?;
+        return Ok(Alone {
+            own,
+            same: Some(same),
+        });
+    }
+    let told = about.system.iter().filter_map(|lookup| match lookup {
+        Lookup::Holds { path, .. } | Lookup::Nothing { path } => Some(path),
+        _ => None,
+    });
+    let dirs = about.system_dirs.iter().chain(&about.absent_dirs);
+    let same = dirs.chain(told).map(|path| tree.follow(&top, path));
+    let same = same.chain(program);
+    Ok(Alone {
+        own: Vec::new(),
+        same: Some(same.collect::<Result<Places, Refused>>()?),
+    })
 }
 
 /// The client's words; only where dependencies go is ours.
@@ -105,16 +135,4 @@ fn words(pump: &PumpJob) -> Vec<Vec<u8>> {
     }
     words.extend(pump.deps_words(job_root::deps().shown()));
     words
-}
-
-/// What the small process had to say if it did not become the compiler.
-fn complaint(pump: &PumpJob, launch: Launch) -> Option<Stop> {
-    let (number, words) = launch.complaint()?;
-    let why = format!("{}: {words}", pump.program.display());
-    let err = io::Error::from_raw_os_error(number);
-    let is_missing = err.kind() == io::ErrorKind::NotFound && words.starts_with("run ");
-    Some(match is_missing {
-        true => Stop::Ended(pump.job.not_run(&why, Code::CompilerMissing as u8)),
-        false => Stop::NotHere(why),
-    })
 }

@@ -5,6 +5,7 @@ use super::options::Config;
 use super::shown::Shown;
 use super::system_headers::SystemHeaders;
 use crate::os::daemonize::FinalSignals;
+use crate::os::fence;
 use crate::os::logging::NOTICE;
 use std::ffi::{OsStr, OsString};
 use std::sync::atomic::AtomicBool;
@@ -66,8 +67,19 @@ impl Shop {
                     "pump jobs can't see their clients' own paths, and those that need it are refused: {why}; allow user namespaces to unprivileged users to change that"
                 ),
             }
+            warn_of_missing_fences(&way);
             way
         })
+    }
+}
+
+/// Says what compilers of pump jobs can do here that they should not, were one of them taken over by what it compiles.
+fn warn_of_missing_fences(way: &Way) {
+    if !fence::has_filters() {
+        log::warn!("compilers of pump jobs can't be kept from the network, and from outliving their jobs: the system has no seccomp");
+    }
+    if matches!(way, Way::Mirrors(_)) && !fence::has_files() {
+        log::warn!("compilers of pump jobs can read what this user can read: the system has neither namespaces nor Landlock");
     }
 }
 

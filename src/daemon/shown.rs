@@ -56,6 +56,8 @@ pub struct Piece {
     pub path: ClientPath,
     /// It is a folder.
     pub is_folder: bool,
+    /// It is shown for the compiler's sake alone, and all its own: nobody builds in there.
+    pub is_compilers: bool,
 }
 
 /// What is shown in every job.
@@ -67,8 +69,6 @@ pub struct Shown {
     pub devices: Vec<ClientPath>,
     /// Links, as they are here.
     pub links: Vec<(ClientPath, Vec<u8>)>,
-    /// Where this machine has other file systems: such folders can't be shown merged with the client's.
-    mount_points: Vec<ClientPath>,
 }
 
 impl Shown {
@@ -78,8 +78,6 @@ impl Shown {
         for path in SYSTEM {
             shown.add(Path::new(path));
         }
-        let table = fs::read("/proc/self/mountinfo").unwrap_or_default();
-        shown.mount_points = mount_points(&table);
         let devices = DEVICES.iter().filter(|path| Path::new(path).exists());
         shown.devices = devices
             .filter_map(|path| ClientPath::plain(path.as_bytes()).ok())
@@ -101,19 +99,23 @@ impl Shown {
                     .push((name, link.into_os_string().into_encoded_bytes()));
                 // What is in `/etc` is the machine's own affair, but for what is named here.
                 if !self.shows(&target) {
-                    self.add_piece(target);
+                    self.add_piece(target, false);
                 }
             }
-            Err(_) => self.add_piece(name),
+            Err(_) => self.add_piece(name, false),
         }
     }
 
-    fn add_piece(&mut self, path: ClientPath) {
+    fn add_piece(&mut self, path: ClientPath, is_compilers: bool) {
         if let Ok(meta) = fs::symlink_metadata(os(&path)) {
             let is_folder = meta.is_dir();
             if (is_folder || meta.is_file()) && !self.shows(&path) {
                 self.pieces.retain(|piece| !piece.path.is_within(&path));
-                self.pieces.push(Piece { path, is_folder });
+                self.pieces.push(Piece {
+                    path,
+                    is_folder,
+                    is_compilers,
+                });
             }
         }
     }
@@ -123,10 +125,24 @@ impl Shown {
         self.pieces.iter().any(|piece| path.is_within(&piece.path))
     }
 
-    /// Whether another file system is mounted somewhere below a folder.
-    pub fn has_mounts_below(&self, folder: &ClientPath) -> bool {
-        let mut points = self.mount_points.iter();
-        points.any(|point| point != folder && point.is_within(folder))
+    /// The piece of which a place is part.
+    pub fn piece(&self, path: &ClientPath) -> Option<&Piece> {
+        let mut pieces = self.pieces.iter();
+        pieces.find(|piece| path.is_within(&piece.path))
+    }
+
+    /// A folder that could be shown merged with a client's.
+    pub fn mergeable(&self) -> Option<PathBuf> {
+        let points = mount_points();
+        let can_be = |path: &ClientPath| !is_above_any(path, &points);
+        let folders = || self.pieces.iter().filter(|piece| piece.is_folder);
+        if let Some(piece) = folders().find(|piece| can_be(&piece.path)) {
+            return Some(os(&piece.path));
+        }
+        let inner = folders().filter_map(|piece| fs::read_dir(os(&piece.path)).ok());
+        let inner = inner.flatten().flatten().map(|entry| entry.path());
+        let mut inner = inner.filter(|path| !path.is_symlink() && path.is_dir());
+        inner.find(|path| plain(path).is_some_and(|path| can_be(&path)))
     }
 
     /// What has to be shown beside this for a compiler to run. `hidden` is the folder of all jobs: never shown.
@@ -142,12 +158,14 @@ impl Shown {
             };
             let next = fs::read_link(&hop).ok();
             if !shown.shows(&folder) {
-                let widest = next.is_none().then(|| toolchain(&folder)).flatten();
+                let used = used(&folder);
+                let is_compilers = used.is_none();
+                let widest = next.is_none().then(|| used.or_else(|| toolchain(&folder)));
                 let file = plain(&hop).filter(|_| next.is_none());
-                let candidates = [widest, Some(folder.clone()), file];
+                let candidates = [widest.flatten(), Some(folder.clone()), file];
                 let fits = |path: &ClientPath| !hidden.starts_with(os(path));
                 if let Some(path) = candidates.into_iter().flatten().find(fits) {
-                    shown.add_piece(path);
+                    shown.add_piece(path, is_compilers);
                 }
             }
             match next {
@@ -159,14 +177,15 @@ impl Shown {
     }
 }
 
+/// Which of the folders that are shown if they are used `folder` is part of.
+fn used(folder: &ClientPath) -> Option<ClientPath> {
+    let all = IF_USED.iter();
+    let mut all = all.filter_map(|path| ClientPath::plain(path.as_bytes()).ok());
+    all.find(|used| folder.is_within(used))
+}
+
 /// The widest folder that belongs to a compiler in `folder`.
 fn toolchain(folder: &ClientPath) -> Option<ClientPath> {
-    let used = IF_USED
-        .iter()
-        .filter_map(|path| ClientPath::plain(path.as_bytes()).ok());
-    if let Some(used) = used.into_iter().find(|used| folder.is_within(used)) {
-        return Some(used);
-    }
     let above = folder.parent().filter(|_| folder.name() == b"bin")?;
     let is_toolchain = TOOLCHAIN_SIGNS
         .iter()
@@ -174,8 +193,20 @@ fn toolchain(folder: &ClientPath) -> Option<ClientPath> {
     is_toolchain.then_some(above)
 }
 
+/// Where this machine has other file systems, now.
+pub fn mount_points() -> Vec<ClientPath> {
+    let table = fs::read("/proc/self/mountinfo");
+    points_of(&table.unwrap_or_default())
+}
+
+/// Whether something is mounted below a folder: it can't be shown merged with another then.
+pub fn is_above_any(folder: &ClientPath, points: &[ClientPath]) -> bool {
+    let mut points = points.iter();
+    points.any(|point| point != folder && point.is_within(folder))
+}
+
 /// The places in a table as the system writes it: the fifth field, with the octal numbers of odd characters.
-fn mount_points(table: &[u8]) -> Vec<ClientPath> {
+fn points_of(table: &[u8]) -> Vec<ClientPath> {
     let places = table.split(|byte| *byte == b'\n').filter_map(|line| {
         let field = line.split(|byte| *byte == b' ').nth(4)?;
         let mut place = Vec::new();
@@ -238,13 +269,11 @@ mod tests {
         let table = b"21 1 8:1 / / rw - ext4 /dev/vda rw\n\
             22 21 0:5 / /usr/my\\040place rw shared:1 - tmpfs none rw\n\
             odd\n23 21 0:6 /x /a\\ rw - x y z";
-        let shown = Shown {
-            mount_points: mount_points(table),
-            ..Shown::default()
-        };
-        let below = |place: &str| shown.has_mounts_below(&path(Path::new(place)));
+        let points = points_of(table);
+        let below = |place: &str| is_above_any(&path(Path::new(place)), &points);
         assert!(below("/usr") && below("/") && !below("/usr/my place") && !below("/us"));
-        assert_eq!(shown.mount_points.len(), 3);
+        assert_eq!(points.len(), 3);
+        assert!(Shown::find().mergeable().is_some_and(|path| path.is_dir()));
     }
 
     #[test]

@@ -19,6 +19,10 @@ const FILE_BYTES_MAX: u64 = 32 << 20;
 /// How much is read for one job: more than all headers of a system, and less than would keep us busy for long.
 const READ_BYTES_MAX: u64 = 1 << 30;
 
+/// How many places are looked at for one job: ten thousand headers in a hundred folders, and less than would keep us busy
+/// for long.
+const LOOKS_MAX: usize = 1_000_000;
+
 /// How much memory what is remembered may take, about.
 const MEMORY_BYTES_MAX: usize = 64 << 20;
 
@@ -62,6 +66,8 @@ enum Holds {
     Nothing,
     File(Hash),
     Folder(HashSet<Box<[u8]>>),
+    /// A folder that jobs don't see, as it is above those that they do: what it holds is none of a client's business.
+    Unlisted,
 }
 
 impl Thing {
@@ -94,6 +100,7 @@ struct Check<'c> {
     /// The client's system folders, which need not be looked for in others.
     roots: HashSet<&'c [u8]>,
     read_bytes: u64,
+    looks: usize,
     looked_at: HashMap<Vec<u8>, Arc<Thing>>,
 }
 
@@ -106,7 +113,7 @@ impl SystemHeaders {
         about: &About,
         is_seen: &dyn Fn(&Path) -> bool,
     ) -> Option<String> {
-        if about.system.is_empty() {
+        if about.system.is_empty() && about.absent_dirs.is_empty() {
             return None;
         }
         let key = key(told);
@@ -121,12 +128,15 @@ impl SystemHeaders {
             now: now.map_or(0, |now| now.as_secs() as i64),
             roots: about.system_dirs.iter().map(Vec::as_slice).collect(),
             read_bytes: 0,
+            looks: 0,
             looked_at: HashMap::new(),
         };
-        let difference = about
-            .system
-            .iter()
-            .find_map(|lookup| check.difference(lookup, &about.system_dirs));
+        let surplus = about.absent_dirs.iter();
+        let surplus = surplus.filter_map(|dir| check.surplus_dir(dir)).next();
+        let difference = surplus.or_else(|| {
+            let mut lookups = about.system.iter();
+            lookups.find_map(|lookup| check.difference(lookup, &about.system_dirs))
+        });
         if difference.is_none() {
             let mut things: Vec<Arc<Thing>> = check.looked_at.into_values().collect();
             if things.iter().all(|thing| thing.settled) {
@@ -169,11 +179,14 @@ fn lock(memory: &Mutex<Memory>) -> std::sync::MutexGuard<'_, Memory> {
     memory.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// The hash of what was told of system headers, which is from the first folder on.
+/// The hash of what was told of system headers, which is everything from the first record about them on.
 fn key(told: &[u8]) -> [u8; 32] {
     let mut at = 0;
     for record in told.split_inclusive(|byte| *byte == 0) {
-        if record.first() == Some(&b'd') {
+        if matches!(
+            record.first(),
+            Some(b'd' | b'm' | b'f' | b'n' | b'c' | b'a')
+        ) {
             break;
         }
         at += record.len();
@@ -183,6 +196,9 @@ fn key(told: &[u8]) -> [u8; 32] {
 
 impl Check<'_> {
     fn difference(&mut self, lookup: &Lookup, dirs: &[Vec<u8>]) -> Option<String> {
+        if self.looks > LOOKS_MAX {
+            return Some("it would take too long to compare them".to_owned());
+        }
         match lookup {
             Lookup::Found {
                 start,
@@ -206,6 +222,17 @@ impl Check<'_> {
         }
     }
 
+    /// A folder that should not be there; an empty one is as good as none.
+    fn surplus_dir(&mut self, path: &[u8]) -> Option<String> {
+        self.looks += 1;
+        match &self.thing(path).holds {
+            Holds::Folder(names) if !names.is_empty() => {
+                Some(format!("{} is here, and not at the client", shown(path)))
+            }
+            _ => None,
+        }
+    }
+
     /// A file that should not be there.
     fn surplus(&mut self, path: &[u8]) -> Option<String> {
         self.file(path)
@@ -223,6 +250,7 @@ impl Check<'_> {
 
     /// The content of the file that a compiler would find there.
     fn file(&mut self, path: &[u8]) -> Option<Hash> {
+        self.looks += 1;
         match self.listed(path)?.holds {
             Holds::File(hash) => Some(hash),
             _ => None,
@@ -241,6 +269,7 @@ impl Check<'_> {
         };
         match &folder.holds {
             Holds::Folder(names) if names.contains(name) => Some(self.thing(path)),
+            Holds::Unlisted => Some(self.thing(path)),
             _ => None,
         }
     }
@@ -270,7 +299,8 @@ impl Check<'_> {
         let is_seen = self.is_seen;
         let seen = || here.canonicalize().is_ok_and(|real| is_seen(&real));
         let holds = match &meta {
-            Some(meta) if meta.is_dir() => names(here).map(Holds::Folder),
+            Some(meta) if meta.is_dir() && seen() => names(here).map(Holds::Folder),
+            Some(meta) if meta.is_dir() => Some(Holds::Unlisted),
             Some(meta) if meta.is_file() && self.may_read(meta.len()) && seen() => {
                 content(here).map(Holds::File)
             }

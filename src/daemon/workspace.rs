@@ -1,6 +1,7 @@
 //! The private folder of one job, removed with all that a compiler left in it. Turns the names that a client sent into
 //! names here: the text lies under the client's own relative name, so that what a compiler derives from it is the same.
 
+use crate::os::beneath::Dir;
 use std::collections::hash_map::RandomState;
 use std::ffi::OsStr;
 use std::fs::{self, DirBuilder};
@@ -147,9 +148,18 @@ impl Drop for Workspace {
         if fs::remove_dir(&self.root).is_ok() {
             return;
         }
-        if let Err(err) = fs::remove_dir_all(&self.root) {
-            log::warn!("remove {}: {err}", self.root.display());
-        }
+        remove_folder(&self.root);
+    }
+}
+
+/// Removes a job's folder with all that was left in it, whatever its owner may do there.
+pub fn remove_folder(path: &Path) {
+    let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
+        return;
+    };
+    let removed = Dir::open(parent).and_then(|parent| parent.remove(name.as_bytes()));
+    if let Err(err) = removed {
+        log::warn!("remove {}: {err}", path.display());
     }
 }
 

@@ -9,8 +9,9 @@ use crate::model::packets::{Grammar, Packets};
 use crate::model::path_list::{self, PathListDecoder};
 use crate::model::wire::{put_file, put_link, Limits};
 use crate::os::net::connect_unix;
+use crate::os::pages::make_ready;
 use std::ffi::OsStr;
-use std::fmt::Display;
+use std::fmt::{self, Display};
 use std::fs;
 use std::io::{self, Read, Write};
 use std::os::unix::ffi::OsStrExt;
@@ -21,11 +22,19 @@ use std::time::Duration;
 /// What our include server's socket is called, beside the one that stock's clients know.
 const DIRECT: &str = "direct";
 
+/// How long an include server may be silent at most: a request takes some milliseconds, and the hardest some seconds.
+const SILENCE_MAX: Duration = Duration::from_secs(60);
+
+/// How long one that was silent is left alone: whoever waits for a process that has been stopped holds up the build.
+const LEFT_ALONE: Duration = Duration::from_secs(600);
+
 /// An include server, running or not.
 #[derive(Debug)]
 pub struct IncludeServer {
     port: PathBuf,
     patience: Duration,
+    /// What is touched when it was silent, for all clients of a build.
+    silence: Option<PathBuf>,
 }
 
 /// The files of a compile, as they will travel.
@@ -38,23 +47,45 @@ pub struct Files {
 }
 
 impl IncludeServer {
-    /// The one whose socket for stock's clients is `port`; it may be silent for as long as `patience`.
-    pub fn at(port: &Path, patience: Duration) -> IncludeServer {
+    /// The one whose socket for stock's clients is `port`; it may be silent for as long as `patience`. That it was is
+    /// noted by the time of the file `silence`.
+    pub fn at(port: &Path, patience: Duration, silence: Option<PathBuf>) -> IncludeServer {
         IncludeServer {
             port: port.to_owned(),
-            patience,
+            patience: patience.min(SILENCE_MAX),
+            silence,
         }
     }
 
     /// Asks. `server_program` is what the job's host will be asked to run: all that stock's server hears of the compiler.
     pub fn ask(&self, query: &Query, server_program: &OsStr) -> Result<Files, String> {
+        if self.was_silent() {
+            return Err(Trouble::Silent.to_string());
+        }
+        let asked = self.try_to_ask(query, server_program);
+        asked.map_err(|trouble| {
+            if let (Trouble::Silent, Some(silence)) = (&trouble, &self.silence) {
+                if let Err(err) = fs::write(silence, b"") {
+                    log::debug!("write {}: {err}", silence.display());
+                }
+            }
+            trouble.to_string()
+        })
+    }
+
+    fn was_silent(&self) -> bool {
+        let noted = self.silence.as_ref().map(fs::metadata);
+        let age = noted.and_then(|noted| noted.ok()?.modified().ok()?.elapsed().ok());
+        age.is_some_and(|age| age < LEFT_ALONE)
+    }
+
+    fn try_to_ask(&self, query: &Query, server_program: &OsStr) -> Result<Files, Trouble> {
         let direct = self.port.with_file_name(DIRECT);
         match connect_unix(&direct, self.patience) {
             Ok(stream) => ask_directly(stream, query),
             Err(err) if err.kind() == io::ErrorKind::NotFound => {
-                let trouble = |err: &io::Error| unreachable(&self.port, err);
-                let stream =
-                    connect_unix(&self.port, self.patience).map_err(|err| trouble(&err))?;
+                let trouble = |err| unreachable(&self.port, &err);
+                let stream = connect_unix(&self.port, self.patience).map_err(trouble)?;
                 ask_for_paths(stream, query, server_program)
             }
             Err(err) => Err(unreachable(&direct, &err)),
@@ -62,18 +93,45 @@ impl IncludeServer {
     }
 }
 
-fn unreachable(socket: &Path, err: &io::Error) -> String {
+/// Why there is no answer.
+#[derive(Debug)]
+enum Trouble {
+    /// It says nothing, now or not long ago.
+    Silent,
+    /// Anything else, in words.
+    Other(String),
+}
+
+impl From<String> for Trouble {
+    fn from(why: String) -> Self {
+        Trouble::Other(why)
+    }
+}
+
+impl Display for Trouble {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(match self {
+            Trouble::Silent => {
+                "the include server was silent for too long; DISTCC_IO_TIMEOUT sets the limit"
+            }
+            Trouble::Other(why) => why,
+        })
+    }
+}
+
+fn unreachable(socket: &Path, err: &io::Error) -> Trouble {
     let hint = match err.kind() {
         io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => {
             "; has the include server ended?"
         }
-        io::ErrorKind::WouldBlock => "; the include server is too busy",
+        // It does not take what it is asked.
+        io::ErrorKind::WouldBlock => return Trouble::Silent,
         _ => "",
     };
-    format!("connect to {}: {err}{hint}", socket.display())
+    format!("connect to {}: {err}{hint}", socket.display()).into()
 }
 
-fn ask_directly(mut stream: UnixStream, query: &Query) -> Result<Files, String> {
+fn ask_directly(mut stream: UnixStream, query: &Query) -> Result<Files, Trouble> {
     let question = query.encode().map_err(odd)?;
     let decoder = AnswerDecoder::for_answers(Limits::default()).trusting();
     match converse(&mut stream, &question, decoder)?.answer() {
@@ -84,8 +142,8 @@ fn ask_directly(mut stream: UnixStream, query: &Query) -> Result<Files, String> 
                 told: true,
             })
         }
-        Ok(Answer::NotCovered(why)) => Err(why),
-        Err(err) => Err(odd(err)),
+        Ok(Answer::NotCovered(why)) => Err(why.into()),
+        Err(err) => Err(odd(err).into()),
     }
 }
 
@@ -93,7 +151,7 @@ fn ask_for_paths(
     mut stream: UnixStream,
     query: &Query,
     server_program: &OsStr,
-) -> Result<Files, String> {
+) -> Result<Files, Trouble> {
     let rest = query.argv.iter().skip(1).map(Vec::as_slice);
     let argv: Vec<&[u8]> = std::iter::once(server_program.as_bytes())
         .chain(rest)
@@ -104,7 +162,7 @@ fn ask_for_paths(
         .paths()
         .map_err(odd)?;
     if paths.is_empty() {
-        return Err("include server gave up analyzing".to_owned());
+        return Err("include server gave up analyzing".to_owned().into());
     }
     let mut covered = Covered::default();
     for path in &paths {
@@ -122,16 +180,25 @@ fn converse<G: Grammar>(
     stream: &mut UnixStream,
     question: &[u8],
     mut decoder: Packets<G>,
-) -> Result<Packets<G>, String> {
+) -> Result<Packets<G>, Trouble> {
     match stream.write_all(question) {
         // Whoever hangs up may have answered before.
         Err(err) if err.kind() != io::ErrorKind::BrokenPipe => return Err(silent(&err)),
         _ => {}
     }
+    let mut ready = 0;
     while !decoder.is_done() {
-        match stream.read(decoder.space()) {
+        let space = decoder.space();
+        // A fault for each page costs more than what is put there.
+        if space.len() != ready {
+            make_ready(space);
+        }
+        match stream.read(space) {
             Ok(0) => break,
-            Ok(length) => decoder.filled(length).map_err(odd)?,
+            Ok(length) => {
+                ready = space.len() - length;
+                decoder.filled(length).map_err(odd)?;
+            }
             Err(err) if err.kind() == io::ErrorKind::Interrupted => {}
             Err(err) if err.kind() == io::ErrorKind::ConnectionReset => break,
             Err(err) => return Err(silent(&err)),
@@ -144,13 +211,10 @@ fn odd(err: impl Display) -> String {
     format!("talking to the include server: {err}")
 }
 
-fn silent(err: &io::Error) -> String {
+fn silent(err: &io::Error) -> Trouble {
     match err.kind() {
-        io::ErrorKind::WouldBlock => {
-            "the include server was silent for too long; DISTCC_IO_TIMEOUT sets the limit"
-                .to_owned()
-        }
-        _ => odd(err),
+        io::ErrorKind::WouldBlock => Trouble::Silent,
+        _ => odd(err).into(),
     }
 }
 

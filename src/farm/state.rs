@@ -54,6 +54,13 @@ impl Phase {
 /// What the names of all files begin with; the number of the process follows.
 const PREFIX: &str = "binstate_";
 
+/// What the names of files begin with that processes have left for others to use again: to give a file another name costs
+/// a fraction of what it costs to make one, above all while many come and go.
+const SPARE: &str = "spare_";
+
+/// How many are kept at most.
+const SPARES_MAX: u32 = 16;
+
 /// From this age on, a file is looked at closely: stock's limit, at which it removes them all.
 const OLD: Duration = Duration::from_secs(60);
 
@@ -77,7 +84,7 @@ const PHASE_AT: usize = SLOT_AT + 4;
 /// A pointer of the writer's, which means nothing to others, ends the structure.
 const RECORD_BYTES: usize = PHASE_AT + 4 + WORD;
 
-/// This process's file, made when there is something to say and removed on `Drop` and by final signals.
+/// This process's file, made when there is something to say and gone after `Drop` and final signals.
 #[derive(Debug, Default)]
 pub struct StateFile {
     place: Option<TopDir>,
@@ -97,8 +104,8 @@ struct Open {
     pid: u32,
     /// When it was last written.
     written: Instant,
-    // Removes the file.
-    _guard: FileGuard,
+    // Removes the file, if it can't be left for others.
+    guard: Option<FileGuard>,
 }
 
 #[derive(Debug, Default)]
@@ -188,8 +195,9 @@ impl Open {
         let pid = std::process::id();
         let path = folder.join(format!("{PREFIX}{pid}"));
         let guard = remove_at_end(&path)?;
+        let spare = take_spare(&folder, pid, &path);
         let open = || File::create(&path);
-        let file = match open() {
+        let file = match spare.or_else(|_| open()) {
             Err(err) if err.kind() == io::ErrorKind::NotFound => {
                 made(&folder).map_err(io::Error::other)?;
                 open()?
@@ -201,9 +209,34 @@ impl Open {
             path,
             pid,
             written: Instant::now(),
-            _guard: guard,
+            guard: Some(guard),
         })
     }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        let folder = self.path.parent().unwrap_or(Path::new(""));
+        let left = fs::rename(&self.path, spare(folder, self.pid));
+        if let (Ok(()), Some(guard)) = (left, self.guard.take()) {
+            guard.keep();
+        }
+    }
+}
+
+/// What it says at first names a process that has ended, so nobody believes it.
+fn take_spare(folder: &Path, pid: u32, path: &Path) -> io::Result<File> {
+    fs::rename(spare(folder, pid), path)?;
+    let file = File::options().write(true).open(path);
+    if file.is_err() {
+        // Somebody else's, perhaps; or a folder, which takes a name that could be used otherwise.
+        let _ = fs::remove_file(path).or_else(|_| fs::rename(path, spare(folder, pid)));
+    }
+    file
+}
+
+fn spare(folder: &Path, pid: u32) -> PathBuf {
+    folder.join(format!("{SPARE}{}", pid % SPARES_MAX))
 }
 
 /// The C structure, in this machine's byte order and word length.
@@ -378,6 +411,39 @@ mod tests {
         }
         state.note(Phase::Receive, None, None, None);
         assert_eq!(fs::read(&path).unwrap().len(), RECORD_BYTES);
+        drop(state);
+        assert!(!path.exists());
+    }
+
+    #[test]
+    fn a_file_is_left_for_the_next() {
+        let dir = tempfile::tempdir().unwrap();
+        let inode = |state: &StateFile| fs::metadata(state.path().unwrap()).unwrap().ino();
+        let mut state = StateFile::create(Some(&top(dir.path())));
+        state.note(Phase::Send, Some(OsStr::new("long_name.c")), None, None);
+        let first = inode(&state);
+        drop(state);
+        let mut state = StateFile::create(Some(&top(dir.path())));
+        state.note(Phase::Send, Some(OsStr::new("x.c")), Some("far"), Some(1));
+        assert_eq!(inode(&state), first);
+        let records = read_all(&top(dir.path())).unwrap();
+        let [record] = &records[..] else {
+            panic!("{records:?}");
+        };
+        assert_eq!(
+            (&record.file[..], &record.host[..]),
+            (&b"x.c"[..], &b"far"[..])
+        );
+        drop(state);
+        assert_eq!(read_all(&top(dir.path())).unwrap(), []);
+        // A folder in its place is no fault.
+        let spare = spare(&top(dir.path()).state_dir(), std::process::id());
+        fs::remove_file(&spare).unwrap();
+        fs::create_dir_all(spare.join("x")).unwrap();
+        let mut state = StateFile::create(Some(&top(dir.path())));
+        state.note(Phase::Send, None, None, None);
+        let path = state.path().unwrap().to_owned();
+        assert!(path.is_file());
         drop(state);
         assert!(!path.exists());
     }

@@ -16,12 +16,15 @@ pub type Hash = [u8; HASH_BYTES];
 /// Variables of the client that compilers heed, and that a daemon of ours sets for the job.
 pub const VARIABLES: &[&str] = &[
     "GCC_COLORS",
+    "GCC_EXTRA_DIAGNOSTIC_OUTPUT",
+    "GCC_URLS",
     "LANG",
     "LANGUAGE",
     "LC_ALL",
     "LC_CTYPE",
     "LC_MESSAGES",
     "SOURCE_DATE_EPOCH",
+    "TERM_URLS",
     "TZ",
 ];
 
@@ -38,8 +41,10 @@ pub struct About {
     pub times: Vec<Time>,
     /// The client's system headers travel with the request: the server's own must not be seen.
     pub hermetic: bool,
-    /// The system folders, in the order in which they are searched.
+    /// The system folders, in the order in which they are searched; if they travel with the request, in any order.
     pub system_dirs: Vec<Vec<u8>>,
+    /// System folders that would be searched, too, if the client had them.
+    pub absent_dirs: Vec<Vec<u8>>,
     /// What the client found in its system folders, and did not find.
     pub system: Vec<Lookup>,
 }
@@ -111,6 +116,9 @@ impl About {
         for dir in &self.system_dirs {
             record(&mut out, b'd', &[dir]);
         }
+        for dir in &self.absent_dirs {
+            record(&mut out, b'm', &[dir]);
+        }
         for lookup in &self.system {
             lookup.encode(&mut out);
         }
@@ -149,6 +157,7 @@ impl About {
             b'h' => self.hermetic = true,
             b't' => self.times.push(time(rest)?),
             b'd' => self.system_dirs.push(rest.to_vec()),
+            b'm' => self.absent_dirs.push(rest.to_vec()),
             b'f' | b'n' | b'c' | b'a' => self.system.push(Lookup::decode(kind, rest)?),
             _ => {}
         }
@@ -267,6 +276,7 @@ mod tests {
             ],
             hermetic: true,
             system_dirs: vec![text("/usr/lib/gcc/x/12/include"), text("/usr/include")],
+            absent_dirs: vec![text("/usr/lib/gcc/x/12/../fixed")],
             system: vec![
                 Lookup::Found {
                     start: 0,

@@ -59,7 +59,7 @@ pub struct Invocation {
 }
 
 impl Invocation {
-    /// Does the user say whether messages have colour?
+    /// Does the user say whether messages have colour? The last word counts; `auto` leaves it to the compiler.
     pub fn says_color(&self) -> bool {
         const OPTIONS: [&[u8]; 5] = [
             b"-fdiagnostics-color",
@@ -68,10 +68,12 @@ impl Invocation {
             b"-fno-color-diagnostics",
             b"-fdiagnostics-plain-output",
         ];
-        self.argv.iter().zip(&self.roles).any(|(word, role)| {
+        let mut words = self.argv.iter().zip(&self.roles);
+        let last = words.rfind(|(word, role)| {
             let starts = |option: &&[u8]| word.as_bytes().starts_with(option);
-            *role == Role::Code && OPTIONS.iter().any(starts)
-        })
+            **role == Role::Code && OPTIONS.iter().any(starts)
+        });
+        last.is_some_and(|(word, _)| !word.as_bytes().ends_with(b"=auto"))
     }
 }
 

@@ -20,6 +20,9 @@ const PRECOMPILED: [&[u8]; 2] = [b".gch", b".pch"];
 /// How many links one name may lead through before it is taken for a circle; Linux's number.
 const HOPS_MAX: usize = 40;
 
+/// How many parts of links and names may lie ahead on a way: more than any name has whose links are meant to lead somewhere.
+const AHEAD_MAX: usize = 1024;
+
 /// How many folders, files and links a job may have, with those that only lie on the way.
 const NODES_MAX: usize = 4 << 16;
 
@@ -246,6 +249,9 @@ impl JobTree {
                         here.clear();
                     }
                     rest.extend(link.split(|byte| *byte == b'/').rev());
+                    if rest.len() > AHEAD_MAX {
+                        return Err(refused("is too long"));
+                    }
                 }
                 (_, Some(Node::Folder(inner))) => here.push((part, Some(inner))),
                 (_, _) => here.push((part, None)),

@@ -121,9 +121,9 @@ pub fn recipe(
     };
     if wishes.color && family.is_some() && !invocation.says_color() {
         let word = "-fdiagnostics-color=always";
-        server.insert(1, word.into());
+        server.push(word.into());
         if let Some(words) = &mut preprocessor {
-            words.insert(1, word.into());
+            words.push(word.into());
         }
     }
     let edit = match (family, way) {
@@ -513,11 +513,11 @@ mod tests {
         let recipe = made("clang -gdwarf-4 -DA=1 -U B -D C -c x.c -o x.o", true).unwrap();
         assert_eq!(
             line(&recipe.preprocessor_argv.unwrap()),
-            "clang -fdiagnostics-color=always -E -frewrite-includes -gdwarf-4 -DA=1 -U B -D C x.c"
+            "clang -E -frewrite-includes -gdwarf-4 -DA=1 -U B -D C x.c -fdiagnostics-color=always"
         );
         assert_eq!(
             line(&recipe.server_argv),
-            "clang -fdiagnostics-color=always -fdebug-compilation-dir=/w -gdwarf-4 -c x.c -o x.o"
+            "clang -fdebug-compilation-dir=/w -gdwarf-4 -c x.c -o x.o -fdiagnostics-color=always"
         );
         assert_eq!(recipe.edit.macros, b"#define A 1\n#undef B\n#define C 1\n");
         assert!(recipe.edit.drop_built_in);

@@ -55,6 +55,11 @@ impl PumpSettings {
         self.beside_socket("told")
     }
 
+    /// The file that is younger than a while if the include server of this build was silent for too long.
+    pub fn silence_file(&self) -> Option<PathBuf> {
+        self.beside_socket("silent")
+    }
+
     /// As with stock, only a socket of the usual name has a folder of its own.
     fn beside_socket(&self, name: &str) -> Option<PathBuf> {
         let port = self.port.as_ref()?;

@@ -37,7 +37,7 @@ pub fn server_words(
         }
     }
     if color && family.is_some() && !invocation.says_color() {
-        words.insert(1, "-fdiagnostics-color=always".into());
+        words.push("-fdiagnostics-color=always".into());
     }
     let wp_target = family == Some(Family::Gcc);
     words.extend(dependencies::server_words(invocation, wp_target)?);
@@ -121,7 +121,7 @@ mod tests {
             (
                 "gcc -MD -MF f -xc -c x.c",
                 true,
-                "gcc -fdiagnostics-color=always -x c -c x.c -o x.o -MD -MQx.o -Ienv",
+                "gcc -x c -c x.c -o x.o -fdiagnostics-color=always -MD -MQx.o -Ienv",
             ),
             (
                 "clang -fno-color-diagnostics -x c++ -c x.c -o x.o",

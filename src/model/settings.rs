@@ -19,8 +19,13 @@ const BACKOFF_S: u64 = 60;
 const PAUSE_MS: u64 = 1000;
 
 /// What gcc and clang read besides what only preprocessors do. The two about dependencies make the driver add to a
-/// file, once per run: a preprocessor run beside the compile would add to it twice.
-const COMPILER_VARIABLES: [&str; 6] = [
+/// file, once per run: a preprocessor run beside the compile would add to it twice. With `CC_…` clang writes reports.
+const COMPILER_VARIABLES: [&str; 11] = [
+    "CC_LOG_DIAGNOSTICS",
+    "CC_PRINT_HEADERS",
+    "CC_PRINT_INTERNAL_STAT",
+    "CC_PRINT_OPTIONS",
+    "CC_PRINT_PROC_STAT",
     "COMPILER_PATH",
     "GCC_EXEC_PREFIX",
     "GCC_COMPARE_DEBUG",
@@ -68,7 +73,7 @@ pub struct ClientSettings {
     pub path: Option<OsString>,
     /// `_DISTCC_SAFEGUARD`: how many calls of distcc lie above this one.
     pub safeguard: u32,
-    /// `TERM` names a terminal that has no colours.
+    /// `TERM` is unset or names a terminal that has no colours.
     pub dumb_terminal: bool,
     /// A variable that changes what a compiler does and that no server would see; the first one that is set.
     pub compiler_variable: Option<&'static str>,
@@ -102,7 +107,7 @@ impl ClientSettings {
             tmpdir: filled("TMPDIR").map_or_else(|| PathBuf::from("/tmp"), PathBuf::from),
             path: lookup("PATH"),
             safeguard: lookup("_DISTCC_SAFEGUARD").map_or(0, |value| level(&value)),
-            dumb_terminal: lookup("TERM").is_some_and(|value| value == "dumb"),
+            dumb_terminal: lookup("TERM").is_none_or(|value| value == "dumb"),
             compiler_variable: COMPILER_VARIABLES
                 .into_iter()
                 .find(|name| lookup(name).is_some_and(|value| !value.is_empty())),

@@ -5,8 +5,11 @@
 
 use super::sys::{check, check_uninterrupted};
 use crate::model::about::Time;
+use std::cell::Cell;
+use std::collections::hash_map::RandomState;
 use std::ffi::{CStr, CString};
 use std::fs::File;
+use std::hash::{BuildHasher, Hasher};
 use std::io::{self, Read, Write};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
@@ -15,8 +18,9 @@ use std::path::Path;
 /// Longest name of one thing in a folder.
 const NAME_BYTES_MAX: usize = 255;
 
-/// How deep a tree may be to be removed: more than any job may make.
-const DEPTH_MAX: usize = 1000;
+/// How many folders are emptied one inside the other, which takes a descriptor and some stack for each. What lies deeper
+/// is brought to the top first: nobody sets a bound to what a compiler leaves.
+const LEVELS_MAX: usize = 32;
 
 /// How often a folder is emptied while others still fill it.
 const PASSES_MAX: usize = 100;
@@ -149,7 +153,7 @@ impl Dir {
     /// Removes what has that name, with all that is in it. Nothing is no fault.
     pub fn remove(&self, name: &[u8]) -> io::Result<()> {
         let name = Name::new(name)?;
-        match remove(self.0.as_raw_fd(), name.pointer(), DEPTH_MAX) {
+        match remove(self.0.as_raw_fd(), name.pointer(), LEVELS_MAX, None) {
             Err(err) if err.kind() != io::ErrorKind::NotFound => Err(err),
             _ => Ok(()),
         }
@@ -170,8 +174,47 @@ fn set_modified(file: &File, time: Time) -> io::Result<()> {
     Ok(())
 }
 
+/// Where folders go that lie too deep: the top of the tree that is removed.
+struct Aside {
+    top: libc::c_int,
+    /// Names are numbers from here on; where they begin nobody can guess.
+    first: u64,
+    moved: Cell<u64>,
+}
+
+impl Aside {
+    fn new(top: &Dir) -> Aside {
+        Aside {
+            top: top.0.as_raw_fd(),
+            first: RandomState::new().build_hasher().finish(),
+            moved: Cell::new(0),
+        }
+    }
+
+    fn take(&self, at: libc::c_int, name: *const libc::c_char) -> io::Result<()> {
+        let number = self.first.wrapping_add(self.moved.get());
+        self.moved.set(self.moved.get() + 1);
+        let aside = CString::new(format!("{number:016x}"))?;
+        // SAFETY: the caller's name ends with NUL, and so does ours.
+        let renamed = || check(unsafe { libc::renameat(at, name, self.top, aside.as_ptr()) });
+        match renamed() {
+            // Its entry for the folder above it changes, so it must be writable itself.
+            Err(err) if err.kind() == io::ErrorKind::PermissionDenied => {
+                opened_up(at, name)?;
+                renamed().map(drop)
+            }
+            other => other.map(drop),
+        }
+    }
+}
+
 /// Removes a file, or a folder with all that is in it.
-fn remove(at: libc::c_int, name: *const libc::c_char, depth: usize) -> io::Result<()> {
+fn remove(
+    at: libc::c_int,
+    name: *const libc::c_char,
+    levels: usize,
+    aside: Option<&Aside>,
+) -> io::Result<()> {
     // SAFETY: the caller's name ends with NUL, also below.
     let unlinked = check(unsafe { libc::unlinkat(at, name, 0) });
     match unlinked.map_err(|err| (err.raw_os_error(), err)) {
@@ -179,25 +222,35 @@ fn remove(at: libc::c_int, name: *const libc::c_char, depth: usize) -> io::Resul
         Err((Some(libc::EISDIR | libc::EPERM), _)) => {}
         Err((_, err)) => return Err(err),
     }
-    remove_folder(at, name, depth)
+    remove_folder(at, name, levels, aside)
 }
 
-fn remove_folder(at: libc::c_int, name: *const libc::c_char, depth: usize) -> io::Result<()> {
-    if depth == 0 {
-        return Err(io::Error::other("too deep"));
+fn remove_folder(
+    at: libc::c_int,
+    name: *const libc::c_char,
+    levels: usize,
+    aside: Option<&Aside>,
+) -> io::Result<()> {
+    if let (0, Some(aside)) = (levels, aside) {
+        return aside.take(at, name);
     }
     let folder = match Dir::open_at(at, name, libc::O_RDONLY) {
         Err(err) if err.kind() == io::ErrorKind::PermissionDenied => opened_up(at, name)?,
         other => other?,
     };
-    for _ in 0..PASSES_MAX {
-        empty(&folder, depth)?;
+    let ours = Aside::new(&folder);
+    let aside = aside.unwrap_or(&ours);
+    let mut idle = 0;
+    while idle < PASSES_MAX {
+        let moved = aside.moved.get();
+        empty(&folder, levels.saturating_sub(1), aside)?;
         // SAFETY: see above.
         match check(unsafe { libc::unlinkat(at, name, libc::AT_REMOVEDIR) }) {
             // Some file systems pass over names while others are removed.
             Err(err) if err.kind() == io::ErrorKind::DirectoryNotEmpty => {
                 // SAFETY: touches no memory.
                 check(unsafe { libc::lseek(folder.0.as_raw_fd(), 0, libc::SEEK_SET) } as i32)?;
+                idle += usize::from(aside.moved.get() == moved);
             }
             other => return other.map(drop),
         }
@@ -215,13 +268,13 @@ fn opened_up(at: libc::c_int, name: *const libc::c_char) -> io::Result<Dir> {
 }
 
 /// Removes what a folder holds.
-fn empty(folder: &Dir, depth: usize) -> io::Result<()> {
+fn empty(folder: &Dir, levels: usize, aside: &Aside) -> io::Result<()> {
     let at = folder.0.as_raw_fd();
     let mut is_writable = false;
     for_each_name(at, |name, is_folder| {
         let step = || match is_folder {
-            true => remove_folder(at, name.as_ptr(), depth - 1),
-            false => remove(at, name.as_ptr(), depth - 1),
+            true => remove_folder(at, name.as_ptr(), levels, Some(aside)),
+            false => remove(at, name.as_ptr(), levels, Some(aside)),
         };
         match step() {
             Err(err) if err.kind() == io::ErrorKind::PermissionDenied && !is_writable => {
@@ -336,6 +389,13 @@ mod tests {
             deep.push(format!("d{level}"));
         }
         fs::create_dir_all(&deep).unwrap();
+        // Deeper than a stack or a table of descriptors could follow.
+        let below = Dir::open(&deep).unwrap();
+        (0..3_000).fold(below, |below, _| {
+            below.make(b"d").unwrap();
+            below.write(b"f", b"", None).unwrap();
+            below.enter(b"d").unwrap()
+        });
         for number in 0..600 {
             fs::write(tree.join(format!("a-file-with-a-long-name-{number}")), "x").unwrap();
         }

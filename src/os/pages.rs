@@ -1,6 +1,8 @@
 //! Memory for what may be a long text. A page fault for each 4 KiB costs more than all that is done with the text, so for
 //! many bytes the kernel is asked for large pages; what is not used of them takes no memory.
 
+#![allow(unsafe_code)] // Pages of memory that is not ours to map are only to be had from libc.
+
 use memmap2::{Advice, MmapMut, MmapOptions};
 use std::io;
 
@@ -33,6 +35,23 @@ struct Large {
     /// The bytes are those from the first address that a large page may have.
     start: usize,
     length: usize,
+}
+
+/// Has the pages of `place` made at once, if they are many: it will all be written to. What it holds stays.
+pub fn make_ready(place: &mut [u8]) {
+    const PAGE_BYTES: usize = 4096;
+    let start = place.as_ptr().addr().next_multiple_of(PAGE_BYTES);
+    let end = (place.as_ptr().addr() + place.len()) / PAGE_BYTES * PAGE_BYTES;
+    if end.saturating_sub(start) < LARGE_BYTES_MIN {
+        return;
+    }
+    let from = start - place.as_ptr().addr();
+    // SAFETY: the pages lie within `place`; this changes nothing of what they hold. A kernel that can't do it, or a machine
+    // with pages of another size, refuses, and makes each page when it is written to.
+    unsafe {
+        let first = place.as_mut_ptr().add(from).cast();
+        libc::madvise(first, end - start, libc::MADV_POPULATE_WRITE);
+    }
 }
 
 impl From<Vec<u8>> for Bytes {
@@ -167,6 +186,23 @@ mod tests {
         }
         let failed = bytes.extend(5, |_| Err(io::ErrorKind::BrokenPipe.into()));
         assert!(failed.is_err() && *bytes == expected);
+    }
+
+    #[test]
+    fn what_is_made_ready_stays() {
+        for length in [
+            0,
+            1,
+            5000,
+            LARGE_BYTES_MIN,
+            LARGE_BYTES_MIN + 8192,
+            1_000_000,
+        ] {
+            let mut bytes: Vec<u8> = (0..length).map(|at| at as u8).collect();
+            let before = bytes.clone();
+            make_ready(bytes.get_mut(1..).unwrap_or_default());
+            assert!(bytes == before);
+        }
     }
 
     #[test]

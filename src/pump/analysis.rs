@@ -338,7 +338,11 @@ fn reply(
         needs_paths: needs_ours,
         times: modified.collect(),
         hermetic: query.hermetic,
-        system_dirs: answers.dirs,
+        system_dirs: match query.hermetic {
+            true => all_system_dirs(toolchain),
+            false => answers.dirs,
+        },
+        absent_dirs: toolchain.absent.clone(),
         system: answers.lookups,
     };
     Reply {
@@ -349,6 +353,12 @@ fn reply(
         about,
         entries: Default::default(),
     }
+}
+
+/// All folders of which a host must not show its own if those here travel.
+fn all_system_dirs(toolchain: &Toolchain) -> Vec<Vec<u8>> {
+    let system = toolchain.system.iter();
+    system.map(|place| place.path().to_vec()).collect()
 }
 
 /// Those variables that a host is told, in the order of the list.

@@ -71,7 +71,7 @@ impl Office {
             Err(why) => {
                 // Our client says it itself, once for each build.
                 if self.options.debug & REQUESTS != 0 {
-                    self.say(&why, &query.argv);
+                    print_not_covered(&why, &query.argv);
                 }
                 send_not_covered(&mut stream, &why)
             }
@@ -175,12 +175,16 @@ impl Office {
 
     fn say(&self, why: &str, argv: &[Vec<u8>]) {
         if self.options.debug & WARNINGS != 0 {
-            let unit = unit(argv);
-            print(&format!(
-                "Preprocessing locally. Include server not covering: {why} for translation unit '{unit}'"
-            ));
+            print_not_covered(why, argv);
         }
     }
+}
+
+fn print_not_covered(why: &str, argv: &[Vec<u8>]) {
+    let unit = unit(argv);
+    print(&format!(
+        "Preprocessing locally. Include server not covering: {why} for translation unit '{unit}'"
+    ));
 }
 
 /// One line on stderr; what others put into names must not drive a terminal.

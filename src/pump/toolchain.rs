@@ -48,6 +48,8 @@ pub struct Toolchain {
     /// Those of them that a host is expected to have, too: not those below a root that the user gave, nor
     /// those below another one.
     pub system: Vec<Arc<Place>>,
+    /// Folders that it would search, too, if they were there.
+    pub absent: Vec<Vec<u8>>,
     relied: Relied,
     listed: Listed,
     values: Mutex<Asked>,
@@ -307,6 +309,7 @@ impl Toolchain {
         Ok(Toolchain {
             compiler,
             defaults: searched.dirs,
+            absent: searched.missing,
             system,
             relied: relied.places,
             listed,

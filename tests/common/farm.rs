@@ -136,7 +136,10 @@ impl Farm {
     pub fn leftovers(&self) -> Vec<String> {
         until_empty(Duration::from_secs(10), || {
             let mut found = files_below(&self.path("tmp"));
-            found.extend(files_below(&self.path("top/state")));
+            let mut states = files_below(&self.path("top/state"));
+            // Few, and meant for the next clients.
+            states.retain(|path| !path.contains("/state/spare_"));
+            found.extend(states);
             found.extend(self.processes());
             found.extend(self.held_locks());
             found

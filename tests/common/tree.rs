@@ -4,6 +4,7 @@
 use super::twice::IN_PUMP_MODE;
 use super::{files_below, have, run, same_bytes, skip, Client, Daemon, Farm, Which};
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
@@ -68,6 +69,32 @@ pub const PUGIXML: Tree = Tree {
     configure: r#"cmake -S . -B build -DPUGIXML_BUILD_TESTS=ON -DCMAKE_BUILD_TYPE=None -DCMAKE_CXX_FLAGS="$FLAGS" \
         -DCMAKE_CXX_COMPILER="$CXX" -DCMAKE_CXX_COMPILER_LAUNCHER="${LAUNCH% }""#,
     build: "make -j4 -C build",
+};
+
+/// A part of git's objects (all with DISTCC_TESTS_WHOLE=1), among them those that need headers which the build generates.
+pub const GIT: Tree = Tree {
+    package: "git",
+    needs: &["make", "gcc"],
+    configure: "",
+    build: r#"if [ "$WHOLE" ]; then set -- objects
+        else set -- help.o version.o git.o builtin/bugreport.o hook.o builtin/add.o builtin/am.o builtin/apply.o apply.o archive.o \
+            attr.o bisect.o blame.o branch.o bundle.o cache-tree.o commit.o config.o convert.o date.o diff.o dir.o fetch-pack.o \
+            grep.o refs.o revision.o sha1dc/sha1.o xdiff/xdiffi.o reftable/basics.o
+        fi
+        make -j4 CC="$LAUNCH$CC" CFLAGS="$FLAGS" NO_CURL=1 NO_EXPAT=1 NO_GETTEXT=1 NO_TCLTK=1 NO_PERL=1 NO_PYTHON=1 \
+            NO_OPENSSL=1 COMPUTE_HEADER_DEPENDENCIES=yes "$@""#,
+};
+
+/// C++17 on Boost.Asio, with includes that macros build.
+pub const LIBTORRENT: Tree = Tree {
+    package: "libtorrent-rasterbar",
+    needs: &["make", "cmake", "g++"],
+    configure: r#"cmake -S . -B build -DCMAKE_BUILD_TYPE=None -DCMAKE_CXX_FLAGS="$FLAGS" -Dencryption=OFF \
+        -DCMAKE_CXX_COMPILER="$CXX" -DCMAKE_CXX_COMPILER_LAUNCHER="${LAUNCH% }""#,
+    build: r#"if [ "$WHOLE" ]; then set -- torrent-rasterbar
+        else set -- src/alert.o src/http_connection.o src/udp_socket.o src/escape_string.o
+        fi
+        make -j4 -C build "$@""#,
 };
 
 /// All results of a build by their path in the tree: objects and dependency files.
@@ -154,11 +181,7 @@ impl Yard {
     /// One build in a fresh copy of the tree, always at the same path.
     pub fn build(&self, tree: &Tree, cc: &str, flags: &str, call: Call) -> Built {
         let _ = fs::remove_dir_all(&self.place);
-        let copied = Command::new("cp")
-            .arg("-r")
-            .args([&self.source, &self.place])
-            .status();
-        assert!(copied.is_ok_and(|status| status.success()), "copy the tree");
+        copy(&self.source, &self.place);
         let cxx = cc.replace("gcc", "g++").replace("clang", "clang++");
         let client = self.client(call, cc, &cxx).folder(&self.place);
         let (cc, launch) = match call {
@@ -179,10 +202,7 @@ impl Yard {
                 .env("CXX", &cxx)
                 .env("LAUNCH", launch)
                 .env("FLAGS", flags)
-                .env(
-                    "WHOLE",
-                    std::env::var_os("DISTCC_TESTS_WHOLE").unwrap_or_default(),
-                )
+                .env("WHOLE", whole())
                 .env("PWD", &self.place);
             (run(&mut command, BUILD_BOUND).expect(0), log)
         };
@@ -212,8 +232,19 @@ impl Yard {
     }
 }
 
+/// What DISTCC_TESTS_WHOLE says: if it says anything, all of each tree is built.
+pub fn whole() -> OsString {
+    std::env::var_os("DISTCC_TESTS_WHOLE").unwrap_or_default()
+}
+
+/// Copies a folder.
+pub fn copy(from: &Path, to: &Path) {
+    let copied = Command::new("cp").arg("-r").args([from, to]).status();
+    assert!(copied.is_ok_and(|status| status.success()), "copy {from:?}");
+}
+
 /// The tree's folder, fetched once for all test runs.
-fn fetch(package: &str) -> Option<PathBuf> {
+pub fn fetch(package: &str) -> Option<PathBuf> {
     let trees = Path::new(env!("CARGO_TARGET_TMPDIR")).join("trees");
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fetch-trees");
     let ran = run(Command::new(script).arg(&trees).arg(package), BUILD_BOUND);

@@ -1,14 +1,18 @@
 //! A small build, done twice at the same place by the same script: without distcc, and below `pump` on a daemon of ours
 //! that preprocesses. Compares every file that the two leave.
 
-use super::{files_below, run, same_bytes, Client, Daemon, Farm, Ran, Which, BOUND, OURS};
+use super::{run, same_bytes, Client, Daemon, Farm, Ran, Which, BOUND, OURS};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// What a client logs of a job that went in pump mode.
 pub const IN_PUMP_MODE: &str = " files in pump mode";
+
+/// What [`files`] tells of the files is in this one.
+const LIST: &str = "(list)";
 
 /// A farm with one daemon.
 pub struct Pump {
@@ -142,14 +146,34 @@ pub struct Round {
     pub files: Files,
 }
 
+/// All that is in a folder, by names of any bytes.
+fn below(folder: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            found.extend(below(&entry.path()));
+        }
+        found.push(entry.path());
+    }
+    found
+}
+
+/// The files, and under a name of its own what they are: their modes, other names, and where links lead.
 fn files(folder: &Path) -> Files {
-    files_below(folder)
-        .into_iter()
-        .map(PathBuf::from)
-        .filter(|path| path.is_file())
-        .map(|path| {
-            let name = path.strip_prefix(folder).unwrap().to_string_lossy();
-            (name.into_owned(), fs::read(&path).unwrap())
-        })
-        .collect()
+    let (mut files, mut list) = (Files::new(), Vec::new());
+    for path in below(folder) {
+        let name = path.strip_prefix(folder).unwrap().display().to_string();
+        let meta = fs::symlink_metadata(&path).unwrap();
+        let names = if meta.is_file() { meta.nlink() } else { 0 };
+        let target = fs::read_link(&path).unwrap_or_default();
+        let mode = meta.mode();
+        list.push(format!("{name} {mode:o} {names} {}\n", target.display()));
+        if path.is_file() {
+            // One without the right to be read is of the mode in the list.
+            files.insert(name, fs::read(&path).unwrap_or_default());
+        }
+    }
+    list.sort();
+    files.insert(LIST.to_owned(), list.concat().into_bytes());
+    files
 }

@@ -264,6 +264,8 @@ fn system_headers_travel_when_they_are_asked_for() {
     let got = server.covered_query(&query);
     assert!(got.files.contains_key("/usr/include/stdio.h"));
     assert!(got.about.hermetic && got.about.system.is_empty());
+    let dirs = &got.about.system_dirs;
+    assert!(dirs.iter().any(|dir| dir == b"/usr/include"), "{dirs:?}");
     assert!(!got.links.values().any(|target| target.starts_with("../")));
 }
 

@@ -80,6 +80,17 @@ fn stocks_wrapper_finds_it_ready() {
 }
 
 #[test]
+fn why_a_file_can_not_be_named_is_said_if_each_request_is() {
+    for (option, is_said) in [("-d1", false), ("-d2", true)] {
+        let server = Server::start_with(&[option], &[]);
+        server.write("x.c", "const char *day = __DATE__;\n");
+        let why = server.not_covered("gcc -c x.c");
+        let said = server.stderr();
+        assert_eq!(said.contains(&why), is_said, "{option}: {said}");
+    }
+}
+
+#[test]
 fn wrong_words_and_places_are_refused() {
     let run = |words: &[&str], base: &str| {
         let output = Command::new(OURS)

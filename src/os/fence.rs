@@ -1,0 +1,346 @@
+//! What a process gives up for good before it becomes a compiler that works for strangers: to leave its process group, make
+//! connections or namespaces, and reach other processes; and, where it sees the system's own file tree, all of that but
+//! some parts. For a process with a single thread, which can gain no rights; what the system can't do is left undone.
+
+#![allow(unsafe_code)] // seccomp and Landlock are only to be had from libc.
+
+use super::sys::check;
+use std::fs::File;
+use std::io;
+use std::mem::size_of;
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+
+/// What such a process may still reach of the file tree.
+#[derive(Clone, Copy, Debug)]
+pub struct Reach<'r> {
+    /// Folders and files to be read and run.
+    pub programs: &'r [&'r Path],
+    /// Devices to be read and written.
+    pub devices: &'r [&'r Path],
+    /// A folder to do anything in but to run what is there.
+    pub data: &'r Path,
+}
+
+/// Gives up calls of the system.
+pub fn renounce_calls() -> io::Result<()> {
+    let Some(filter) = filter() else {
+        return Ok(());
+    };
+    let program = libc::sock_fprog {
+        len: filter.len() as libc::c_ushort,
+        filter: filter.as_ptr().cast_mut(),
+    };
+    let flags = libc::SECCOMP_FILTER_FLAG_SPEC_ALLOW; // Else a compiler may become slower by this.
+                                                      // SAFETY: the system reads the program, which lives as long as the call.
+    let done = check(unsafe {
+        libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
+        let mode = libc::SECCOMP_SET_MODE_FILTER;
+        libc::syscall(libc::SYS_seccomp, mode, flags, &raw const program) as libc::c_int
+    });
+    done.map(drop).or_else(unless_unknown)
+}
+
+/// Gives up all files but `reach`, if that is given; and signals and sockets of others, where the system can do that.
+pub fn renounce_files(reach: Option<Reach>) -> io::Result<()> {
+    let version = landlock_version();
+    if version < if reach.is_some() { 1 } else { SCOPES_SINCE } {
+        return Ok(());
+    }
+    let known = rights_of(version);
+    let rules = Rules {
+        files: reach.map_or(0, |_| known),
+        ports: if version >= PORTS_SINCE { ALL_PORTS } else { 0 },
+        scopes: if version >= SCOPES_SINCE {
+            ALL_SCOPES
+        } else {
+            0
+        },
+    };
+    // SAFETY: reads the structure, of the length that is said; the descriptor is new and ours alone.
+    let set = unsafe {
+        let size = size_of::<Rules>();
+        let fd = libc::syscall(libc::SYS_landlock_create_ruleset, &raw const rules, size, 0);
+        OwnedFd::from_raw_fd(check(fd as libc::c_int)?)
+    };
+    if let Some(reach) = reach {
+        for path in reach.programs {
+            allow(&set, path, (RUN | READ | LIST) & known)?;
+        }
+        for path in reach.devices {
+            allow(&set, path, (READ | WRITE | TRUNCATE) & known)?;
+        }
+        allow(&set, reach.data, known & !(RUN | MAKE_SPECIAL))?;
+    }
+    // SAFETY: plain system calls.
+    check(unsafe {
+        libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
+        libc::syscall(libc::SYS_landlock_restrict_self, set.as_raw_fd(), 0) as libc::c_int
+    })
+    .map(drop)
+}
+
+/// Whether calls of the system can be given up here.
+pub fn has_filters() -> bool {
+    let action = libc::SECCOMP_RET_ERRNO;
+    let ask = libc::SECCOMP_GET_ACTION_AVAIL;
+    // SAFETY: reads one number.
+    let known = unsafe { libc::syscall(libc::SYS_seccomp, ask, 0, &raw const action) } == 0;
+    known && filter().is_some()
+}
+
+/// Whether files can be given up here.
+pub fn has_files() -> bool {
+    landlock_version() >= 1
+}
+
+/// Whether signals to others can be given up here.
+pub fn has_scopes() -> bool {
+    landlock_version() >= SCOPES_SINCE
+}
+
+/// A system without it is no worse than before.
+fn unless_unknown(err: io::Error) -> io::Result<()> {
+    match err.raw_os_error() {
+        Some(libc::ENOSYS | libc::EINVAL) => Ok(()),
+        _ => Err(err),
+    }
+}
+
+/// The calls of one kind of machine. Refused are, in this order: sockets; leaving the group; other processes' memory and
+/// descriptors; namespaces; asynchronous calls that go around a filter; what compilers have no use for, and what would
+/// outlive the job.
+struct Calls {
+    machine: u32,
+    refused: &'static [libc::c_long],
+    /// Whose first word says what is made.
+    clone: libc::c_long,
+    /// The same with that in memory, where it can't be looked at: libraries then take the other.
+    clone3: libc::c_long,
+    /// Whose first word says of which process.
+    limits: libc::c_long,
+    /// Calls from here on are of another kind of program still.
+    end: Option<u32>,
+}
+
+const NATIVE: Calls = Calls {
+    #[cfg(target_arch = "x86_64")]
+    machine: 0xc000_003e,
+    #[cfg(target_arch = "aarch64")]
+    machine: 0xc000_00b7,
+    #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
+    machine: 0,
+    #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
+    refused: &[],
+    #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+    refused: &[
+        libc::SYS_socket,
+        libc::SYS_setsid,
+        libc::SYS_setpgid,
+        libc::SYS_ptrace,
+        libc::SYS_process_vm_readv,
+        libc::SYS_process_vm_writev,
+        libc::SYS_pidfd_getfd,
+        libc::SYS_unshare,
+        libc::SYS_setns,
+        libc::SYS_io_uring_setup,
+        libc::SYS_bpf,
+        libc::SYS_perf_event_open,
+        libc::SYS_userfaultfd,
+        libc::SYS_add_key,
+        libc::SYS_request_key,
+        libc::SYS_keyctl,
+        libc::SYS_shmget,
+        libc::SYS_semget,
+        libc::SYS_msgget,
+        libc::SYS_mq_open,
+    ],
+    clone: libc::SYS_clone,
+    clone3: libc::SYS_clone3,
+    limits: libc::SYS_prlimit64,
+    #[cfg(target_arch = "x86_64")]
+    end: Some(0x4000_0000),
+    #[cfg(not(target_arch = "x86_64"))]
+    end: None,
+};
+
+/// Programs of 32 bits on x86-64, with their two calls that stand for many: for sockets, and for what outlives the job.
+#[cfg(target_arch = "x86_64")]
+const OTHERS: &[Calls] = &[Calls {
+    machine: 0x4000_0003,
+    refused: &[
+        102, 359, 66, 57, 26, 347, 348, 438, 310, 346, 425, 357, 336, 374, 286, 287, 288, 117, 395,
+        393, 399, 277,
+    ],
+    clone: 120,
+    clone3: 435,
+    limits: 340,
+    end: None,
+}];
+#[cfg(not(target_arch = "x86_64"))]
+const OTHERS: &[Calls] = &[];
+
+/// New namespaces of any kind, and children that are not one's own.
+const NEW: u32 = (libc::CLONE_NEWNS
+    | libc::CLONE_NEWCGROUP
+    | libc::CLONE_NEWUTS
+    | libc::CLONE_NEWIPC
+    | libc::CLONE_NEWUSER
+    | libc::CLONE_NEWPID
+    | libc::CLONE_NEWNET
+    | libc::CLONE_PARENT) as u32;
+
+/// Where a filter finds the number of the call, the kind of machine, and the lower half of the first word (in memory, the
+/// machines above have it first).
+const NUMBER_AT: u32 = 0;
+const MACHINE_AT: u32 = 4;
+const FIRST_WORD_AT: u32 = 16;
+
+/// The filter as the system wants it; `None` if it is not known for this kind of machine.
+fn filter() -> Option<Vec<libc::sock_filter>> {
+    const LOAD: u32 = libc::BPF_LD | libc::BPF_W | libc::BPF_ABS;
+    const IF_EQUAL: u32 = libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K;
+    const IF_FROM: u32 = libc::BPF_JMP | libc::BPF_JGE | libc::BPF_K;
+    const IF_ANY: u32 = libc::BPF_JMP | libc::BPF_JSET | libc::BPF_K;
+    const RETURN: u32 = libc::BPF_RET | libc::BPF_K;
+    let step = |code: u32, k: u32| libc::sock_filter {
+        code: code as u16,
+        jt: 0,
+        jf: 0,
+        k,
+    };
+    // Passes over the next `length` steps if it is not so.
+    let unless = |code: u32, k: u32, length: usize| libc::sock_filter {
+        jf: u8::try_from(length).unwrap_or(u8::MAX),
+        ..step(code, k)
+    };
+    let fails = |number: i32| step(RETURN, libc::SECCOMP_RET_ERRNO | number as u32);
+    let passes = step(RETURN, libc::SECCOMP_RET_ALLOW);
+    if NATIVE.machine == 0 {
+        return None;
+    }
+    let mut filter = vec![step(LOAD, MACHINE_AT)];
+    for calls in [&NATIVE].into_iter().chain(OTHERS) {
+        let mut part = vec![step(LOAD, NUMBER_AT)];
+        if let Some(end) = calls.end {
+            part.extend([unless(IF_FROM, end, 1), fails(libc::ENOSYS)]);
+        }
+        for call in calls.refused {
+            part.extend([unless(IF_EQUAL, *call as u32, 1), fails(libc::EPERM)]);
+        }
+        let clone3 = unless(IF_EQUAL, calls.clone3 as u32, 1);
+        part.extend([clone3, fails(libc::ENOSYS)]);
+        for (call, fault) in [
+            (
+                calls.clone,
+                [unless(IF_ANY, NEW, 1), fails(libc::EPERM), passes],
+            ),
+            (
+                calls.limits,
+                [unless(IF_EQUAL, 0, 1), passes, fails(libc::EPERM)],
+            ),
+        ] {
+            let look = step(LOAD, FIRST_WORD_AT);
+            part.extend([unless(IF_EQUAL, call as u32, 4), look]);
+            part.extend(fault);
+        }
+        part.push(passes);
+        filter.push(unless(IF_EQUAL, calls.machine, part.len()));
+        filter.extend(part);
+    }
+    filter.push(fails(libc::ENOSYS));
+    Some(filter)
+}
+
+/// What the system calls `struct landlock_ruleset_attr`.
+#[repr(C)]
+struct Rules {
+    files: u64,
+    ports: u64,
+    scopes: u64,
+}
+
+/// And `struct landlock_path_beneath_attr`.
+#[repr(C, packed)]
+struct Beneath {
+    allowed: u64,
+    path: i32,
+}
+
+// Rights to what lies below a path, by the version of Landlock that knows them.
+const RUN: u64 = 1;
+const WRITE: u64 = 1 << 1;
+const READ: u64 = 1 << 2;
+const LIST: u64 = 1 << 3;
+const MAKE_SPECIAL: u64 = 1 << 6 | 1 << 9 | 1 << 11;
+const TRUNCATE: u64 = 1 << 14;
+const RIGHTS: &[(libc::c_long, u64)] = &[(1, 0x1fff), (2, 1 << 13), (3, TRUNCATE), (5, 1 << 15)];
+/// Those that a file can have, too.
+const OF_FILES: u64 = RUN | WRITE | READ | TRUNCATE;
+
+const PORTS_SINCE: libc::c_long = 4;
+const ALL_PORTS: u64 = 3;
+const SCOPES_SINCE: libc::c_long = 6;
+const ALL_SCOPES: u64 = 3;
+
+/// 0 if there is none.
+fn landlock_version() -> libc::c_long {
+    const ASK: libc::c_int = 1;
+    let nothing = std::ptr::null::<Rules>();
+    // SAFETY: with this flag the call only answers.
+    unsafe { libc::syscall(libc::SYS_landlock_create_ruleset, nothing, 0, ASK) }.max(0)
+}
+
+fn rights_of(version: libc::c_long) -> u64 {
+    let known = RIGHTS.iter().filter(|(since, _)| *since <= version);
+    known.map(|(_, rights)| rights).sum()
+}
+
+fn allow(set: &OwnedFd, path: &Path, rights: u64) -> io::Result<()> {
+    const BENEATH: libc::c_int = 1;
+    let flags = libc::O_PATH | libc::O_CLOEXEC;
+    let path = File::options().read(true).custom_flags(flags).open(path)?;
+    let is_folder = path.metadata()?.is_dir();
+    let rule = Beneath {
+        allowed: if is_folder { rights } else { rights & OF_FILES },
+        path: path.as_raw_fd(),
+    };
+    // SAFETY: reads the structure.
+    check(unsafe {
+        let rule = &raw const rule;
+        libc::syscall(
+            libc::SYS_landlock_add_rule,
+            set.as_raw_fd(),
+            BENEATH,
+            rule,
+            0,
+        ) as libc::c_int
+    })
+    .map(drop)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_jump_of_the_filter_stays_in_it() {
+        let Some(filter) = filter() else { return };
+        assert!(filter.len() < 4096);
+        for (at, step) in filter.iter().enumerate() {
+            let (jump, skip) = (usize::from(step.jt), usize::from(step.jf));
+            assert!(
+                at + 1 + jump.max(skip) < filter.len() || u32::from(step.code) & 7 == libc::BPF_RET
+            );
+            assert!(step.jf < u8::MAX, "{at}");
+        }
+    }
+
+    #[test]
+    fn rights_grow_with_the_version() {
+        assert_eq!(rights_of(0), 0);
+        assert_eq!(rights_of(2), 0x3fff);
+        assert_eq!(rights_of(7), 0xffff);
+    }
+}
