@@ -12,6 +12,8 @@ use super::walker::{Context, Tokens, Walker};
 
 /// How many tokens a macro may expand to at a time.
 const EXPANSION_TOKENS_MAX: usize = 1 << 20;
+/// How long a name or string may be that macros make, in bytes: beyond all names of files, and of anything in use.
+const MADE_BYTES_MAX: usize = 1 << 14;
 /// How deep expansions of arguments may be nested.
 const DEPTH_MAX: u32 = 250;
 
@@ -329,8 +331,9 @@ impl<W: World + ?Sized> Walker<'_, W> {
             let number = token.id.0 as usize;
             let is_variable = body.variadic && number + 1 == arguments.given.len();
             if token.has(STRINGIFY) {
-                let string =
-                    stringified(arguments.given.get(number).map_or(&[][..], |given| given));
+                let given = arguments.given.get(number).map_or(&[][..], |given| given);
+                let string = stringified(given)
+                    .ok_or_else(|| Punt::new("# makes a string that is too long"))?;
                 let mut string = Token::new(Kind::String, intern(&string));
                 string.flags = token.flags & SPACE;
                 made.take(&[string], token.has(SPACE), pasted, self)?;
@@ -533,6 +536,9 @@ fn paste<W: World + ?Sized>(
     walker: &mut Walker<'_, W>,
 ) -> Result<Token, Punt> {
     let text = [left.id.spelling(), right.id.spelling()].concat();
+    if text.len() > MADE_BYTES_MAX {
+        return Err(Punt::new("## makes a name that is too long"));
+    }
     let dialect = walker.unit.compiler.dialect;
     let is_comment = text.starts_with(b"//") || text.starts_with(b"/*");
     match tokenize(&text, dialect, Place::Plain)[..] {
@@ -563,8 +569,8 @@ fn closing(tokens: &[Token], at: usize) -> Option<usize> {
     None
 }
 
-/// `#` of an argument.
-fn stringified(tokens: &[Token]) -> Vec<u8> {
+/// `#` of an argument; None if it is too long.
+fn stringified(tokens: &[Token]) -> Option<Vec<u8>> {
     let mut text = vec![b'"'];
     for (at, token) in tokens.iter().enumerate() {
         if at > 0 && token.has(SPACE) {
@@ -577,7 +583,10 @@ fn stringified(tokens: &[Token]) -> Vec<u8> {
             }
             text.push(*byte);
         }
+        if text.len() > MADE_BYTES_MAX {
+            return None;
+        }
     }
     text.push(b'"');
-    text
+    Some(text)
 }

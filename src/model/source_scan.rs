@@ -171,7 +171,8 @@ struct Rest {
 impl Scanner<'_> {
     fn run(&mut self) {
         let mut at = 0;
-        while at < self.text.bytes.len() {
+        // Whoever meets an odd file gives up.
+        while at < self.text.bytes.len() && self.scan.odd.is_none() {
             at = self.line(at);
         }
         if !self.groups.is_empty() {

@@ -61,8 +61,6 @@ static SPECIAL: [bool; 256] = {
     table
 };
 
-static COMMENT_END: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(b"*/"));
-
 impl Text<'_> {
     /// The byte at `at`; a newline at the end.
     pub fn byte(&self, at: usize) -> u8 {
@@ -140,16 +138,14 @@ impl Text<'_> {
         let Some(rest) = self.bytes.get(at..) else {
             return self.bytes.len();
         };
-        let end = COMMENT_END.find(rest).unwrap_or(rest.len());
         // The two characters may be on two lines.
-        for slash in memchr::memchr_iter(b'\\', &rest[..end]) {
-            let before = slash > 0 && rest[slash - 1] == b'*';
-            let after = self.after_splices(at + slash);
-            if before && after > at + slash && self.byte(after) == b'/' {
-                return after + 1;
+        for star in memchr::memchr_iter(b'*', rest) {
+            let second = self.after_splices(at + star + 1);
+            if self.bytes.get(second) == Some(&b'/') {
+                return second + 1;
             }
         }
-        (at + end + 2).min(self.bytes.len())
+        self.bytes.len()
     }
 
     /// Where the newline is that ends the line of `at`.
@@ -173,7 +169,7 @@ impl Text<'_> {
 
     /// Reads the line of code from `at` on; returns where its newline is. `directive`: it is one.
     pub fn code(&self, at: usize, directive: bool, gaps: &mut impl Gaps) -> usize {
-        let (mut at, mut since) = (at, at);
+        let (mut at, mut since, mut separator) = (at, at, 0);
         loop {
             let rest = self.bytes.get(at..).unwrap_or_default();
             let Some(skip) = rest.iter().position(|byte| SPECIAL[usize::from(*byte)]) else {
@@ -198,7 +194,10 @@ impl Text<'_> {
                     }
                     None => at += 1,
                 },
-                b'\'' if self.separates_digits(since, at) => at += 1,
+                b'\'' if self.separates_digits(since, separator, at) => {
+                    separator = at;
+                    at += 1;
+                }
                 _ => {
                     at = self.quoted(since, at, directive, gaps);
                     since = at;
@@ -219,14 +218,17 @@ impl Text<'_> {
         }
     }
 
-    /// Is the `'` at `at` within a number that starts no earlier than `since`?
-    fn separates_digits(&self, since: usize, at: usize) -> bool {
+    /// Is the `'` at `at` within a number that starts no earlier than `since`? The one at `separator` is, if it is later.
+    fn separates_digits(&self, since: usize, separator: usize, at: usize) -> bool {
         let next = self.byte(at + 1);
         if !self.dialect.digit_separators || !(next.is_ascii_alphanumeric() || next == b'_') {
             return false;
         }
-        let before = &self.bytes[since..at];
         let is_part = |byte: &u8| in_name(*byte) || matches!(byte, b'.' | b'\'');
+        if separator > since && self.bytes[separator..at].iter().all(is_part) {
+            return true;
+        }
+        let before = &self.bytes[since.max(separator)..at];
         let start = before.iter().rposition(|byte| !is_part(byte));
         let number = &before[start.map_or(0, |start| start + 1)..];
         match number {

@@ -86,7 +86,10 @@ impl Hits {
     /// What is in a comment is not said.
     pub fn drop(&mut self, start: usize, end: usize) {
         if self.next < end {
-            self.waiting.retain(|(at, _)| *at < start || *at >= end);
+            // They are in order, the last one first, and those before the comment are few: of its line.
+            let first = self.waiting.partition_point(|(at, _)| *at >= end);
+            let last = self.waiting.partition_point(|(at, _)| *at >= start);
+            self.waiting.drain(first..last.max(first));
             self.look();
         }
     }

@@ -44,6 +44,8 @@ pub struct Identity {
     pub modified: Moment,
     /// Last change of anything, set by the system.
     pub changed: Moment,
+    /// How many names it has; through each of them it may be changed.
+    pub names: u64,
 }
 
 /// How coarse the times of file systems may be, and how far two clocks of one machine may lie apart.
@@ -83,6 +85,8 @@ impl Identity {
             size: u64::try_from(stat.st_size).unwrap_or_default(),
             modified: moment(stat.st_mtime, stat.st_mtime_nsec),
             changed: moment(stat.st_ctime, stat.st_ctime_nsec),
+            #[allow(clippy::unnecessary_cast)] // Another width on other machines.
+            names: stat.st_nlink as u64,
         }
     }
 

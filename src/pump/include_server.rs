@@ -19,6 +19,7 @@ use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixListener, UnixStream};
+use std::panic::{catch_unwind, AssertUnwindSafe};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::Arc;
@@ -287,7 +288,9 @@ impl Counter {
                         // Without another one the next connection waits for this one's end.
                         let _ = Counter::add(&self);
                     }
-                    (self.serve)(&self.office, stream);
+                    // A panic ends the request that it is in, and nothing else.
+                    let request = AssertUnwindSafe(|| (self.serve)(&self.office, stream));
+                    let _ = catch_unwind(request);
                 }
                 Err(err) if err.kind() == io::ErrorKind::Interrupted => {}
                 Err(_) => thread::sleep(BREATH),

@@ -219,8 +219,10 @@ impl Place {
         match Identity::of(&self.path) {
             Ok(identity) => {
                 self.found(state, clock, identity);
-                let racy = identity.kind() == Kind::File && identity.is_racy(moment);
-                state.covered = if racy { 0 } else { watch };
+                // A watch over a folder does not tell what is written under a name elsewhere.
+                let is_file = identity.kind() == Kind::File;
+                let unsure = is_file && (identity.is_racy(moment) || identity.names > 1);
+                state.covered = if unsure { 0 } else { watch };
             }
             Err(err) => {
                 let quiet = folder.filter(|folder| !folder.is_racy(moment));

@@ -156,6 +156,9 @@ pub fn can_be_asked((operator, operand): &Question) -> bool {
 /// How many lines a question takes, and on which of them the compiler would find fault.
 const LINES: usize = 3;
 
+/// What the output ends in, if all of it is there.
+const END: &[u8] = b"distcc_values_end";
+
 /// The source that asks all questions, for `cc -E`.
 pub fn source(questions: &[Question]) -> Vec<u8> {
     let mut text = Vec::with_capacity(64 * questions.len());
@@ -175,11 +178,17 @@ pub fn source(questions: &[Question]) -> Vec<u8> {
         }
         text.extend_from_slice(b"\n#endif\n");
     }
+    text.extend_from_slice(END);
+    text.push(b'\n');
     text
 }
 
-/// Reads what the compiler wrote, and takes what it found fault with from its messages about `<stdin>`.
-pub fn values(questions: &[Question], output: &[u8], messages: &[u8]) -> Values {
+/// Reads what the compiler wrote, and takes what it found fault with from its messages about `<stdin>`. None if it did not
+/// write to the end: what is missing then is not unknown to it.
+pub fn values(questions: &[Question], output: &[u8], messages: &[u8]) -> Option<Values> {
+    if !output.trim_ascii_end().ends_with(END) {
+        return None;
+    }
     let mut values: Values = HashMap::with_capacity(questions.len());
     for question in questions {
         // What is not known is not there.
@@ -198,7 +207,7 @@ pub fn values(questions: &[Question], output: &[u8], messages: &[u8]) -> Values 
             values.insert(question.clone(), None);
         }
     }
-    values
+    Some(values)
 }
 
 /// `distcc_value_NUMBER VALUE`; a value that is no number is none.
@@ -243,7 +252,7 @@ mod tests {
         assert!(in_advance().iter().all(can_be_asked));
         let lines = source(&in_advance());
         let lines = lines.iter().filter(|byte| **byte == b'\n').count();
-        assert_eq!(lines, LINES * in_advance().len());
+        assert_eq!(lines, LINES * in_advance().len() + 1);
     }
 
     #[test]
@@ -255,10 +264,12 @@ mod tests {
             question("__has_feature", "x"),
             question("__has_builtin", "odd"),
         ];
-        let output = b"# 1 \"<stdin>\"\ndistcc_value_0 1\n\ndistcc_value_1 201907L\ndistcc_value_2 0\ndistcc_value_4 a b\ndistcc_value_99 1\n";
+        let output = b"# 1 \"<stdin>\"\ndistcc_value_0 1\n\ndistcc_value_1 201907L\ndistcc_value_2 0\ndistcc_value_4 a b\ndistcc_value_99 1\ndistcc_values_end\n";
         let messages =
             b"<stdin>:8:23: error: missing ')'\n<stdin>:1:1: warning: x\n<stdin>:0: error: x\n";
-        let values = values(&questions, output, messages);
+        let cut = &output[..output.len() - 2];
+        assert_eq!(values(&questions, cut, messages), None);
+        let values = values(&questions, output, messages).unwrap_or_default();
         let expected = [Some(1), Some(201_907), None, Some(0), None];
         for (question, value) in questions.iter().zip(expected) {
             assert_eq!(values.get(question), Some(&value), "{question:?}");

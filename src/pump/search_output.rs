@@ -12,6 +12,8 @@ pub struct Searched {
     pub missing: Vec<Vec<u8>>,
     /// Installations of gcc among which clang has chosen.
     pub candidates: Vec<Vec<u8>>,
+    /// The compiler proper that the driver runs, and files by which either is told what to do, there or not.
+    pub parts: Vec<Vec<u8>>,
 }
 
 /// Reads messages of `cc -v -E`. None if the list is not in them.
@@ -31,9 +33,35 @@ pub fn read(messages: &[u8]) -> Option<Searched> {
             found.missing.push(path.to_vec());
         } else if let Some(path) = line.strip_prefix(b"Found candidate GCC installation: ") {
             found.candidates.push(path.to_vec());
+        } else {
+            found.parts.extend(parts(line));
         }
     }
     ended.then_some(found)
+}
+
+/// What a line tells of parts of the compiler: of gcc's compiler proper, beside which it looks for its specs, of specs, of
+/// clang's configuration.
+fn parts(line: &[u8]) -> Vec<Vec<u8>> {
+    for head in [&b"Reading specs from "[..], b"Configuration file: "] {
+        if let Some(path) = line.strip_prefix(head) {
+            return vec![path.to_vec()];
+        }
+    }
+    let Some(command) = line.strip_prefix(b" ") else {
+        return Vec::new();
+    };
+    let end = command.iter().position(|byte| *byte == b' ');
+    let program = command[..end.unwrap_or(command.len())].trim_ascii();
+    let program = program.strip_prefix(b"\"").unwrap_or(program);
+    let program = program.strip_suffix(b"\"").unwrap_or(program);
+    let slash = program.iter().rposition(|byte| *byte == b'/');
+    match slash.map(|at| program.split_at(at + 1)) {
+        Some((folder, name)) if name.starts_with(b"cc1") => {
+            vec![program.to_vec(), [folder, b"specs"].concat()]
+        }
+        _ => Vec::new(),
+    }
 }
 
 fn dir(path: &[u8]) -> SearchDir {
@@ -57,7 +85,9 @@ mod tests {
 
     #[test]
     fn lists_are_read_by_lines() {
-        let messages = b"Found candidate GCC installation: /usr/bin/../lib/gcc/x/12\n\
+        let messages = b"Reading specs from /opt/specs\n \
+            /opt/gcc/12/cc1plus -E -quiet /dev/null\n\
+            Found candidate GCC installation: /usr/bin/../lib/gcc/x/12\n\
             ignoring nonexistent directory \"/usr/local/include/x y\"\n\
             ignoring duplicate directory \"/usr/include\"\n\
             #include \"...\" search starts here:\n\
@@ -74,6 +104,8 @@ mod tests {
         assert!(found.dirs[1].framework && !found.dirs[0].framework);
         assert_eq!(found.missing, [b"/usr/local/include/x y"]);
         assert_eq!(found.candidates, [b"/usr/bin/../lib/gcc/x/12"]);
+        let parts: [&[u8]; 3] = [b"/opt/specs", b"/opt/gcc/12/cc1plus", b"/opt/gcc/12/specs"];
+        assert_eq!(found.parts, parts);
         assert_eq!(read(b"gcc: fatal error: no input files\n"), None);
         let cut = b"#include <...> search starts here:\n /usr/include\n";
         assert_eq!(read(cut), None);

@@ -341,7 +341,7 @@ impl Toolchain {
             .key
             .run(&self.cwd, environment, &["-E", "-P"], "-", &source)
             .ok()?;
-        Some(questions::values(questions, &said.output, &said.messages))
+        questions::values(questions, &said.output, &said.messages)
     }
 }
 
@@ -426,7 +426,7 @@ impl Reliance<'_> {
                 folders.push(place);
             }
         }
-        for path in &searched.missing {
+        for path in searched.missing.iter().chain(&searched.parts) {
             self.rely(cwd, path)?;
         }
         Ok(folders)

@@ -105,6 +105,27 @@ fn an_endless_analysis_ends_and_stalls_nobody() {
     server.covered(COMMAND);
 }
 
+/// Each name and string that was made doubles: forty times are more than any memory holds.
+#[test]
+fn names_and_strings_that_double_end_one_request() {
+    let Some(server) = server("doubling") else {
+        return;
+    };
+    let nested = |inner: &str| format!("{}{inner}{}", "D(".repeat(40), ")".repeat(40));
+    let head = "#define P(x) x##x\n#define S(x) #x\n";
+    let name = format!("{head}#define D(x) P(x)\n#if {}\n#endif\n", nested("a"));
+    let string = format!("{head}#define D(x) S(x)\n#include {}\n", nested("\"\\\""));
+    server.covered(COMMAND);
+    let before = resident(&server);
+    for text in [name, string] {
+        server.write("bomb.c", text);
+        server.not_covered("gcc -c bomb.c");
+    }
+    let grown = resident(&server).saturating_sub(before);
+    assert!(grown < 50_000, "{grown} KB more than {before}");
+    server.covered(COMMAND);
+}
+
 #[test]
 fn ten_thousand_files_are_an_answer_like_others() {
     let Some(server) = server("many") else {

@@ -2,7 +2,7 @@
 
 use crate::common::{wait_for, BOUND, OURS};
 use distcc::model::about::{self, About};
-use distcc::model::direct::{Answer, AnswerDecoder, Query};
+use distcc::model::direct::{Answer, AnswerDecoder, Covered, Query};
 use distcc::model::entries::{Entries, Raw};
 use distcc::model::lzo;
 use distcc::model::packets::{Grammar, Limits, Packets};
@@ -132,16 +132,19 @@ impl Server {
     #[track_caller]
     pub fn covered_query(&self, query: &Query) -> Got {
         match self.ask(query) {
-            Answer::Covered(covered) => {
-                let mut got = taken_apart(&covered.entries);
-                got.needs_ours = covered.needs_ours;
-                got.spelled = covered.spelled_absolutely;
-                let count = got.files.len() + got.links.len() + got.folders.len() + 1;
-                assert_eq!(covered.entry_count as usize, count);
-                got
-            }
+            Answer::Covered(covered) => Server::apart(&covered),
             Answer::NotCovered(why) => panic!("not covered: {why}"),
         }
+    }
+
+    /// An answer, taken apart.
+    pub fn apart(covered: &Covered) -> Got {
+        let mut got = taken_apart(&covered.entries);
+        got.needs_ours = covered.needs_ours;
+        got.spelled = covered.spelled_absolutely;
+        let count = got.files.len() + got.links.len() + got.folders.len() + 1;
+        assert_eq!(covered.entry_count as usize, count);
+        got
     }
 
     /// Why a command is not covered.

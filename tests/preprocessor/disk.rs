@@ -202,6 +202,15 @@ fn asking(invocation: &Invocation) -> Vec<OsString> {
 fn said(cwd: &Path, words: &[OsString], more: &[&str]) -> Vec<u8> {
     let mut all = words.to_vec();
     all.extend(more.iter().map(OsString::from));
+    // Where it is asked matters only where a folder is named relative to that.
+    let names_folder = |word: &OsString| {
+        let word = word.to_string_lossy();
+        word.contains("sysroot") || word.starts_with("-iprefix")
+    };
+    let cwd = match all.iter().any(names_folder) {
+        true => cwd,
+        false => Path::new("/"),
+    };
     let key = (cwd.to_path_buf(), all.clone());
     if let Some(known) = OUTPUTS.lock().unwrap().get(&key) {
         return known.clone();
