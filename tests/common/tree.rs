@@ -13,7 +13,7 @@ use std::time::Duration;
 
 /// How long a build, or fetching a tree, may take on a machine that is busy with other things; and if all is built.
 const BUILD_BOUND: Duration = Duration::from_secs(1200);
-const WHOLE_BOUND: Duration = Duration::from_secs(5400);
+const WHOLE_BOUND: Duration = Duration::from_secs(3600);
 
 /// How the build calls the compiler.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
