@@ -8,7 +8,7 @@ mod common;
 #[allow(dead_code)]
 mod server;
 
-use common::tree::{self, Tree, BUILD_BOUND, GIT, LIBTORRENT, LUA, PUGIXML, ZLIB};
+use common::tree::{self, bound, Tree, GIT, LIBTORRENT, LUA, PUGIXML, ZLIB};
 use common::{have, in_parallel, run, skip};
 use distcc::model::about;
 use distcc::model::direct::{Answer, Query};
@@ -120,13 +120,10 @@ fn units(tree: &Tree, source: &Path, server: &Server) -> Vec<Unit> {
             .current_dir(&place);
         command
     };
-    run(&mut shell(tree.configure), BUILD_BOUND).expect(0);
+    run(&mut shell(tree.configure), bound()).expect(0);
     // Programs can't be linked from empty objects.
     let mut build = shell(tree.build);
-    let built = run(
-        build.env("NOTES", &notes).env("MAKEFLAGS", "-k"),
-        BUILD_BOUND,
-    );
+    let built = run(build.env("NOTES", &notes).env("MAKEFLAGS", "-k"), bound());
     let text = std::fs::read_to_string(notes).unwrap_or_else(|err| panic!("{err}: {built}"));
     let mut lines: Vec<&str> = text.lines().collect();
     lines.sort_unstable();
@@ -176,7 +173,7 @@ fn named_by_compiler(unit: &Unit, program: &str) -> Files {
         .args(&unit.words)
         .arg("-M")
         .current_dir(&unit.folder);
-    let rule = run(&mut command, BUILD_BOUND).expect(0).stdout;
+    let rule = run(&mut command, bound()).expect(0).stdout;
     let (_, names) = rule.split_once(": ").unwrap();
     assert!(!names.contains("\\ "), "names with blanks: {names}");
     names
@@ -196,7 +193,7 @@ fn named_by_compiler(unit: &Unit, program: &str) -> Files {
 fn own_folders(program: &str) -> Files {
     let mut command = Command::new(program);
     command.args(["-E", "-v", "-x", "c++", "/dev/null"]);
-    let said = run(&mut command, BUILD_BOUND).expect(0).stderr;
+    let said = run(&mut command, bound()).expect(0).stderr;
     let (_, rest) = said
         .split_once("#include <...> search starts here:\n")
         .unwrap();

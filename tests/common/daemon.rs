@@ -134,7 +134,7 @@ impl DaemonPlan {
             .args(words)
             .args(["--daemon", "--no-detach", "--listen", "127.0.0.1"])
             // If the test is killed outright, its daemons end all the same, some time.
-            .args(["--lifetime", "3600"])
+            .args(["--lifetime", "7200"])
             .args(["--allow", "127.0.0.1", "--nice", "0", "--log-level", "info"])
             .args([
                 "--port",

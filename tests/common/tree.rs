@@ -11,8 +11,9 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-/// How long a build, or fetching a tree, may take on a machine that is busy with other things.
-pub const BUILD_BOUND: Duration = Duration::from_secs(1200);
+/// How long a build, or fetching a tree, may take on a machine that is busy with other things; and if all is built.
+const BUILD_BOUND: Duration = Duration::from_secs(1200);
+const WHOLE_BOUND: Duration = Duration::from_secs(3600);
 
 /// How the build calls the compiler.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -172,7 +173,7 @@ impl Yard {
                 percent >= percent_min,
                 "{name}: {remote} remote, {} otherwise:\n{}",
                 local.len(),
-                local.join("\n")
+                whole_stories(&built.log, &local)
             );
             self.farm.expect_clean(&name);
         }
@@ -204,7 +205,7 @@ impl Yard {
                 .env("FLAGS", flags)
                 .env("WHOLE", whole())
                 .env("PWD", &self.place);
-            (run(&mut command, BUILD_BOUND).expect(0), log)
+            (run(&mut command, bound()).expect(0), log)
         };
         shell(tree.configure, false);
         let (ran, log) = shell(tree.build, call.pumps());
@@ -237,6 +238,14 @@ pub fn whole() -> OsString {
     std::env::var_os("DISTCC_TESTS_WHOLE").unwrap_or_default()
 }
 
+/// How long a build, or fetching a tree, may take.
+pub fn bound() -> Duration {
+    match whole().is_empty() {
+        true => BUILD_BOUND,
+        false => WHOLE_BOUND,
+    }
+}
+
 /// Copies a folder.
 pub fn copy(from: &Path, to: &Path) {
     let copied = Command::new("cp").arg("-r").args([from, to]).status();
@@ -247,7 +256,7 @@ pub fn copy(from: &Path, to: &Path) {
 pub fn fetch(package: &str) -> Option<PathBuf> {
     let trees = Path::new(env!("CARGO_TARGET_TMPDIR")).join("trees");
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fetch-trees");
-    let ran = run(Command::new(script).arg(&trees).arg(package), BUILD_BOUND);
+    let ran = run(Command::new(script).arg(&trees).arg(package), bound());
     if ran.status != 0 {
         eprintln!("{ran}");
         return None;
@@ -306,6 +315,14 @@ pub fn compiles(log: &str, pumped: bool) -> (usize, Vec<&str>) {
         .filter_map(|(line, sent)| line.filter(|line| is_local(line) || pumped && !sent))
         .collect();
     (jobs.len() - otherwise.len(), otherwise)
+}
+
+/// All that the processes of these lines logged.
+fn whole_stories(log: &str, lines: &[&str]) -> String {
+    let process = |line: &&str| line.split(' ').next().unwrap_or_default().to_owned();
+    let wanted: Vec<String> = lines.iter().map(process).collect();
+    let told = log.lines().filter(|line| wanted.contains(&process(line)));
+    told.collect::<Vec<_>>().join("\n")
 }
 
 fn is_local(line: &str) -> bool {
