@@ -161,6 +161,7 @@ pub mod pump {
     pub mod questions;
     pub mod search_output;
     pub mod ask_compiler;
+    pub mod compiler_flags;
     pub mod toolchain;
     pub mod world;
     pub mod shipment;
