@@ -5,7 +5,7 @@
 mod common;
 
 use common::fake::{ask, capture, expect_line, reply};
-use common::v3::{differs, differs_with_pwd, project, Files};
+use common::v3::{all_that_differs, differs, differs_with_pwd, project, Files};
 use common::{have, Daemon, Farm, Which};
 use distcc::model::about::About;
 use distcc::model::wire::{Remark, Version};
@@ -40,32 +40,23 @@ fn objects_are_those_of_a_local_compile() {
     let daemon = mirroring(&farm);
     let cwd = farm.path("home/me/src");
     let absolute = farm.path("home/me/absolute").display().to_string();
-    let common = format!("-Iinc -I{absolute} -c");
-    let mut found = Vec::new();
-    for compiler in ["gcc", "g++", "clang", "clang++"] {
-        let source = if compiler.ends_with("++") {
-            "x.cc"
-        } else {
-            "x.c"
-        };
-        for options in [
-            "-O2",
-            "-g",
-            "-g3",
-            "-g -gz",
-            "-MD",
-            "-MMD -MP -MT some/target",
-            "-g -S",
-            "-Wall -Wextra -DNEAR=1",
-            "-g -ffile-prefix-map=rel=x -fdebug-prefix-map=src=y",
-        ] {
-            for source in [source.to_owned(), cwd.join(source).display().to_string()] {
-                let words = format!("{compiler} {common} {options} {source} -o out/x.o");
-                let files = project(&cwd, &words).told(told());
-                found.extend(differs(&daemon, &files));
-            }
-        }
-    }
+    let include = format!("-Iinc -I{absolute}");
+    let job = |words: &str| {
+        let (compiler, rest) = words.split_once(' ').unwrap();
+        project(&cwd, &format!("{compiler} {include} {rest}")).told(told())
+    };
+    let options = [
+        "-O2",
+        "-g",
+        "-g3",
+        "-g -gz",
+        "-MD",
+        "-MMD -MP -MT some/target",
+        "-g -S",
+        "-Wall -Wextra -DNEAR=1",
+        "-g -ffile-prefix-map=rel=x -fdebug-prefix-map=src=y",
+    ];
+    let mut found = all_that_differs(&daemon, &cwd, &options, job);
     // Where the user maps his paths already, too.
     let home = farm.path("home").display().to_string();
     for maps in [
@@ -74,11 +65,9 @@ fn objects_are_those_of_a_local_compile() {
         format!("-ffile-prefix-map={home}=/a -ffile-prefix-map={home}/me=/b"),
         "-ffile-prefix-map==/every".to_owned(),
     ] {
-        let words = format!(
-            "gcc {common} -g {maps} {} -o out/x.o",
-            cwd.join("x.c").display()
-        );
-        found.extend(differs(&daemon, &project(&cwd, &words).told(told())));
+        let source = cwd.join("x.c");
+        let files = job(&format!("gcc -g {maps} -c {} -o out/x.o", source.display()));
+        found.extend(differs(&daemon, &files));
     }
     assert!(found.is_empty(), "{}", found.join("\n"));
     assert_eq!(daemon.leftovers(), [""; 0]);

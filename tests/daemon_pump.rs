@@ -5,7 +5,7 @@
 mod common;
 
 use common::fake::{ask, capture, expect_line, reply};
-use common::v3::{differs, differs_with_pwd, project, Files};
+use common::v3::{all_that_differs, differs, differs_with_pwd, project, Files};
 use common::{have, run, Daemon, Farm, Which, BOUND};
 use distcc::model::about::{About, Time};
 use distcc::model::wire::{Remark, Reply, Version};
@@ -45,38 +45,28 @@ fn objects_are_those_of_a_local_compile() {
     let daemon = real(&farm);
     let cwd = farm.path("home/me/src");
     let absolute = farm.path("home/me/absolute").display().to_string();
-    let common = format!("-Iinc -I{absolute} -include {absolute}/named.h -c");
+    let include = format!("-Iinc -I{absolute} -include {absolute}/named.h");
     let named = format!("#include \"{absolute}/named too.h\"\n");
-    let mut found = Vec::new();
-    for compiler in ["gcc", "g++", "clang", "clang++"] {
-        let source = if compiler.ends_with("++") {
-            "x.cc"
-        } else {
-            "x.c"
-        };
-        for options in [
-            "-O2",
-            "-g",
-            "-g3",
-            "-gdwarf-4",
-            "-g -gz",
-            "-O1 -g -fsanitize=address",
-            "-MD",
-            "-MMD -MP -MT some/target",
-            "-g -S",
-            "-g -ffile-prefix-map=/tmp=/else",
-            "-Wall -Wextra -DUNUSED",
-        ] {
-            for source in [source.to_owned(), cwd.join(source).display().to_string()] {
-                let words = format!("{compiler} {common} {options} {source} -o out/x.o");
-                let files = project(&cwd, &words)
-                    .file(format!("{absolute}/named.h"), &named)
-                    .file(format!("{absolute}/named too.h"), "static int unused;\n")
-                    .told(told());
-                found.extend(differs(&daemon, &files));
-            }
-        }
-    }
+    let options = [
+        "-O2",
+        "-g",
+        "-g3",
+        "-gdwarf-4",
+        "-g -gz",
+        "-O1 -g -fsanitize=address",
+        "-MD",
+        "-MMD -MP -MT some/target",
+        "-g -S",
+        "-g -ffile-prefix-map=/tmp=/else",
+        "-Wall -Wextra -DUNUSED",
+    ];
+    let found = all_that_differs(&daemon, &cwd, &options, |words| {
+        let (compiler, rest) = words.split_once(' ').unwrap();
+        project(&cwd, &format!("{compiler} {include} {rest}"))
+            .file(format!("{absolute}/named.h"), &named)
+            .file(format!("{absolute}/named too.h"), "static int unused;\n")
+            .told(told())
+    });
     expect_none(&found);
     assert_eq!(daemon.leftovers(), [""; 0]);
 }

@@ -272,3 +272,28 @@ pub fn differs_with_pwd(daemon: &Daemon, files: &Files, pwd: Option<&Path>) -> O
     let words = files.words.join(" ");
     difference(&there, &here).map(|how| format!("{words}\n{how}\n"))
 }
+
+/// What differs over all compilers, with each of `options`, the source named from where one stands and from the root.
+/// `files` makes the job of the words that come before the source.
+pub fn all_that_differs(
+    daemon: &Daemon,
+    cwd: &Path,
+    options: &[&str],
+    files: impl Fn(&str) -> Files,
+) -> Vec<String> {
+    let mut found = Vec::new();
+    for (compiler, source) in [
+        ("gcc", "x.c"),
+        ("g++", "x.cc"),
+        ("clang", "x.c"),
+        ("clang++", "x.cc"),
+    ] {
+        for options in options {
+            for source in [source.to_owned(), cwd.join(source).display().to_string()] {
+                let job = files(&format!("{compiler} {options} -c {source} -o out/x.o"));
+                found.extend(differs(daemon, &job));
+            }
+        }
+    }
+    found
+}
