@@ -166,6 +166,22 @@ const SOURCES: &[Case] = &[
         "D=$PWD; cd gone; rmdir ../gone; CC -c $D/x.c -o $D/x.o",
         Any,
     ),
+    // Only a compiler defines what these pragmas ask for; its preprocessor alone does not.
+    (
+        "printf '#pragma GCC target(\"avx2\")\n#ifdef __AVX2__\nint a;\n#endif\n' > p.c",
+        "CC -c p.c; CC -gdwarf-4 -c p.c -o d.o",
+        Any,
+    ),
+    (
+        "printf '#define DO(x) _Pragma(#x)\nDO(GCC  optimize (3))\n#ifdef __OPTIMIZE__\nint a;\n#endif\n' > p.c",
+        "CC -c p.c; CC -gdwarf-4 -c p.c -o d.o",
+        Any,
+    ),
+    (
+        "printf '#include <emmintrin.h>\n__m128i f(__m128i a) { return _mm_add_epi8(a, a); }\n' > p.c",
+        "CC -c p.c",
+        There,
+    ),
     ("", "CC -c x.c <&-", There),
     ("", "CC -c x.c >&-", There),
     ("", "CC -c x.c 2>&-", There),

@@ -153,6 +153,13 @@ pub fn text_keeps_local(
             ".incbin or .include reads a file of this machine",
         ));
     }
+    let of_gcc =
+        matches!(way, Way::Expanded | Way::DirectivesOnly) && family != Some(Family::Clang);
+    if of_gcc && plain_text::changes_options(text) {
+        return Some(Reason::new(
+            "a pragma changes the compiler's options, and with them its macros",
+        ));
+    }
     match way {
         Way::AsIs => as_is_keeps_local(text, invocation, family),
         Way::Expanded => memmem::find(text, b"__builtin_source_location")

@@ -96,6 +96,32 @@ fn quotes_next(mut rest: &[u8]) -> bool {
     rest.starts_with(b"\\\"")
 }
 
+/// Is the compiler told in the text to use other options from there on? gcc then defines other macros in a compile, and does
+/// not when it only preprocesses. Its own headers undo what they do; of the pragmas of others the text says too little.
+pub fn changes_options(text: &[u8]) -> bool {
+    const CHANGES: [&[u8]; 4] = [b"target", b"optimize", b"pop_options", b"reset_options"];
+    memmem::find_iter(text, b"GCC").any(|at| {
+        let (before, rest) = text.split_at_checked(at + b"GCC".len()).unwrap_or_default();
+        let word = rest.trim_ascii_start();
+        let changes =
+            word.len() < rest.len() && CHANGES.iter().any(|change| word.starts_with(change));
+        changes && !is_compilers_own(before)
+    })
+}
+
+/// Does a text end within a header that the compiler or the C library brought along?
+fn is_compilers_own(text: &[u8]) -> bool {
+    let Some(at) = memmem::rfind(text, b"\n# ") else {
+        return false;
+    };
+    let line = text.get(at + 1..).unwrap_or_default();
+    let end = memchr::memchr(b'\n', line).unwrap_or(line.len());
+    line.get(..end).and_then(marker).is_some_and(|found| {
+        let of_gcc = memmem::find(found.name, b"/gcc/").is_some();
+        found.flags.contains(&b'3') && (of_gcc || found.name.starts_with(b"/usr/include/"))
+    })
+}
+
 /// A macro that the text leaves to the server, whose clock and file names differ.
 pub fn unexpanded(text: &[u8]) -> Option<&'static str> {
     const NAMES: [&str; 4] = ["__DATE__", "__TIME__", "__TIMESTAMP__", "__BASE_FILE__"];
@@ -273,6 +299,26 @@ mod tests {
         assert!(!reads_files(
             b"a.include(\"x\"); b.increment(); #include \"x.inc\""
         ));
+    }
+
+    #[test]
+    fn options_are_changed_by_pragmas_outside_the_compilers_headers() {
+        for text in [
+            "#pragma GCC target(\"avx2\")\nint a;\n",
+            "# 0 \"a.c\"\n# pragma GCC  optimize 3\n",
+            "# 1 \"/opt/x.h\" 1 3\n_Pragma(\"GCC pop_options\")\n",
+            "# 1 \"/usr/include/x.h\" 1 3 4\nint x;\n# 2 \"a.c\" 2\nDO(GCC reset_options)\n",
+        ] {
+            assert!(changes_options(text.as_bytes()), "{text}");
+        }
+        for text in [
+            "",
+            "#pragma GCC diagnostic push\n#define __GCC_target 1\nGCCoptimize",
+            "# 0 \"a.c\"\n# 33 \"/usr/lib/gcc/x86_64-linux-gnu/12/include/xmmintrin.h\" 3 4\n#pragma GCC target(\"sse\")\n",
+            "# 0 \"a.c\"\n# 1 \"/usr/include/x.h\" 1 3 4\n\n#pragma GCC optimize(3)\n",
+        ] {
+            assert!(!changes_options(text.as_bytes()), "{text}");
+        }
     }
 
     #[test]
