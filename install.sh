@@ -65,12 +65,16 @@ case $prefix in
 esac
 prefix=${prefix%/}
 root=${DESTDIR:-}$prefix
+case $root in
+*"$tab"* | *"$newline"*) fail "DESTDIR must not hold tabs or newlines" ;;
+esac
 manifest=$root/share/distcc/manifest
 
 # The manifest: one line for each thing, KIND TAB WHAT TAB PATH-BELOW-THE-PREFIX.
 #   dir   -         a directory that was not there before
 #   file  checksum  a file, and what it held when it was written
 #   link  target    a symbolic link, and where it led
+#   above -         a directory above the prefix that was not there before; its whole path
 
 checksum() {
     cksum <"$1" | tr ' ' '-'
@@ -92,7 +96,10 @@ exists() {
 # Removes all that the old manifest names and the new one does not: files first, then directories from the inside out.
 remove_old() { # OLD-MANIFEST NEW-MANIFEST
     while IFS=$tab read -r kind what path; do
-        if [ "$kind" = dir ] || names "$2" "$path" || ! exists "$root/$path"; then
+        case $kind in
+        dir | above) continue ;;
+        esac
+        if names "$2" "$path" || ! exists "$root/$path"; then
             continue
         elif unchanged "$kind" "$what" "$path" || $force; then
             rm -f "$root/$path"
@@ -103,6 +110,9 @@ remove_old() { # OLD-MANIFEST NEW-MANIFEST
     sed -n "s/^dir$tab-$tab//p" "$1" | sort -r | while IFS= read -r path; do
         path=$root/$path
         names "$2" "${path#"$root/"}" || rmdir "${path%/.}" 2>/dev/null || :
+    done
+    sed -n "s/^above$tab-$tab//p" "$1" | sort -r | while IFS= read -r path; do
+        names "$2" "$path" || rmdir "$path" 2>/dev/null || :
     done
 }
 
@@ -134,11 +144,18 @@ if $uninstall; then
     exit 0
 fi
 
+build_failed() {
+    if [ -x "$binary" ]; then
+        fail "the build failed, see above; --binary '$binary' installs the program that an earlier one has made"
+    fi
+    fail "the build failed, see above"
+}
+
 # Which program to install.
 if [ -z "$binary" ]; then
     binary=${CARGO_TARGET_DIR:-$here/target}/release/distcc
     if command -v cargo >/dev/null 2>&1; then
-        (cd "$here" && cargo build --release --locked) || fail "the build failed, see above"
+        (cd "$here" && cargo build --release --locked) || build_failed
     elif [ ! -x "$binary" ]; then
         fail "neither $binary nor cargo is there; build with 'cargo build --release' first (Rust: https://rustup.rs)"
     fi
@@ -174,6 +191,18 @@ want_directory() { # PATH
     fi
 }
 
+# Writes down the directories above the prefix that are not there yet, or that an earlier run has made.
+want_above() { # DIRECTORY
+    case $1 in
+    */?*) ;;
+    *) return 0 ;;
+    esac
+    want_above "${1%/*}"
+    if [ ! -d "$1" ] || names "$old" "$1"; then
+        printf 'above\t-\t%s\n' "$1" >>"$new"
+    fi
+}
+
 # The compilers on PATH, by name; other folders of distcc's links do not count.
 compilers() {
     echo "$PATH" | tr ':' '\n' | while IFS= read -r folder; do
@@ -193,6 +222,7 @@ compilers() {
     done | grep -E '^(cc|c\+\+|c89|c99|(c89-|c99-|.*-.*-)?(gcc|g\+\+)|(.*-.*-)?clang(\+\+)?)(-[0-9.]+)?$' | sort -u
 }
 
+want_above "${root%/*}"
 want_directory share/distcc
 want_file "$binary" bin/distcc
 for role in distcc-include_server distcc-pump distccd distccmon-text include_server lsdistcc pump; do
@@ -209,7 +239,7 @@ for name in $(compilers); do # No name of a compiler holds a blank: see the patt
 done
 
 # Nothing is written before it is sure that nothing of anybody else's is in the way.
-grep -v '^dir' "$new" | while IFS=$tab read -r _ _ path; do
+grep -E '^(file|link)' "$new" | while IFS=$tab read -r _ _ path; do
     if exists "$root/$path" && ! names "$old" "$path" && ! $force; then
         fail "$root/$path is there already and not ours; remove it, choose another --prefix, or use --force"
     fi
@@ -239,19 +269,36 @@ done
 remove_old "$old" "$new"
 cp "$new" "$manifest"
 
+# Whether this name means what has been installed. With DESTDIR that is not there yet, but its path is known.
+means_ours() { # NAME
+    found=$(command -v "$1") && [ "${found%/*}" = "$prefix/bin" ]
+}
+
+path=$prefix/lib/distcc
+other=
+if ! means_ours distcc || ! means_ours pump; then
+    path=$path:$prefix/bin
+    found=$(command -v distcc) || found=
+    case $found in
+    "" | "$prefix"/*) ;;
+    *) other=" ($found would come first otherwise)" ;;
+    esac
+fi
+
 cat <<END
 distcc is installed in $prefix/bin; its links for compilers are in $prefix/lib/distcc.
 
 On each machine that is to compile for others (10.0.0.0/24: who may use it):
     $prefix/bin/distccd --daemon --allow 10.0.0.0/24
 
-On each machine that builds:
+On each machine that builds$other:
+    export PATH="$path:\$PATH"
     export DISTCC_HOSTS='localhost/2 SERVER/8,lzo'
-    export PATH="$prefix/lib/distcc:\$PATH"
     make -j10
 In pump mode, where the servers preprocess, too:
     export DISTCC_HOSTS='SERVER/8,cpp,lzo'
     pump make -j10
 
+If compilers are installed later: ./install.sh --prefix '$prefix' once more, for their links.
 To remove it: ./install.sh --prefix '$prefix' --uninstall
 END

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
@@ -19,15 +20,16 @@ impl Prefix {
         self.0.path().join("the prefix")
     }
 
+    fn command(&self, options: &[&str]) -> Command {
+        let mut command = Command::new("sh");
+        command.arg(Path::new(ROOT).join("install.sh"));
+        command.arg("--prefix").arg(self.path()).args(options);
+        command.env_remove("DESTDIR");
+        command
+    }
+
     fn run(&self, options: &[&str]) -> Output {
-        Command::new("sh")
-            .arg(Path::new(ROOT).join("install.sh"))
-            .arg("--prefix")
-            .arg(self.path())
-            .args(options)
-            .env_remove("DESTDIR")
-            .output()
-            .unwrap()
+        self.command(options).output().unwrap()
     }
 
     fn install(&self, options: &[&str]) -> Output {
@@ -185,6 +187,106 @@ fn a_new_version_removes_what_it_no_longer_has() {
     fs::write(&manifest, lines).unwrap();
     well(prefix.install(&[]));
     assert!(!stale.is_symlink());
+}
+
+/// What a shell has to run before `make`, as the end of an installation shows it.
+fn advice(said: &str) -> String {
+    let lines = said.lines().map(str::trim);
+    let exports: Vec<&str> = lines.filter(|line| line.starts_with("export ")).collect();
+    assert_eq!(exports.len(), 3, "{said}");
+    exports.join("\n")
+}
+
+#[test]
+fn the_advice_works_wherever_it_is_installed() {
+    let prefix = Prefix::new();
+    let bin = prefix.path().join("bin");
+    let stocks = prefix.0.path().join("stock");
+    fs::create_dir(&stocks).unwrap();
+    for name in ["distcc", "pump"] {
+        let file = stocks.join(name);
+        fs::write(&file, "#!/bin/sh\nexit 1\n").unwrap();
+        fs::set_permissions(&file, fs::Permissions::from_mode(0o755)).unwrap();
+    }
+    let path = std::env::var("PATH").unwrap();
+    let (bin, stocks) = (bin.display().to_string(), stocks.display().to_string());
+    for (path, is_needed) in [
+        (format!("{bin}:{path}"), false),
+        (path.clone(), true),
+        (format!("{stocks}:{bin}:{path}"), true),
+    ] {
+        let mut command = prefix.command(&["--binary", env!("CARGO_BIN_EXE_distcc")]);
+        let said = well(command.env("PATH", &path).output().unwrap());
+        assert_eq!(said.contains(&format!(":{bin}:")), is_needed, "{said}");
+        assert_eq!(
+            said.contains(&format!("{stocks}/distcc would come first")),
+            path.starts_with(&stocks),
+            "{said}"
+        );
+        let script = format!("{}\ncommand -v distcc; command -v pump", advice(&said));
+        let found = Command::new("sh")
+            .args(["-c", &script])
+            .env("PATH", &path)
+            .output();
+        let expected = format!("{bin}/distcc\n{bin}/pump\n");
+        assert_eq!(well(found.unwrap()), expected);
+    }
+}
+
+#[test]
+fn folders_above_the_prefix_go_if_they_were_not_there() {
+    let stage = tempfile::tempdir().unwrap();
+    let run = |words: &[&str]| {
+        let mut command = Command::new("sh");
+        command.arg(Path::new(ROOT).join("install.sh"));
+        command.args(["--prefix", "/opt/vendor/x"]).args(words);
+        well(command.env("DESTDIR", stage.path()).output().unwrap())
+    };
+    let install = ["--binary", env!("CARGO_BIN_EXE_distcc")];
+    run(&install);
+    run(&install);
+    run(&["--uninstall"]);
+    assert_eq!(fs::read_dir(stage.path()).unwrap().count(), 0);
+    // One that was there stays, and so does one that is used by now.
+    fs::create_dir(stage.path().join("opt")).unwrap();
+    run(&install);
+    run(&["--uninstall"]);
+    assert_eq!(fs::read_dir(stage.path().join("opt")).unwrap().count(), 0);
+    run(&install);
+    fs::write(stage.path().join("opt/vendor/y"), "").unwrap();
+    run(&["--uninstall"]);
+    assert_eq!(
+        fs::read_dir(stage.path().join("opt/vendor"))
+            .unwrap()
+            .count(),
+        1
+    );
+}
+
+#[test]
+fn a_program_that_is_there_is_offered_when_the_build_fails() {
+    let prefix = Prefix::new();
+    let cargo = prefix.0.path().join("bin");
+    let target = prefix.0.path().join("target");
+    fs::create_dir_all(target.join("release")).unwrap();
+    fs::create_dir(&cargo).unwrap();
+    for file in [cargo.join("cargo"), target.join("release/distcc")] {
+        fs::write(&file, "#!/bin/sh\nexit 1\n").unwrap();
+        fs::set_permissions(&file, fs::Permissions::from_mode(0o755)).unwrap();
+    }
+    let path = format!("{}:{}", cargo.display(), std::env::var("PATH").unwrap());
+    let mut command = prefix.command(&[]);
+    command.env("PATH", path).env("CARGO_TARGET_DIR", &target);
+    let said = badly(command.output().unwrap());
+    let program = target.join("release/distcc").display().to_string();
+    assert!(said.contains("the build failed"), "{said}");
+    assert!(said.contains(&format!("--binary '{program}'")), "{said}");
+    fs::remove_file(program).unwrap();
+    let said = badly(command.output().unwrap());
+    assert!(
+        said.contains("the build failed") && !said.contains("--binary"),
+        "{said}"
+    );
 }
 
 #[test]
