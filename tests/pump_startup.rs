@@ -163,7 +163,7 @@ fn a_start_that_fails_leaves_nothing() {
     let farm = Farm::new();
     let bad = client(&farm).env("INCLUDE_SERVER_ARGS", "--no-such-option");
     let ran = bad.run(&["pump", "--startup"]).expect(1);
-    assert_eq!(ran.stdout, "");
+    assert_eq!(ran.stdout, "false\n");
     assert!(
         ran.stderr.starts_with("__________Expected a socket at '"),
         "{ran}"
@@ -184,8 +184,29 @@ fn a_start_that_fails_leaves_nothing() {
         "sh",
         "exec \"$PUMP\" pump --startup",
     );
-    assert_eq!((ran.status, ran.stdout.as_str()), (1, ""), "{ran}");
+    assert_eq!((ran.status, ran.stdout.as_str()), (1, "false\n"), "{ran}");
     farm.expect_clean("no host");
+}
+
+#[test]
+fn a_script_can_end_when_the_start_fails() {
+    let farm = Farm::new();
+    for client in [
+        client(&farm).env("INCLUDE_SERVER_ARGS", "--no-such-option"),
+        client(&farm).env("DISTCC_HOSTS", "a"),
+        client(&farm).env("DISTCC_MAX_DISCREPANCY", "0"),
+    ] {
+        for shell in SHELLS {
+            for eval in [
+                "eval `$PUMP pump --startup`",
+                "eval \"$($PUMP pump --startup)\"",
+            ] {
+                let ran = script(&client, shell, &format!("{eval} || exit 3; echo went on"));
+                assert_eq!((ran.status, ran.stdout.as_str()), (3, ""), "{shell}: {ran}");
+            }
+        }
+    }
+    farm.expect_clean("starts that failed");
 }
 
 #[test]
@@ -336,7 +357,8 @@ fn a_signal_while_it_starts_leaves_nothing() {
     });
     running.signal("TERM");
     let ran = running.finish(BOUND);
-    assert_eq!((ran.status, ran.stdout.as_str()), (128 + 15, ""), "{ran}");
+    let expected = (128 + 15, "false\n");
+    assert_eq!((ran.status, ran.stdout.as_str()), expected, "{ran}");
     farm.expect_clean("a signal");
     fs::remove_file(farm.work().join("reading")).unwrap();
     let (running, _) = slow.start(&["pump", "--startup"]);

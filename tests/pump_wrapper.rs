@@ -154,9 +154,17 @@ fn the_status_is_the_commands() {
         &["--startup", "--foo"][..],
         &["--shutdown", ""],
         &["--version"],
+        &["-j8", "make"],
     ] {
-        pump(&client, words).expect(127);
+        let ran = pump(&client, words).expect(127);
+        // Nothing was started for it.
+        assert_eq!(ran.stdout, "");
+        let begin = format!("pump: {}: ", words[0]);
+        assert!(ran.stderr.starts_with(&begin), "{ran}");
     }
+    executable(&farm.path("bin").join("-odd"), "#!/bin/sh\nexit 9\n");
+    let path = format!("{}:/usr/bin:/bin", farm.path("bin").display());
+    pump(&client.env("PATH", path), &["-odd"]).expect(9);
     farm.expect_clean("ends of all kinds");
 }
 

@@ -19,6 +19,7 @@ use std::env;
 use std::ffi::{OsStr, OsString};
 use std::io::{self, Write};
 use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus};
@@ -33,9 +34,9 @@ include, and servers preprocess them. An include server, which finds those heade
 it. Hosts take part whose entry in the host list ends in ,cpp,lzo. The exit status is that of COMMAND.
 
 For builds that are no single command, --startup starts an include server that goes on, and prints the settings of
-variables for a shell; --shutdown ends it:
+variables for a shell, or `false` if it can't; --shutdown ends it:
 
-  eval \"$(pump --startup)\"
+  eval \"$(pump --startup)\" || exit
   make -j80
   pump --shutdown
 
@@ -57,6 +58,7 @@ pub fn pump(argv: Vec<OsString>) -> Result<Status> {
     let called_as = argv.first().cloned().unwrap_or_default();
     let words = argv.get(1..).unwrap_or_default();
     let first = words.first().and_then(|word| word.to_str());
+    let is_startup = matches!((first, words), (Some("--startup"), [_]));
     let done = match (first, words) {
         (None, []) | (Some("" | "-h" | "--help"), _) => {
             let _ = io::stdout().write_all(HELP.as_bytes());
@@ -64,15 +66,40 @@ pub fn pump(argv: Vec<OsString>) -> Result<Status> {
         }
         (Some("--shutdown"), [_]) => Ok(shut_down()),
         (Some(KEEPER_WORD), [_, more @ ..]) => keeper::keep(more),
-        (Some("--startup"), [_]) => start_up(&called_as),
-        _ => run(&called_as, words),
+        _ if is_startup => start_up(&called_as),
+        _ => match no_command(words) {
+            Some(status) => Ok(status),
+            None => run(&called_as, words),
+        },
     };
+    if is_startup && !matches!(done, Ok(Status::OK)) {
+        // A shell that evaluates nothing takes that for a success.
+        let _ = io::stdout().write_all(b"false\n");
+    }
     if let (Err(_), Some(signal)) = (&done, supervise::noted()) {
         // That is why it could not be done. What there was to tidy up has been.
         supervise::end_by(signal);
     }
     // Whatever keeps pump from running anything has stock's status.
     done.map_err(|err| Error::new(Code::Unpumped, err.message))
+}
+
+/// A first word that looks like an option is said to be none before anything is started for it, unless there is a program
+/// of that name. The status is that of any command that is not found.
+fn no_command(words: &[OsString]) -> Option<Status> {
+    let word = words.first()?;
+    let folder = env::current_dir().unwrap_or_default();
+    if !word.as_bytes().starts_with(b"-")
+        || which::which_in(word, env::var_os("PATH"), folder).is_ok()
+    {
+        return None;
+    }
+    let why = match word.to_str() {
+        Some("--startup" | "--shutdown") => "no other words may follow",
+        _ => "not found, and no option either; pump --help shows what there is",
+    };
+    let _ = writeln!(io::stderr(), "pump: {}: {why}", word.to_string_lossy());
+    Some(Status(127))
 }
 
 /// What is looked up, and what is begun, before there is an include server.
