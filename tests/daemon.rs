@@ -154,6 +154,8 @@ fn what_is_refused_is_explained() {
             line.contains(class) && line.contains(code),
             "{name}: {line}"
         );
+        // What is no request has no compiler to be named.
+        assert_eq!(line.ends_with("ms "), class != "OTHER", "{name}: {line}");
     }
     for words in ["nosuchcc", "/opt/cc/gcc", "-wrapper", "-march=native"] {
         expect_line(&daemon, &["Warning: ", words]);
@@ -215,7 +217,7 @@ fn a_job_may_be_limited_in_time() {
     let answer = reply(Version::V1, &job(&daemon, "gcc -fake=sleep -c x.c -o x.o"));
     assert_eq!(answer.status.0, 0x7600);
     expect_gone(&noted(&folder));
-    expect_line(&daemon, &["COMPILE_TIMEOUT", "ret:118"]);
+    expect_line(&daemon, &["COMPILE_TIMEOUT", "ret:118", "ms gcc x.c"]);
     assert_eq!(daemon.leftovers(), [""; 0]);
 }
 
@@ -260,7 +262,7 @@ fn a_client_that_does_not_read_holds_no_slot() {
         .unwrap();
     expect_ok(&daemon);
     drop(gone);
-    expect_line(&daemon, &["CLI_DISCONN", "ret:107"]);
+    expect_line(&daemon, &["CLI_DISCONN", "ret:107", "ms gcc x.c"]);
     assert_eq!(daemon.leftovers(), [""; 0]);
 }
 

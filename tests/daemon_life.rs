@@ -214,6 +214,47 @@ fn the_background_begins_when_it_listens() {
 }
 
 #[test]
+fn a_file_that_can_t_be_written_is_told_on_the_terminal() {
+    let (farm, folder) = fake_farm();
+    let gcc = folder.join("gcc").display().to_string();
+    let tmp = farm.path("background");
+    fs::create_dir_all(&tmp).unwrap();
+    fs::set_permissions(&tmp, fs::Permissions::from_mode(0o777)).unwrap();
+    let locked = farm.path("locked");
+    fs::create_dir(&locked).unwrap();
+    fs::set_permissions(&locked, fs::Permissions::from_mode(0o555)).unwrap();
+    let (pid, log) = (locked.join("pid"), locked.join("log"));
+    let ran = daemon_command(&["--daemon", "--port=0", "--listen=127.0.0.1", "--lifetime=1"])
+        .args(["--compilers", &gcc, "--pid-file"])
+        .arg(&pid)
+        .arg("--log-file")
+        .arg(&log)
+        .env("TMPDIR", &tmp)
+        .output()
+        .unwrap();
+    assert!(ran.status.success());
+    let whom = match common::is_root() {
+        true => " for ",
+        false => "",
+    };
+    let said = String::from_utf8_lossy(&ran.stderr).into_owned();
+    let lines: Vec<&str> = said.lines().collect();
+    let expected = [
+        ("log", &log, "syslog"),
+        ("pid", &pid, "going on without it"),
+    ];
+    assert_eq!(lines.len(), expected.len(), "{said}");
+    for (line, (name, path, then)) in lines.iter().zip(expected) {
+        let begin = format!(
+            "distccd: --{name}-file {}: Permission denied",
+            path.display()
+        );
+        assert!(line.starts_with(&begin), "{said}");
+        assert!(line.contains(whom) && line.ends_with(then), "{said}");
+    }
+}
+
+#[test]
 fn wrong_words_are_named() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let port = taken.local_addr().unwrap().port().to_string();

@@ -16,7 +16,8 @@ const COMPILERS: &str = "gcc,g++,clang,clang++,x86_64-linux-gnu-gcc";
 fn mirroring(farm: &Farm) -> Daemon {
     let plan = farm.daemon(Which::Ours).without_namespaces();
     let daemon = plan.options(&["--compilers", COMPILERS]).start();
-    expect_line(&daemon, &["pump jobs can't see their clients' own paths"]);
+    let line = "pump jobs can't see their clients' own paths";
+    expect_line(&daemon, &[line, "than user.max_user_namespaces"]);
     daemon
 }
 

@@ -306,12 +306,14 @@ impl Job<'_> {
         Answer::new(reply).ok()
     }
 
-    /// Compiler and source, as in stock's summary.
-    fn what(&self) -> String {
-        let word = |index: usize| {
-            String::from_utf8_lossy(self.argv.get(index).map(Vec::as_slice).unwrap_or_default())
+    /// Compiler and source, as in stock's summary; the compiler alone as long as the source is not known.
+    pub fn what(&self) -> String {
+        let words = match self.input {
+            0 => &[0][..],
+            input => &[0, input],
         };
-        format!("{} {}", word(0), word(self.input))
+        let words = words.iter().filter_map(|index| self.argv.get(*index));
+        show(words.map(Vec::as_slice))
     }
 }
 

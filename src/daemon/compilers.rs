@@ -133,9 +133,7 @@ impl Compilers {
         match &self.rule {
             Rule::Any => "every program may be run as compiler".to_owned(),
             Rule::Masquerade(folders) => {
-                let there = folders.iter().filter(|folder| folder.is_dir());
-                let names: Vec<String> = there.map(|dir| dir.display().to_string()).collect();
-                format!("compilers: the names in {}", names.join(", "))
+                format!("compilers: the names in {}", there(folders))
             }
             Rule::List(listed) => {
                 let names = listed.iter().map(|(_, path)| path.display().to_string());
@@ -179,9 +177,11 @@ impl Compilers {
                     .iter()
                     .any(|folder| files::program(&folder.join(name)).is_some())
                 {
-                    return Err(not_allowed(
-                        "is not allowed here: no link of that name in the masquerade folders; see --compilers",
-                    ));
+                    return Err(not_allowed(&format!(
+                        "is not allowed here: no link of that name in {}; link it there as the others are, or let \
+                         install.sh do that",
+                        there(folders)
+                    )));
                 }
                 self.locate(wanted, name).ok_or_else(missing)
             }
@@ -230,6 +230,13 @@ impl Compilers {
             .ok()?
             .find(|path| path.is_absolute() && !leads_to_distcc(path))
     }
+}
+
+/// Those of the folders that there are, as a list.
+fn there(folders: &[PathBuf]) -> String {
+    let there = folders.iter().filter(|folder| folder.is_dir());
+    let names: Vec<String> = there.map(|dir| dir.display().to_string()).collect();
+    names.join(", ")
 }
 
 /// The name alone, if it is one, or after the system's folders for programs.
@@ -355,6 +362,12 @@ mod tests {
             let found = compilers.find(name.as_bytes());
             assert!(matches!(found, Err(Refusal::NotAllowed(_))), "{name}");
         }
+        let Err(Refusal::NotAllowed(why)) = compilers.find(b"nosuchcc") else {
+            panic!("it is allowed")
+        };
+        // Where a link is missing, and how it comes there.
+        assert!(why.contains(links.to_str().unwrap()), "{why}");
+        assert!(why.contains("install.sh"), "{why}");
     }
 
     #[test]

@@ -74,7 +74,7 @@ pub struct Ending {
     pub status: WaitStatus,
     /// Stock's internal code; the exit status in inetd mode.
     pub code: u8,
-    /// Compiler and source, as the client named them.
+    /// Compiler and source, as the client named them, as far as they are known.
     pub what: Option<String>,
     /// The answer; `None`: the connection is closed without a word.
     pub answer: Option<Answer>,
@@ -160,9 +160,8 @@ impl Ending {
         self
     }
 
-    /// Stock's line about a job.
+    /// Stock's line about a job, but that jobs which came to nothing are named, too.
     pub fn summary(&self, client: &Client) -> String {
-        let compiled = matches!(self.class, Class::CompileOk | Class::CompileError);
         format!(
             "client: {} {} exit:{} sig:{} core:{} ret:{} time:{}ms {}",
             client.name,
@@ -172,7 +171,7 @@ impl Ending {
             self.status.0 & 0x80,
             self.code,
             client.since.elapsed().as_millis(),
-            self.what.as_deref().filter(|_| compiled).unwrap_or(""),
+            self.what.as_deref().unwrap_or(""),
         )
     }
 }

@@ -68,7 +68,14 @@ pub fn said(bytes: &[u8]) -> Option<(i32, String)> {
 }
 
 fn run(daemon: &mut File, folder: &Path, on_disk: bool) -> std::result::Result<(), Failure> {
-    namespace::leave().map_err(|err| ("make namespaces", err))?;
+    namespace::leave().map_err(|err| match err.kind() {
+        // So the system says that there are too many.
+        io::ErrorKind::StorageFull => (
+            "make more namespaces than user.max_user_namespaces and user.max_mnt_namespaces allow",
+            err,
+        ),
+        _ => ("make namespaces", err),
+    })?;
     namespace::end_with_parent();
     let disk = root(folder, on_disk).map_err(|err| ("mount the job's folder", err))?;
     let top = File::open(folder).map_err(|err| ("open the job's folder", err))?;

@@ -111,7 +111,9 @@ pub fn perform(shop: &Shop, client: &Client, decoder: RequestDecoder) -> Ending 
         Source::Text(text) => compile_text(&mut job, text),
         Source::Files { cwd, entries } => pump_job::run(&mut job, &cwd, entries),
     };
-    done.unwrap_or_else(|stop| job.stopped(stop))
+    let mut ending = done.unwrap_or_else(|stop| job.stopped(stop));
+    ending.what.get_or_insert_with(|| job.what());
+    ending
 }
 
 fn compile_text(job: &mut Job, text: Vec<u8>) -> Result<Ending, Stop> {

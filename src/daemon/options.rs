@@ -185,7 +185,7 @@ pub struct Config {
     pub defer_accept: bool,
     /// File for the process id.
     pub pid_file: Option<PathBuf>,
-    /// Whom to run as.
+    /// Whom to run as; later, whom root has become.
     pub user: Option<String>,
     /// Where the log goes.
     pub log: LogTo,
@@ -275,7 +275,10 @@ fn config(flags: Flags, around: &Surroundings) -> Result<Config> {
     };
     let port = in_range("--port", flags.port.unwrap_or(PORT.into()), 0, 65535)? as u16;
     let mut warnings = Vec::new();
-    if access.is_default() && mode != Mode::Inetd {
+    let listen = listen(&flags, &access, port)?;
+    // Who asks for no other address than this machine's own wants just that.
+    let is_wanted = flags.listen.is_some() && listen.iter().all(|at| at.ip().is_loopback());
+    if access.is_default() && !is_wanted && mode != Mode::Inetd {
         warnings.push(
             "only this machine may connect; name others with --allow, e.g. --allow 192.168.1.0/24, or use --allow-private"
                 .to_owned(),
@@ -294,7 +297,7 @@ fn config(flags: Flags, around: &Surroundings) -> Result<Config> {
     };
     let job_lifetime = seconds("--job-lifetime", flags.job_lifetime)?;
     Ok(Config {
-        listen: listen(&flags, &access, port)?,
+        listen,
         compilers: compilers(&flags, &path, around)?,
         nice: in_range("--nice", flags.nice.unwrap_or(5), -40, 40)? as i32,
         defer_accept: text("DISTCC_TCP_DEFER_ACCEPT").is_none_or(|value| value != "0"),
@@ -483,6 +486,9 @@ mod tests {
         assert!(config.warnings[0].contains("--allow"));
         assert_eq!((config.jobs, config.nice), (6, 5));
         assert_eq!(config.mode, Mode::Background);
+        assert!(served("--listen 127.0.0.1").warnings.is_empty());
+        assert!(served("--listen ::1").warnings.is_empty());
+        assert!(served("--listen 0.0.0.0").warnings[0].contains("--allow"));
         let config = served("-a 10.0.0.0/8 --allow=10.1.1.1 -p0 -j=0x10");
         assert_eq!(config.listen[0].to_string(), "0.0.0.0:0");
         assert!(config.warnings.is_empty());

@@ -81,11 +81,13 @@ fn settle(config: &mut Config) -> Result<()> {
             warnings.push(format!("--nice {}: {err}", config.nice));
         }
     }
-    if daemonize::is_root() {
-        drop_root(config)?;
-    } else if let Some(user) = &config.user {
-        warnings.push(format!("--user {user} is only for root"));
-    }
+    config.user = match (daemonize::is_root(), config.user.take()) {
+        (true, user) => Some(drop_root(user.as_deref())?),
+        (false, user) => {
+            warnings.extend(user.map(|user| format!("--user {user} is only for root")));
+            None
+        }
+    };
     daemonize::renounce();
     let target = match &config.log {
         LogTo::Stderr => Some(Target::Stderr),
@@ -94,8 +96,9 @@ fn settle(config: &mut Config) -> Result<()> {
             Ok(file) => Some(Target::Pipe(Box::new(OrStderr(file)))),
             Err(err) => {
                 warnings.push(format!(
-                    "--log-file {}: {err}; logging to syslog",
-                    path.display()
+                    "--log-file {}: {}; logging to syslog",
+                    path.display(),
+                    denied(&err, config)
                 ));
                 None
             }
@@ -104,10 +107,7 @@ fn settle(config: &mut Config) -> Result<()> {
     init_daemon(config.verbosity, target);
     for warning in &warnings {
         log::warn!("{warning}");
-        // Whoever starts a daemon by hand does not look into its log first.
-        if config.log != LogTo::Stderr && config.mode != Mode::Inetd {
-            let _ = writeln!(io::stderr(), "distccd: {warning}");
-        }
+        tell(config, warning);
     }
     // Compilers tell the folder that they are in as the system sees it: so must we.
     let folder = config.temp_dir.display().to_string();
@@ -121,9 +121,27 @@ fn settle(config: &mut Config) -> Result<()> {
     Ok(())
 }
 
-fn drop_root(config: &Config) -> Result<()> {
+/// Says it to whoever starts a daemon by hand, who does not look into its log first.
+fn tell(config: &Config, text: &str) {
+    if config.log != LogTo::Stderr && config.mode != Mode::Inetd {
+        let _ = writeln!(io::stderr(), "distccd: {text}");
+    }
+}
+
+/// Why a file can't be used: root wonders, unless it is said whom it is denied to.
+fn denied(err: &io::Error, config: &Config) -> String {
+    match &config.user {
+        Some(user) if err.kind() == io::ErrorKind::PermissionDenied => {
+            format!("{err} for {user}, as whom distccd runs")
+        }
+        _ => err.to_string(),
+    }
+}
+
+/// Becomes another user, and says whom.
+fn drop_root(user: Option<&str>) -> Result<String> {
     let passwd = fs::read_to_string("/etc/passwd").unwrap_or_default();
-    let account = match &config.user {
+    let account = match user {
         Some(name) => daemonize::account(&passwd, name),
         None => ACCOUNTS
             .iter()
@@ -131,7 +149,7 @@ fn drop_root(config: &Config) -> Result<()> {
     };
     let fault = |why: String| Error::new(Code::DropPrivileges, why);
     let account = account.ok_or_else(|| {
-        let name = config.user.as_deref().unwrap_or("distcc, distccd, nobody");
+        let name = user.unwrap_or("distcc, distccd, nobody");
         fault(format!(
             "there is no user {name} to run as; say whom with --user"
         ))
@@ -143,7 +161,8 @@ fn drop_root(config: &Config) -> Result<()> {
         )));
     }
     daemonize::become_account(&account)
-        .map_err(|err| fault(format!("become user {}: {err}", account.name)))
+        .map_err(|err| fault(format!("become user {}: {err}", account.name)))?;
+    Ok(account.name)
 }
 
 fn open_shop(config: Config) -> Result<Shop> {
@@ -229,7 +248,7 @@ fn serve_all(config: Config) -> Result<Status> {
         daemonize::end_after(config.lifetime); // A fork does not inherit it.
     }
     let pid_file = match &config.pid_file {
-        Some(path) => take_pid_file(path)?,
+        Some(path) => take_pid_file(path, &config)?,
         None => None,
     };
     let shop = open_shop(config)?;
@@ -251,7 +270,7 @@ fn serve_all(config: Config) -> Result<Status> {
 }
 
 /// Writes the pid file. One that can't be written is no reason not to serve; one that a living daemon has, is.
-fn take_pid_file(path: &Path) -> Result<Option<PidFile>> {
+fn take_pid_file(path: &Path, config: &Config) -> Result<Option<PidFile>> {
     match PidFile::create(path) {
         Ok(file) => Ok(Some(file)),
         Err(err) if err.kind() == io::ErrorKind::WouldBlock => Err(Error::new(
@@ -262,7 +281,10 @@ fn take_pid_file(path: &Path) -> Result<Option<PidFile>> {
             ),
         )),
         Err(err) => {
-            log::error!("--pid-file {}: {err}", path.display());
+            let why = denied(&err, config);
+            let text = format!("--pid-file {}: {why}; going on without it", path.display());
+            log::error!("{text}");
+            tell(config, &text);
             Ok(None)
         }
     }
