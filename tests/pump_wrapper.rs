@@ -359,6 +359,14 @@ fn potential_hosts_are_asked_and_those_that_answer_are_used() {
     let expected = format!("--randomize {},cpp,lzo", daemon.host());
     assert_eq!(value(&ran.stdout, "DISTCC_HOSTS"), Some(expected.as_str()));
     assert_eq!(ran.hosts().len(), 1, "not distributed: {ran}");
+    // A limit stays; what is no host is named.
+    let words = format!("{}/3 nobody@nowhere", daemon.host());
+    let limited = client.clone().env("DISTCC_POTENTIAL_HOSTS", words);
+    let ran = shell(&limited, script).expect(0);
+    let expected = format!("--randomize {}/3,cpp,lzo", daemon.host());
+    assert_eq!(value(&ran.stdout, "DISTCC_HOSTS"), Some(expected.as_str()));
+    assert!(ran.stderr.contains("'nobody@nowhere' is no host"), "{ran}");
+    assert_eq!(ran.hosts().len(), 1, "not distributed: {ran}");
     // More options for lsdistcc; and without an include server the hosts are used, not refused.
     let more = client
         .clone()

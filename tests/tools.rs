@@ -115,10 +115,17 @@ fn the_monitor_repeats_until_it_is_ended() {
 #[test]
 fn the_monitor_refuses_what_stocks_refuses() {
     let farm = Farm::new();
-    for words in [&["soon"][..], &["1", "2"], &["-1"]] {
+    for (words, fault) in [
+        (&["soon"][..], "'soon' is no number of seconds"),
+        (&["1", "2"], "there are too many words"),
+        (&["-1"], "'-1' is no number of seconds"),
+    ] {
         let ran = run(&farm, Which::Ours, "distccmon-text", words).expect(1);
-        assert!(ran.stderr.starts_with("usage: distccmon-text"), "{ran}");
+        let begin = format!("distccmon-text: {fault}\nusage: distccmon-text");
+        assert!(ran.stderr.starts_with(&begin), "{ran}");
     }
+    let ran = run(&farm, Which::Ours, "distccmon-text", &["--help"]).expect(1);
+    assert!(ran.stderr.starts_with("usage: distccmon-text"), "{ran}");
     for which in [Which::Ours, Which::Stock] {
         let program = tool(&farm, which, "distccmon-text");
         if !program.exists() {
@@ -281,6 +288,31 @@ fn names_without_an_address_stop_formats_only() {
 }
 
 #[test]
+fn a_host_may_have_a_limit_and_what_is_no_host_is_named() {
+    let farm = Farm::new();
+    let daemon = farm.daemon(Which::Ours).start();
+    let (up, port) = (daemon.host(), daemon.port);
+    let hosts = [
+        format!("{up}/3"),
+        format!("127.0.0.1/5:{port}"),
+        format!("{up},lzo"),
+        format!("{up}/0"),
+        "me@a".to_owned(),
+    ];
+    let hosts = hosts.iter().map(String::as_str);
+    let words: Vec<&str> = PATIENT.into_iter().chain(["-P2"]).chain(hosts).collect();
+    let ran = lsdistcc(&farm, &words).expect(0);
+    let expected = [format!("{up}/3,lzo"), format!("{up}/5,lzo")];
+    assert_eq!(sorted(&ran), expected, "{ran}");
+    for word in ["me@a", &format!("{up},lzo"), &format!("{up}/0")] {
+        assert!(
+            ran.stderr.contains(&format!("'{word}' is no host")),
+            "{ran}"
+        );
+    }
+}
+
+#[test]
 fn lsdistcc_explains_itself_on_stdout() {
     let farm = Farm::new();
     for which in [Which::Ours, Which::Stock] {
@@ -290,7 +322,10 @@ fn lsdistcc_explains_itself_on_stdout() {
         for word in ["--help", "-z", "-P4", "-p", "-r0"] {
             let ran = run(&farm, which, "lsdistcc", &[word]).expect(1);
             assert!(ran.stdout.starts_with("Usage: lsdistcc"), "{ran}");
-            assert_eq!(ran.stderr, "");
+            let is_named = which == Which::Ours && word != "--help";
+            let fault = format!("lsdistcc: {word}: ");
+            assert_eq!(ran.stderr.starts_with(&fault), is_named, "{ran}");
+            assert_eq!(ran.stderr.lines().count(), usize::from(is_named), "{ran}");
         }
     }
 }

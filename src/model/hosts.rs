@@ -13,7 +13,7 @@ const SLOTS_DEFAULT: usize = 4;
 const SLOTS_LOCALHOST: usize = 2;
 
 /// The most that a limit may be: slots are tried up to this number, as with stock.
-const SLOTS_MAX: usize = 10_000;
+pub const SLOTS_MAX: usize = 10_000;
 
 /// A parsed host list.
 #[derive(Clone, PartialEq, Eq, Debug)]

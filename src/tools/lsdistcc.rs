@@ -39,9 +39,17 @@ const ENDED_BY_PIPE: Status = Status(128 + 13);
 
 /// `lsdistcc [OPTION…] [FORMAT | HOST…]`; all words, the first is the program's name.
 pub fn lsdistcc(argv: Vec<OsString>) -> Result<Status> {
-    let Some((options, operands)) = options::parse(argv.get(1..).unwrap_or_default()) else {
-        let _ = io::stdout().write_all(USAGE.as_bytes());
-        return Ok(Status(1));
+    let words = argv.get(1..).unwrap_or_default();
+    let (options, operands) = match options::parse(words) {
+        Ok(parsed) => parsed,
+        Err(fault) => {
+            // Who asks for help has made no mistake. The usage goes where stock's goes.
+            if !words.iter().any(|word| word == "--help") {
+                let _ = writeln!(io::stderr(), "lsdistcc: {fault}");
+            }
+            let _ = io::stdout().write_all(USAGE.as_bytes());
+            return Ok(Status(1));
+        }
     };
     let level = match options.verbosity {
         0 => LevelFilter::Warn,
@@ -198,6 +206,7 @@ impl Search {
                     let address = SocketAddr::new(ip, target.port);
                     self.found(target, vec![address]);
                 }
+                None if !target.is_name() => self.no_host(&target),
                 None => self.look_up(target)?,
             }
         }
@@ -305,6 +314,14 @@ impl Search {
         }
     }
 
+    fn no_host(&mut self, target: &Target) {
+        self.misses += 1;
+        log::warn!(
+            "'{}' is no host that can be asked; one is written NAME, NAME:PORT, NAME/LIMIT or NAME:PORT/LIMIT",
+            target.name
+        );
+    }
+
     fn missed(&mut self, target: &Target, why: &str) {
         self.misses += 1;
         log::info!("{} not found: {why}", target.name);
@@ -338,7 +355,7 @@ fn are_near(one: IpAddr, other: IpAddr, bits: u32) -> bool {
     differing >= bits.min(width) || bits == 0
 }
 
-/// `NAME[:PORT][,lzo[,cpp]][,down][ MS]`: a word for a host list, and how long it took.
+/// `NAME[:PORT][/LIMIT][,lzo[,cpp]][,down][ MS]`: a word for a host list, and how long it took.
 fn line(options: &Options, target: &Target, answer: &Answer) -> String {
     let ip = answer.address.ip().to_canonical();
     let shown = match options.numeric {
@@ -352,6 +369,9 @@ fn line(options: &Options, target: &Target, answer: &Answer) -> String {
     };
     if target.port != PORT {
         line.push_str(&format!(":{}", target.port));
+    }
+    if let Some(limit) = target.limit {
+        line.push_str(&format!("/{limit}"));
     }
     line.push_str(match options.version {
         Version::V1 => "",
@@ -408,6 +428,8 @@ mod tests {
         assert_eq!(shown("-n", "a", "10.0.0.1:3632", true), "10.0.0.1\n");
         assert_eq!(shown("-n", "a:80", "[::1]:80", true), "[::1]:80\n");
         assert_eq!(shown("-P2", "::1", "[::1]:3632", true), "[::1],lzo\n");
+        assert_eq!(shown("-P2", "a:80/4", "10.0.0.1:80", true), "a:80/4,lzo\n");
+        assert_eq!(shown("-n", "::1/4", "[::1]:3632", true), "[::1]/4\n");
         assert_eq!(
             shown("-lP3", "a", "10.0.0.1:1", false),
             "a,lzo,cpp,down 12\n"

@@ -1,7 +1,9 @@
 //! The words of lsdistcc: options of one letter with the value attached, then a format or names. Pure, but for the
 //! text of the usage.
 
+use crate::model::hosts::SLOTS_MAX;
 use crate::model::wire::Version;
+use std::borrow::Cow;
 use std::ffi::OsString;
 use std::net::{IpAddr, Ipv6Addr};
 use std::os::unix::ffi::OsStrExt;
@@ -22,7 +24,7 @@ Usage: lsdistcc [OPTION]... [FORMAT | HOST...]
 
 Prints the hosts on which a distcc daemon answers, as words for DISTCC_HOSTS. FORMAT holds %d, or %03d and the like,
 for the numbers from 1 on, up to the first name that has no address; by default distcc%d. A HOST is a name or an
-address, and may have a :PORT.
+address, and may have a :PORT and a /LIMIT.
 
   -l       append how long the answer took, in milliseconds
   -n       print addresses instead of names
@@ -42,6 +44,10 @@ address, and may have a :PORT.
 
 Example: DISTCC_HOSTS=$(lsdistcc -p$CC hosta hostb hostc)
 ";
+
+/// The options that have no value, and those that have one.
+const SWITCHES: &str = "lnxdv";
+const VALUED: &str = "thckmogrPp";
 
 /// All options.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -100,17 +106,31 @@ impl Default for Options {
     }
 }
 
-/// Reads the words behind the program's name: the options, and what remains. `None`: not understood.
-pub fn parse(words: &[OsString]) -> Option<(Options, &[OsString])> {
+/// Reads the words behind the program's name: the options, and what remains; or says what is not understood.
+pub fn parse(words: &[OsString]) -> Result<(Options, &[OsString]), String> {
     let mut options = Options::default();
     let end = words
         .iter()
         .position(|word| !word.as_bytes().starts_with(b"-"))
         .unwrap_or(words.len());
     for word in &words[..end] {
-        options.take(&word.as_bytes()[1..])?;
+        let taken = options.take(&word.as_bytes()[1..]);
+        taken.ok_or_else(|| fault(&word.to_string_lossy()))?;
     }
-    Some((options, &words[end..]))
+    Ok((options, &words[end..]))
+}
+
+/// What is wrong with a word of options.
+fn fault(word: &str) -> String {
+    let mut letters = word.chars().skip(1).skip_while(|c| SWITCHES.contains(*c));
+    match letters.next() {
+        None => format!("'{word}' is no option"),
+        Some(letter) if VALUED.contains(letter) => match letters.collect::<String>() {
+            value if value.is_empty() => format!("{word}: -{letter} needs a value, attached to it"),
+            value => format!("{word}: '{value}' is no value for -{letter}"),
+        },
+        Some(letter) => format!("{word}: there is no option -{letter}"),
+    }
 }
 
 impl Options {
@@ -169,12 +189,15 @@ pub struct Target {
     pub literal: Option<IpAddr>,
     /// Where its daemon listens.
     pub port: u16,
+    /// How many jobs it is to get at once; for the host list only.
+    pub limit: Option<usize>,
 }
 
 impl Target {
-    /// A word for a host: a name or an address, perhaps with a port.
+    /// A word for a host: a name or an address, perhaps with a port and a limit.
     fn new(word: &str, port: u16, domain: Option<&str>) -> Target {
-        let (name, port) = split_port(word).unwrap_or((word, port));
+        let (word, limit) = split_limit(word);
+        let (name, port) = split_port(&word).unwrap_or((&word, port));
         let bare = name
             .strip_prefix('[')
             .and_then(|rest| rest.strip_suffix(']'));
@@ -190,7 +213,33 @@ impl Target {
             name,
             literal,
             port,
+            limit,
         }
+    }
+
+    /// Whether it may be looked up: not what can only be in a host list, such as `USER@HOST` or `HOST,lzo`.
+    pub fn is_name(&self) -> bool {
+        let is_strange = |c: char| c.is_whitespace() || "/,@=".contains(c);
+        !self.name.is_empty() && !self.name.contains(is_strange)
+    }
+}
+
+/// Takes the limit out of `NAME:PORT/LIMIT` or `NAME/LIMIT:PORT`; both may be in a host list.
+fn split_limit(word: &str) -> (Cow<'_, str>, Option<usize>) {
+    let found = word.split_once('/').and_then(|(name, rest)| {
+        let end = rest.find(':').unwrap_or(rest.len());
+        let (limit, port) = rest.split_at(end);
+        let limit = limit
+            .parse()
+            .ok()
+            .filter(|_| limit.starts_with(|c: char| c.is_ascii_digit()))?;
+        (1..=SLOTS_MAX)
+            .contains(&limit)
+            .then(|| (name.to_owned() + port, limit))
+    });
+    match found {
+        Some((word, limit)) => (word.into(), Some(limit)),
+        None => (word.into(), None),
     }
 }
 
@@ -357,7 +406,8 @@ mod tests {
             "-h0",
             "-t99999999999",
         ] {
-            assert_eq!(parse(&words(word)), None, "{word}");
+            let fault = parse(&words(word)).unwrap_err();
+            assert!(fault.contains(word), "{fault}");
         }
     }
 
@@ -387,9 +437,49 @@ mod tests {
             ("[::1]:8", "::1", true, 8),
             ("fe80::1:8", "fe80::1:8", true, 7),
         ] {
+            for limit in [None, Some(SLOTS_MAX)] {
+                let word = match limit {
+                    Some(limit) => format!("{word}/{limit}"),
+                    None => word.to_owned(),
+                };
+                let target = Target::new(&word, 7, None);
+                let found = (target.name.as_str(), target.port, target.limit);
+                assert_eq!(found, (name, port, limit), "{word}");
+                assert_eq!(target.literal.is_some(), is_address, "{word}");
+                assert!(target.is_name());
+            }
+        }
+        let target = Target::new("a/3:8", 7, Some("b.c"));
+        assert_eq!((target.port, target.limit), (8, Some(3)));
+        assert_eq!(target.name, "a.b.c");
+    }
+
+    #[test]
+    fn what_is_no_host_is_known_as_such() {
+        for word in [
+            "a/0", "a/x", "a/+1", "a/", "a/1/2", "a/100000", "me@a", "a,lzo", "a/2,lzo", "", "a b",
+        ] {
             let target = Target::new(word, 7, None);
-            assert_eq!((target.name.as_str(), target.port), (name, port), "{word}");
-            assert_eq!(target.literal.is_some(), is_address, "{word}");
+            assert!(!target.is_name(), "{word}");
+        }
+    }
+
+    #[test]
+    fn a_fault_names_the_letter() {
+        for (word, expected) in [
+            ("-lq", "-lq: there is no option -q"),
+            ("-xrx", "-xrx: 'x' is no value for -r"),
+            ("-p", "-p: -p needs a value, attached to it"),
+            ("-", "'-' is no option"),
+        ] {
+            assert_eq!(parse(&words(word)).unwrap_err(), expected);
+        }
+        // Every letter is known as what it is.
+        for letter in SWITCHES.chars() {
+            assert!(parse(&words(&format!("-{letter}"))).is_ok(), "{letter}");
+        }
+        for letter in VALUED.chars() {
+            assert!(parse(&words(&format!("-{letter}1"))).is_ok(), "{letter}");
         }
     }
 }

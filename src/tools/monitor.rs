@@ -35,13 +35,20 @@ const ENDED_BY_PIPE: Status = Status(128 + 13);
 /// `distccmon-text [DELAY]`; all words, the first is the program's name.
 pub fn distccmon_text(argv: Vec<OsString>) -> Result<Status> {
     let pause = match argv.get(1..).unwrap_or_default() {
-        [] => Some(Duration::ZERO),
-        [word] => delay(word),
-        _ => None,
+        [] => Ok(Duration::ZERO),
+        [word] if word == "--help" || word == "-h" => Err(String::new()),
+        [word] => delay(word).ok_or_else(|| {
+            let word = word.to_string_lossy();
+            format!("distccmon-text: '{word}' is no number of seconds\n")
+        }),
+        _ => Err("distccmon-text: there are too many words\n".to_owned()),
     };
-    let Some(pause) = pause else {
-        let _ = io::stderr().write_all(USAGE.as_bytes());
-        return Ok(Status(1));
+    let pause = match pause {
+        Ok(pause) => pause,
+        Err(fault) => {
+            let _ = io::stderr().write_all((fault + USAGE).as_bytes());
+            return Ok(Status(1));
+        }
     };
     let settings = ClientSettings::read(|name| match VARIABLES.contains(&name) {
         true => env::var_os(name),
