@@ -156,7 +156,12 @@ impl Session {
 
     /// What the include server has spent, with compilers that it ran.
     pub fn server_cpu(&self) -> Duration {
-        cost::of_process(self.pid) + cost::of_ended_children(self.pid)
+        self.server_own_cpu() + cost::of_ended_children(self.pid)
+    }
+
+    /// The same without those compilers.
+    pub fn server_own_cpu(&self) -> Duration {
+        cost::of_process(self.pid)
     }
 }
 
