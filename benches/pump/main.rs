@@ -7,6 +7,8 @@
 #[path = "../compare/cost.rs"]
 mod cost;
 mod inputs;
+#[path = "../compare/installed.rs"]
+mod installed;
 mod others;
 mod server;
 mod session;
