@@ -296,6 +296,14 @@ fn wrong_words_are_named() {
             "{options:?}: {said}"
         );
     }
+    let mut lost = daemon_command(&["--no-detach", "--enable-tcp-insecure"]);
+    let ran = lost.env("TMPDIR", "/no/such/folder").output().unwrap();
+    assert_eq!(ran.status.code(), Some(107));
+    let said = String::from_utf8_lossy(&ran.stderr).into_owned();
+    assert!(
+        said.contains("distccd: can't enter /no/such/folder: "),
+        "{said}"
+    );
     for option in ["--help", "--version"] {
         let ran = daemon_command(&[option, "--frobnicate"]).output().unwrap();
         assert!(

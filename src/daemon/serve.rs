@@ -115,7 +115,7 @@ fn settle(config: &mut Config) -> Result<()> {
     config.temp_dir = entered.map_err(|err| {
         Error::new(
             Code::Io,
-            format!("enter {folder}: {err}; set TMPDIR to a folder for jobs"),
+            format!("can't enter {folder}: {err}; TMPDIR names the folder for jobs"),
         )
     })?;
     Ok(())
@@ -161,7 +161,7 @@ fn drop_root(user: Option<&str>) -> Result<String> {
         )));
     }
     daemonize::become_account(&account)
-        .map_err(|err| fault(format!("become user {}: {err}", account.name)))?;
+        .map_err(|err| fault(format!("can't become user {}: {err}", account.name)))?;
     Ok(account.name)
 }
 

@@ -188,7 +188,7 @@ impl Search {
 }
 
 fn trouble(err: &io::Error) -> Error {
-    Error::io("ask $DISTCC_POTENTIAL_HOSTS", err)
+    Error::io("can't ask $DISTCC_POTENTIAL_HOSTS", err)
 }
 
 impl Drop for Search {
