@@ -5,8 +5,8 @@ use super::cross::Compiler;
 use super::discrepancy::Session;
 use super::here::{self, Farm};
 use super::output::{
-    base_name, log_end, log_exit, refusal, say, says_the_same, without_daemons_words, words,
-    write_deps, write_object,
+    base_name, log_end, log_exit, log_words, refusal, say, says_the_same, without_daemons_words,
+    words, write_deps, write_object,
 };
 use super::pumped::{Pump, Pumped, Trust};
 use super::remote::{attempt, Attempt, Job, Means};
@@ -22,7 +22,6 @@ use crate::model::wait_status::WaitStatus;
 use crate::model::wire::Reply;
 use crate::model::{dependencies, leaks};
 use crate::os::files::read_plain_file;
-use crate::os::logging;
 use std::ffi::OsString;
 use std::path::Path;
 use std::time::Instant;
@@ -586,13 +585,12 @@ impl<'d> Distribution<'d> {
         let Some(answer) = &self.answer else {
             return;
         };
-        for line in logging::first_lines(&answer.reply.stderr) {
-            log::info!("{} says: {line}", answer.host.token);
-        }
+        log_words(&answer.host.token, &answer.reply.stderr);
         if answer.pumped {
             let deps = dependencies::file(self.invocation);
+            let sent = self.pump.as_ref().map(Pump::sent).unwrap_or_default();
             let session = Session::of(&self.call.settings.pump);
-            session.note(input, deps.as_deref(), &answer.reply.stderr);
+            session.note(input, deps.as_deref(), sent, &answer.reply.stderr);
         }
     }
 }
