@@ -1,6 +1,7 @@
 //! The surroundings of a measurement: a folder with sources, fake compilers and objects, clients with a clean
 //! environment, daemons on free ports.
 
+use super::installed::installed;
 use std::fs::{self, File};
 use std::net::{TcpListener, TcpStream};
 use std::os::unix::fs::{symlink, PermissionsExt};
@@ -198,7 +199,7 @@ impl Drop for Daemon {
 fn contenders(ours_dir: Option<&Path>, stock_dir: &Path) -> Vec<Distcc> {
     let (client, daemon) = match ours_dir {
         Some(dir) => (dir.join("distcc"), dir.join("distccd")),
-        None => just_built(),
+        None => installed(),
     };
     let mut contenders = vec![Distcc {
         name: "this distcc",
@@ -221,17 +222,6 @@ fn contenders(ours_dir: Option<&Path>, stock_dir: &Path) -> Vec<Distcc> {
         ),
     }
     contenders
-}
-
-/// What Cargo has built for this benchmark, with a link for the daemon.
-fn just_built() -> (PathBuf, PathBuf) {
-    let client = PathBuf::from(env!("CARGO_BIN_EXE_distcc"));
-    let links = client.with_file_name("bench-links");
-    let daemon = links.join("distccd");
-    let _ = fs::create_dir(&links);
-    let _ = fs::remove_file(&daemon);
-    symlink(&client, &daemon).unwrap();
-    (client, daemon)
 }
 
 /// Builds the fake compiler, static so that it starts as fast as can be, and links it to every name that may be asked for.

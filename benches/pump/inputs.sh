@@ -22,6 +22,7 @@ for name in git libtorrent-rasterbar; do
     [ -e "$name/.noted" ] && continue
     rm -rf "$name"
     cp -r "$trees/$name" "$name"
+    rm -f "$name/jobs" # Left there by an older version of this.
     "$(echo "$name" | tr - _)" >"$dir/$name.log" 2>&1 || true
     [ -s "$name/jobs" ]
     touch "$name/.noted"

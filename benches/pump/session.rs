@@ -2,13 +2,14 @@
 
 use super::cost;
 use super::inputs::{Inputs, Unit};
+use super::installed::installed;
 use super::server::{ask, request, Server};
 use distcc::farm::include_link::IncludeServer;
 use distcc::model::direct::Query;
 use std::ffi::OsStr;
 use std::fs;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
-use std::os::unix::fs::{symlink, PermissionsExt};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -25,10 +26,10 @@ pub struct Contender {
 
 impl Contender {
     pub fn ours() -> Contender {
-        let program = env!("CARGO_BIN_EXE_distcc").to_owned();
+        let (client, _) = installed();
         Contender {
-            client: program.clone().into(),
-            server: vec![program, "include_server".into()],
+            server: vec![client.display().to_string(), "include_server".into()],
+            client,
         }
     }
 
@@ -156,7 +157,12 @@ impl Session {
 
     /// What the include server has spent, with compilers that it ran.
     pub fn server_cpu(&self) -> Duration {
-        cost::of_process(self.pid) + cost::of_ended_children(self.pid)
+        self.server_own_cpu() + cost::of_ended_children(self.pid)
+    }
+
+    /// The same without those compilers.
+    pub fn server_own_cpu(&self) -> Duration {
+        cost::of_process(self.pid)
     }
 }
 
@@ -186,8 +192,7 @@ pub fn daemon_job(files: usize) -> f64 {
         .arg(&fake)
         .status();
     assert!(built.unwrap().success());
-    let link = path.join("distccd");
-    symlink(env!("CARGO_BIN_EXE_distcc"), &link).unwrap();
+    let (_, link) = installed();
     let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let port = free.local_addr().unwrap().port();
     drop(free);
