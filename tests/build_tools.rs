@@ -87,6 +87,32 @@ fn make_explicit_and_masqueraded() {
 }
 
 #[test]
+fn make_with_the_number_of_jobs_that_hosts_take() {
+    if !have("make -j", &["make"]) {
+        return;
+    }
+    let farm = Farm::new();
+    farm.write("Makefile", "all:\n\t@echo made with $(MAKEFLAGS)\n");
+    let page = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/man/distcc.1")).unwrap();
+    let idiom = r"make -j \(dq$(distcc -j)\(dq";
+    assert_eq!(page.matches(idiom).count(), 2, "the manual's words");
+    let command = idiom.replace(r"\(dq", "\"");
+    let links = farm.masquerade(Which::Ours, &["distcc"]);
+    let client = |hosts: &str| {
+        let path = format!("{}:/usr/bin:/bin", links.display());
+        let client = farm.client(Which::Ours, hosts).env("PATH", path);
+        client.run_other(&["/bin/sh", "-c", &command])
+    };
+    let ran = client("a/3 b/2").expect(0);
+    assert!(ran.stdout.contains("-j5"), "{ran}");
+    // A list without hosts, or with a fault, must not mean as many jobs as there are files.
+    for hosts in ["", "a,foo"] {
+        let ran = client(hosts);
+        assert!(ran.status != 0 && !ran.stdout.contains("made"), "{ran}");
+    }
+}
+
+#[test]
 fn ninja_through_cmake() {
     if !have("ninja", &["cmake", "ninja", "gcc", "g++"]) {
         return;

@@ -378,9 +378,14 @@ fn recursion_is_refused_and_both_places_are_named() {
         .run_other(&["distcc", "gcc", "-E", "x.c"])
         .expect(111);
     let distcc = bin.join("distcc").display().to_string();
+    let wrapper = scripts.join("gcc").display().to_string();
     expect_in(
         &ran.stderr,
-        &["distcc seems to have invoked itself recursively", &distcc],
+        &[
+            "distcc seems to have invoked itself recursively",
+            &distcc,
+            &wrapper,
+        ],
     );
     let masqueraded = client(path_of(&[&links, &scripts, &bin]));
     let ran = masqueraded.run_other(&["gcc", "-E", "x.c"]).expect(111);
@@ -391,6 +396,11 @@ fn recursion_is_refused_and_both_places_are_named() {
     let ran = client(path_of(&[&links, &more])).run(&["gcc", "-E", "x.c"]);
     let second = more.join("gcc").display().to_string();
     expect_in(&ran.expect(111).stderr, &["recursively", OURS, &second]);
+    // Nothing but links.
+    let only_links = client(links.display().to_string());
+    let ran = only_links.run_other(&["gcc", "-E", "x.c"]).expect(111);
+    let why = "there is no compiler gcc on PATH besides distcc's links";
+    expect_in(&ran.stderr, &["recursively", why, &link]);
     // The same for a compile, which must neither be sent nor loop.
     let ran = masqueraded.run_other(&["gcc", "-c", "x.c"]);
     assert_eq!(ran.status, 111, "{ran}");

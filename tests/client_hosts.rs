@@ -171,7 +171,7 @@ fn with_fallback_off_the_code_names_the_cause() {
     .chain(
         [
             (says(4, "", Ending::Close), 108, "server provided no answer."),
-            (says(4, "", Ending::Reset), 108, "server provided no answer."),
+            (says(4, "", Ending::Reset), 108, "server provided no answer. It hung up before it had read the request"),
             (says(4, &done[..7], Ending::Close), 108, "hung up where"),
             (says(4, "DONE00000001STAT000000", Ending::Close), 108, "hung up where"),
             (says(4, "DONE00000001STAT00000000SERR00000000SOUT00000000DOTO00001000xyz", Ending::Close), 108, "hung up where"),
@@ -260,7 +260,8 @@ fn a_bad_host_is_named_once_and_the_next_one_compiles() {
         expect_object(&farm, &ran);
         let lines: Vec<&str> = ran.stderr.lines().collect();
         assert_eq!(lines.len(), 1, "{ran}");
-        expect_in(&ran, &["ERROR: failed to connect to", &bad]);
+        let next = "; trying another host for x.c";
+        expect_in(&ran, &["ERROR: failed to connect to", &bad, next]);
         let port = bad.rsplit(':').next().unwrap().parse().unwrap();
         let expected = match backoff {
             "0" => vec![],
@@ -299,6 +300,7 @@ fn hosts_that_hang_up_are_left_alone_and_come_back() {
     fs::write(farm.path("top/lock").join(mark_of(daemon.port)), "x").unwrap();
     let ran = client.clone().env("DISTCC_FALLBACK", "0").run(&COMPILE);
     assert_eq!(ran.status, 116, "{ran}");
+    expect_in(&ran, &["left alone, for ", "DISTCC_BACKOFF_PERIOD=0"]);
     let relay = Peer::relay(daemon.port);
     let mark = farm.path("top/lock").join(mark_of(relay.port));
     fs::write(&mark, "x").unwrap();
@@ -359,4 +361,10 @@ fn timeouts_that_are_no_numbers_are_named() {
         let ran = client.run(&COMPILE).expect(101);
         expect_in(&ran, &["DISTCC_IO_TIMEOUT", value]);
     }
+    // Where a number that is none does no harm, the default is used.
+    let client = client(&farm, "localhost").env("DISTCC_BACKOFF_PERIOD", "soon");
+    let ran = client.run(&COMPILE).expect(0);
+    expect_in(&ran, &["Warning: DISTCC_BACKOFF_PERIOD is 'soon'"]);
+    assert_eq!(ran.stderr.lines().count(), 1, "{ran}");
+    expect_object(&farm, &ran);
 }

@@ -200,12 +200,17 @@ fn a_remote_failure_is_repeated_here_once_and_said_so() {
         ending: Ending::Close,
     });
     let client = farm.client(Which::Ours, &peer.host()).env("DISTCC_LOG", "");
-    let ran = client.run(&["gcc", "-c", "x.c"]).expect(0);
+    let compile = ["gcc", "-c", "x.c"];
+    let ran = client.run(&compile).expect(0);
     let words = "remote compilation of 'x.c' failed, retried locally and got a different result.";
     assert!(
         ran.stderr.contains(words) && !ran.stderr.contains("wrong"),
         "{ran}"
     );
+    // What that one said is in the log.
+    let ran = farm.client(Which::Ours, &peer.host()).run(&compile);
+    let said = format!("{} says: wrong", peer.host());
+    assert!(ran.log.contains(&said), "{ran}");
 }
 
 #[test]
@@ -344,6 +349,33 @@ fn the_log_goes_where_it_is_wanted() {
         ran.stderr.contains("contained no hosts"),
         "a full log is no hiding place: {ran}"
     );
+}
+
+#[test]
+fn what_is_compiled_here_is_named_and_told_from_other_commands() {
+    let (farm, daemon) = with_daemon();
+    farm.write("y.s", ".globl f\n");
+    let client = farm.client(Which::Ours, &daemon.host());
+    for (words, line) in [
+        (
+            &["gcc", "-march=native", "-c", "x.c"][..],
+            "x.c compiled locally: -march=native means this machine's processor",
+        ),
+        (
+            &["gcc", "-c", "y.s"],
+            "y.s compiled locally: assembler sources are not compiled elsewhere",
+        ),
+        (
+            &["gcc", "-E", "x.c"],
+            "run locally: -E does not make an object or assembler file",
+        ),
+    ] {
+        let ran = client.run(words).expect(0);
+        assert!(ran.log.contains(line), "no {line:?} in: {ran}");
+    }
+    let ran = client.run(&["gcc", "-c", "nowhere.c"]).expect(1);
+    let line = "nowhere.c compiled locally: the source is not there";
+    assert!(ran.log.contains(line), "{ran}");
 }
 
 /// A compiler that takes its time to compile, but not to preprocess.

@@ -57,6 +57,13 @@ fn recorded_compiles_are_answered_as_by_stock() {
         assert_eq!(ours.stdout, theirs.stdout, "{name}");
         assert_eq!(ours.object.is_some(), theirs.object.is_some(), "{name}");
         assert_eq!(ours.stderr.is_empty(), theirs.stderr.is_empty(), "{name}");
+        if !ours.status.success() {
+            // The client may compile it all the same: then only the log tells why this one did not.
+            let said = String::from_utf8_lossy(&ours.stderr);
+            let line = format!(": says: {}", said.lines().next().unwrap());
+            let log = daemon.log_text();
+            assert!(log.contains(&line), "{name}: no {line:?} in {log}");
+        }
         if same_compiler {
             assert_eq!(ours.stderr, theirs.stderr, "{name}");
             // A text that names no file: stock's object shows stock's temporary name, ours the client's.

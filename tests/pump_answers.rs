@@ -359,6 +359,41 @@ fn a_file_that_changed_during_the_build_explains_a_discrepancy() {
     assert_eq!(session.count(), "@@");
 }
 
+#[test]
+fn without_a_dependency_file_what_was_sent_is_looked_at() {
+    let farm = farm();
+    let [source, header] = ["x.c", "x.h"].map(|name| farm.work().join(name).display().to_string());
+    let sent = files(&[("/.distcc/about", ""), (&source, "int x;\n"), (&header, "")]);
+    let session = Session {
+        server: FakeIncludeServer::naming(&farm, sent),
+        ..Session::new(&farm)
+    };
+    // Times are compared in seconds: the next one begins.
+    let next_second = || std::thread::sleep(std::time::Duration::from_millis(1100));
+    next_second();
+    session.begin();
+    farm.write("x.h", "#define X 2\n");
+    let client = session.client(&farm);
+    let ran = expect_object(&farm, client.run(&COMPILE), "local");
+    let fresh = format!("{header}, a dependency of x.c, changed during the build");
+    assert!(ran.log.contains(&fresh), "{ran}");
+    let host = session.host.pump_host();
+    assert!(
+        ran.log.contains(&format!("{host} says: x.c:1: error: odd")),
+        "{ran}"
+    );
+    // A build that began after that is not explained by it.
+    next_second();
+    fs::remove_file(session.server.port()).unwrap();
+    session.begin();
+    let ran = expect_object(&farm, client.run(&COMPILE), "local");
+    let is_told = |words: &str| ran.log.contains(words);
+    assert!(
+        is_told("different result") && !is_told("changed during"),
+        "{ran}"
+    );
+}
+
 fn mailer(farm: &Farm, script: &str) -> String {
     let folder = farm.path("mailer");
     fs::create_dir_all(&folder).unwrap();

@@ -154,6 +154,10 @@ fn ones_own_build_says_what_stays_and_why() {
     let said = text(&out.stdout);
     assert!(out.status.success(), "{said}{}", text(&out.stderr));
     assert_eq!(number_of("compiled by the daemon", &said), 1, "{said}");
+    assert_eq!(number_of("compiled locally", &said), 1, "{said}");
+    let why = "-march=native means this machine's processor";
+    assert_eq!(number_of(why, &said), 1, "{said}");
+    assert_eq!(number_of("other commands", &said), 1, "{said}");
     assert!(one.folder.path().join("y.o").exists());
     one.assert_nothing_left();
 }
@@ -165,6 +169,14 @@ fn the_status_is_the_commands() {
     assert_eq!(
         one.run(&["sh", "-c", "kill -9 $$"]).status.code(),
         Some(128 + 9)
+    );
+    // Compiles that stay here are compiles.
+    fs::write(one.folder.path().join("x.c"), "int x;\n").unwrap();
+    let out = one.run(&["cc", "-save-temps", "-c", "x.c"]);
+    assert!(
+        !text(&out.stdout).contains("No compile"),
+        "{}",
+        text(&out.stdout)
     );
     let out = one.run(&["true"]);
     assert!(

@@ -65,9 +65,9 @@ impl<'s> Session<'s> {
     }
 
     /// Notes that a host's compiler failed for `input`, saying `server_said`, and the local one did not, or otherwise.
-    /// `deps` is the dependency file that the local one may have written.
-    pub fn note(&self, input: &Path, deps: Option<&Path>, server_said: &[u8]) {
-        let is_explained = match self.fresh(deps) {
+    /// `deps` is the dependency file that the local one may have written, `sent` the files that the host had.
+    pub fn note(&self, input: &Path, deps: Option<&Path>, sent: Vec<PathBuf>, server_said: &[u8]) {
+        let is_explained = match self.fresh(deps, sent) {
             Some(fresh) => {
                 log::warn!(
                     "{}, a dependency of {}, changed during the build",
@@ -90,19 +90,25 @@ impl<'s> Session<'s> {
         }
     }
 
-    /// A dependency that is younger than the build. One that can't be looked at ends the search, as with stock.
-    fn fresh(&self, deps: Option<&Path>) -> Option<PathBuf> {
+    /// A dependency that is younger than the build. One that can't be looked at ends the search, as with stock; but where
+    /// no dependencies are written, those that were sent are all looked at.
+    fn fresh(&self, deps: Option<&Path>, sent: Vec<PathBuf>) -> Option<PathBuf> {
         let begun = fs::metadata(self.settings.port.as_ref()?).ok()?.ctime();
-        let deps = deps?;
+        let pattern = self.settings.fresh_excluded.as_ref();
+        let excluded = |file: &Path| pattern.is_some_and(|pattern| files::matches(pattern, file));
+        let is_fresh = |file: &Path| {
+            let is_old = || Some(fs::metadata(file).ok()?.ctime() < begun);
+            Some(!excluded(file) && !is_old()?)
+        };
+        let Some(deps) = deps else {
+            let mut sent = sent.into_iter();
+            return sent.find(|file| is_fresh(file) == Some(true));
+        };
         if fs::metadata(deps).ok()?.mtime() < begun {
             return None;
         }
-        let excluded = |file: &Path| {
-            let pattern = self.settings.fresh_excluded.as_ref();
-            pattern.is_some_and(|pattern| files::matches(pattern, file))
-        };
         for file in files_named(&fs::read(deps).ok()?) {
-            if !excluded(&file) && fs::metadata(&file).ok()?.ctime() >= begun {
+            if is_fresh(&file)? {
                 return Some(file);
             }
         }

@@ -3,10 +3,10 @@
 
 use super::cross::Compiler;
 use super::discrepancy::Session;
-use super::here::Farm;
+use super::here::{self, Farm};
 use super::output::{
-    base_name, log_end, log_exit, refusal, say, says_the_same, without_daemons_words, words,
-    write_deps, write_object,
+    base_name, log_end, log_exit, log_words, refusal, say, says_the_same, without_daemons_words,
+    words, write_deps, write_object,
 };
 use super::pumped::{Pump, Pumped, Trust};
 use super::remote::{attempt, Attempt, Job, Means};
@@ -21,8 +21,8 @@ use crate::model::settings::ClientSettings;
 use crate::model::wait_status::WaitStatus;
 use crate::model::wire::Reply;
 use crate::model::{dependencies, leaks};
-use crate::os::files::{is_plain_file, read_plain_file};
-use std::ffi::{OsStr, OsString};
+use crate::os::files::read_plain_file;
+use std::ffi::OsString;
 use std::path::Path;
 use std::time::Instant;
 
@@ -60,7 +60,8 @@ impl Call {
     pub fn compile(&self, argv: &[OsString]) -> Result<Status> {
         let level = self.settings.safeguard;
         masquerade::guard_against_recursion(level, self.path.is_some(), &self.called_as)?;
-        masquerade::mark_environment(level, &self.called_as, self.path.as_deref());
+        let runs = argv.first().map(OsString::as_os_str).unwrap_or_default();
+        masquerade::mark_environment(level, &self.called_as, runs, self.path.as_deref());
         if level > 0 {
             return Err(local::become_command(argv));
         }
@@ -81,7 +82,8 @@ impl Call {
             false => farm.compile_slots(),
         };
         let slot = farm.local_slot(slots_max);
-        let ended = farm.run_here(argv, None, &why.reason.to_string(), slot.as_ref())?;
+        let source = why.source.as_deref();
+        let ended = farm.run_here(argv, source, &why.reason.to_string(), slot.as_ref())?;
         Ok(ended.status())
     }
 
@@ -104,6 +106,8 @@ struct Distribution<'d> {
     pump: Option<Pump<'d>>,
     /// The hosts to which it goes as text if at all, though they preprocess.
     not_by_pump: Vec<HostSpec>,
+    /// How often it was tried.
+    attempts: u32,
     /// The hosts that failed this job.
     failed: Vec<HostSpec>,
     /// Why the first of them did.
@@ -153,6 +157,7 @@ impl<'d> Distribution<'d> {
             plain: None,
             pump: None,
             not_by_pump: Vec::new(),
+            attempts: 0,
             failed: Vec::new(),
             cause: None,
             answer: None,
@@ -171,9 +176,8 @@ impl<'d> Distribution<'d> {
             skip_local_retry: self.call.settings.skip_local_retry,
         };
         self.log_names();
-        let mut attempts = 0;
         loop {
-            attempts += 1;
+            self.attempts += 1;
             let outcome = match self.try_once() {
                 Tried::There(outcome) => outcome,
                 Tried::PlacedHere(slot) => {
@@ -184,7 +188,7 @@ impl<'d> Distribution<'d> {
                     return Ok(ended.status());
                 }
             };
-            match plan::next(policy, attempts, outcome) {
+            match plan::next(policy, self.attempts, outcome) {
                 Step::TryAnother => {}
                 Step::Finish => return Ok(self.finish()),
                 Step::GiveUp(status) => {
@@ -215,11 +219,7 @@ impl<'d> Distribution<'d> {
         if let Some(name) = self.call.settings.compiler_variable {
             return Err(format!("${name} is set, which a server would not see"));
         }
-        if !is_plain_file(&self.invocation.input)
-            || self.argv.iter().any(|word| is_descriptor(word))
-        {
-            return Err("only a plain file can be read here and once more if need be".to_owned());
-        }
+        here::check_source(&self.invocation.input, self.argv)?;
         let hosts = self.farm.hosts.as_ref();
         if hosts.is_ok_and(|list| list.hosts.iter().any(|host| host.cpp && !host.down)) {
             self.prepare_pump();
@@ -368,14 +368,27 @@ impl<'d> Distribution<'d> {
 
     /// Notes that a host failed this job.
     fn blame(&mut self, host: &HostSpec, err: Error) -> Outcome {
-        log::error!("{err}");
+        self.failed.push(host.clone());
+        match self.has_another_host() {
+            true => log::error!(
+                "{err}; trying another host for {}",
+                self.invocation.input.display()
+            ),
+            false => log::error!("{err}"),
+        }
         if plan::blames_host(err.code) {
             self.farm.mark_trouble(host);
         }
         self.cause.get_or_insert(err.code);
         self.why_here = err.message;
-        self.failed.push(host.clone());
         Outcome::HostTrouble(err.code)
+    }
+
+    /// Whether this job may still go to a host that has not failed it.
+    fn has_another_host(&self) -> bool {
+        let hosts = self.farm.hosts.as_ref().map_or(&[][..], |list| &list.hosts);
+        let may_take = |host: &HostSpec| !host.down && !self.failed.contains(host);
+        self.attempts < plan::ATTEMPTS_MAX && hosts.iter().any(may_take)
     }
 
     /// What it means that there are hosts, but none for this job.
@@ -569,23 +582,15 @@ impl<'d> Distribution<'d> {
             "remote compilation of '{}' failed, retried locally and got a different result.",
             input.display()
         );
-        if let Some(Answer {
-            reply,
-            pumped: true,
-            ..
-        }) = &self.answer
-        {
+        let Some(answer) = &self.answer else {
+            return;
+        };
+        log_words(&answer.host.token, &answer.reply.stderr);
+        if answer.pumped {
             let deps = dependencies::file(self.invocation);
+            let sent = self.pump.as_ref().map(Pump::sent).unwrap_or_default();
             let session = Session::of(&self.call.settings.pump);
-            session.note(input, deps.as_deref(), &reply.stderr);
+            session.note(input, deps.as_deref(), sent, &answer.reply.stderr);
         }
     }
-}
-
-/// Whether a word names something that only this process has open.
-fn is_descriptor(word: &OsStr) -> bool {
-    let word = word.as_encoded_bytes();
-    word.starts_with(b"/dev/stdin")
-        || word.starts_with(b"/dev/fd/")
-        || word.starts_with(b"/proc/self/")
 }

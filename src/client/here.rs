@@ -10,9 +10,11 @@ use crate::model::error::{Error, Result};
 use crate::model::hosts::{HostList, HostSpec};
 use crate::model::settings::ClientSettings;
 use crate::model::wait_status::WaitStatus;
+use crate::os::files::is_plain_file;
 use std::env;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::fs;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 /// What this machine knows of the farm. A missing folder or list is no reason not to compile: the trouble is kept
@@ -140,6 +142,26 @@ impl Farm {
         let slots = self.slots.as_ref();
         slots.is_ok_and(|slots| slots.knows(host, what))
     }
+}
+
+/// Whether a source can be read here, and once more if need be; if not, why.
+pub fn check_source(source: &Path, argv: &[OsString]) -> std::result::Result<(), String> {
+    if is_plain_file(source) && !argv.iter().any(|word| is_descriptor(word)) {
+        return Ok(());
+    }
+    Err(match fs::metadata(source) {
+        Err(err) if err.kind() == ErrorKind::NotFound => "the source is not there",
+        _ => "only a plain file can be read here and once more if need be",
+    }
+    .to_owned())
+}
+
+/// Whether a word names something that only this process has open.
+fn is_descriptor(word: &OsStr) -> bool {
+    let word = word.as_encoded_bytes();
+    word.starts_with(b"/dev/stdin")
+        || word.starts_with(b"/dev/fd/")
+        || word.starts_with(b"/proc/self/")
 }
 
 /// The working directory as compilers write it down: `$PWD` if that is where we are, else what the system says.

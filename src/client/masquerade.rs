@@ -15,6 +15,9 @@ const SAFEGUARD: &str = "_DISTCC_SAFEGUARD";
 /// What the outermost distcc was called as, for the message about recursion only.
 const CALLED_AS: &str = "_DISTCC_CALLED_AS";
 
+/// What the last one ran, as it was named, for the same message.
+const RUNS: &str = "_DISTCC_RUNS";
+
 /// PATH as the compiler is to see it, if it has to change.
 ///
 /// Everything up to and including the masquerade folder goes: the folder that `called_as` names, however it is
@@ -74,17 +77,45 @@ pub fn guard_against_recursion(level: u32, path_changed: bool, called_as: &OsStr
     if level <= u32::from(path_changed) {
         return Ok(());
     }
+    let why = how_it_came(called_as);
+    Err(Error::new(
+        Code::Recursion,
+        format!("distcc seems to have invoked itself recursively: {why}"),
+    ))
+}
+
+/// How one call of ours led to this one, and the way out.
+fn how_it_came(called_as: &OsStr) -> String {
     let this = whereabouts(called_as);
     let first = env::var_os(CALLED_AS).map_or("another distcc".into(), |first| {
         first.to_string_lossy().into_owned()
     });
-    Err(Error::new(
-        Code::Recursion,
-        format!(
-            "distcc seems to have invoked itself recursively: it was called first as {first}, and that call \
-             led to {this}; take one of the two folders off PATH, or name the compiler by its absolute path"
-        ),
-    ))
+    let runs = env::var_os(RUNS).unwrap_or_default();
+    let compiler = whereabouts(&runs);
+    let me = fs::metadata("/proc/self/exe").ok();
+    let is_link = |path: &Path| is_same(me.as_ref(), program(path).as_ref());
+    if runs.is_empty() || is_link(Path::new(&compiler)) {
+        let path = env::var_os("PATH").unwrap_or_default();
+        let is_real = |element: PathBuf| {
+            let candidate = element.join(&runs);
+            program(&candidate).is_some() && !is_link(&candidate)
+        };
+        return match runs.is_empty() || env::split_paths(&path).any(is_real) {
+            true => format!(
+                "it was called first as {first}, and that call led to {this}; take one of the two folders off PATH, \
+                 or name the compiler by its absolute path"
+            ),
+            false => format!(
+                "there is no compiler {} on PATH besides distcc's links, such as {compiler}; install one, or add its \
+                 folder to PATH",
+                runs.to_string_lossy()
+            ),
+        };
+    }
+    format!(
+        "it was called first as {first}; the compiler that was found is {compiler}, and that calls {this}; take its \
+         folder off PATH, or name the compiler by its absolute path"
+    )
 }
 
 /// What a word that a program was called by stands for on this machine, as far as it can be found.
@@ -104,14 +135,15 @@ fn whereabouts(called_as: &OsStr) -> String {
         .into_owned()
 }
 
-/// Tells all children from here on that they are called by distcc, and with which PATH.
-pub fn mark_environment(level: u32, called_as: &OsStr, path: Option<&OsStr>) {
+/// Tells all children from here on that they are called by distcc, as the compiler `runs`, and with which PATH.
+pub fn mark_environment(level: u32, called_as: &OsStr, runs: &OsStr, path: Option<&OsStr>) {
     if level == 0 {
         env::set_var(CALLED_AS, whereabouts(called_as));
     }
     let below = (level + 1).min(9);
     log::debug!("setting safeguard: {SAFEGUARD}={below}");
     env::set_var(SAFEGUARD, below.to_string());
+    env::set_var(RUNS, runs);
     if let Some(path) = path {
         env::set_var("PATH", path);
     }

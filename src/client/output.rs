@@ -9,6 +9,7 @@ use crate::model::invocation::Invocation;
 use crate::model::wait_status::WaitStatus;
 use crate::model::wire::Reply;
 use crate::os::files::{write_output, Existing};
+use crate::os::logging::first_lines;
 use crate::os::{process, terminal};
 use std::env;
 use std::ffi::{OsStr, OsString};
@@ -169,6 +170,13 @@ pub fn log_exit(begun: Instant, status: &Result<Status>) {
         user_below.as_secs_f64(),
         sys_below.as_secs_f64()
     );
+}
+
+/// The log's lines about what a host's compiler said, where the user does not see it.
+pub fn log_words(host: &str, said: &[u8]) {
+    for line in first_lines(said) {
+        log::info!("{host} says: {line}");
+    }
 }
 
 /// The log's line about a run of a compiler.

@@ -109,7 +109,7 @@ Options:
   --help           this text
   --version        version and licence
   --show-hosts     the host list, one host per line, in the order of use
-  -j               how many jobs the hosts take at once: make -j$(distcc -j)
+  -j               how many jobs the hosts take at once: make -j \"$(distcc -j)\"
   --scan-includes  what pump mode would send for a compile
 
 The host list comes from the first of these that exists:

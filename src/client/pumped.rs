@@ -11,6 +11,7 @@ use crate::farm::transport::connect;
 use crate::model::about::VARIABLES;
 use crate::model::decode::ReplyDecoder;
 use crate::model::direct::{Covered, Query};
+use crate::model::entries::{Entries, Raw};
 use crate::model::error::{Code, Error, Result};
 use crate::model::hosts::HostSpec;
 use crate::model::invocation::Invocation;
@@ -22,7 +23,7 @@ use std::env;
 use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 /// How often one job is sent to one host at most: each of the three things that it can be asked again for, and once more.
@@ -143,6 +144,19 @@ impl<'p> Pump<'p> {
     /// What any host would be sent at first.
     pub fn files(&mut self) -> std::result::Result<&Covered, String> {
         self.ask(Asked::default())
+    }
+
+    /// The files that were sent last.
+    pub fn sent(&self) -> Vec<PathBuf> {
+        let entries = self
+            .answer
+            .iter()
+            .flat_map(|(_, files)| Entries::of(&files.covered.entries));
+        let files = entries.filter_map(|entry| match entry {
+            Ok(Raw::File(name, _)) => Some(PathBuf::from(OsStr::from_bytes(name))),
+            _ => None,
+        });
+        files.collect()
     }
 
     /// Has the files of the job for a host, or says why they are not worth sending.

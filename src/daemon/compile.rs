@@ -10,6 +10,7 @@ use crate::model::job_tree::Refused;
 use crate::model::wait_status::WaitStatus;
 use crate::model::wire::{Remark, Reply, Version};
 use crate::os::files::{bounded_memory_file, said};
+use crate::os::logging::first_lines;
 use crate::os::net::{wait_any, Event};
 use crate::os::process::Group;
 use std::fs::File;
@@ -195,6 +196,12 @@ impl Job<'_> {
             Class::CompileTimeout => log::warn!("{client}: {what}: killed after {took:?}"),
             Class::Disconnected => log::warn!("{client}: {what}: killed, the client hung up"),
             _ => log::info!("{client}: {what}: {} after {took:?}", status.describe()),
+        }
+        if class == Class::CompileError {
+            // The client may compile it all the same, and then nobody else tells why this did not.
+            for line in first_lines(&ran.stderr) {
+                log::info!("{client}: {what}: says: {line}");
+            }
         }
         let vanished = class == Class::CompileOk && made.object.is_none();
         if vanished {

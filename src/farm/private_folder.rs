@@ -40,11 +40,11 @@ impl PrivateFolder {
             let hint = "; TMPDIR can name another place";
             Error::new(Code::Io, format!("{doing} {}: {err}{hint}", path.display()))
         };
-        let parent =
-            fs::canonicalize(parent).map_err(|err| trouble("find the folder", parent, &err))?;
+        let parent = fs::canonicalize(parent)
+            .map_err(|err| trouble("can't find the folder", parent, &err))?;
         remove_stale(&parent, prefix);
         let path = files::private_folder(&parent, prefix)
-            .map_err(|err| trouble("create a folder in", &parent, &err))?;
+            .map_err(|err| trouble("can't create a folder in", &parent, &err))?;
         match own(&path) {
             Ok(owned) => Ok(PrivateFolder {
                 path,
@@ -52,7 +52,7 @@ impl PrivateFolder {
             }),
             Err(err) => {
                 let _ = fs::remove_dir_all(&path);
-                Err(trouble("write in", &path, &err))
+                Err(trouble("can't write in", &path, &err))
             }
         }
     }

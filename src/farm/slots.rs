@@ -81,8 +81,8 @@ struct Candidate<'h> {
     key: String,
     /// Whether it may be left alone because of trouble, or is what must always work: this machine.
     shunnable: bool,
-    /// Whether it is being left alone: what the last look found.
-    shunned: bool,
+    /// For how long still it is being left alone, if it is: what the last look found.
+    shunned: Option<Duration>,
     /// Whether this look has found that out already.
     is_known: bool,
 }
@@ -238,10 +238,11 @@ impl Slots {
                 manner = Manner::Quiet;
             }
         }
-        match candidates.iter().all(|candidate| candidate.shunned) {
-            true => Err(no_hosts(
-                "every host is left alone for now because it failed (DISTCC_BACKOFF_PERIOD)",
-            )),
+        match candidates
+            .iter()
+            .all(|candidate| candidate.shunned.is_some())
+        {
+            true => Err(all_shunned(candidates)),
             false => Ok(None),
         }
     }
@@ -250,25 +251,29 @@ impl Slots {
     fn is_shunned(&self, candidate: &mut Candidate<'_>) -> bool {
         if !candidate.is_known {
             candidate.is_known = true;
-            candidate.shunned = candidate.shunnable && self.is_marked(&candidate.key);
-            if candidate.shunned {
+            candidate.shunned = candidate
+                .shunnable
+                .then(|| self.left_alone(&candidate.key))
+                .flatten();
+            if candidate.shunned.is_some() {
                 let token = &candidate.host.token;
                 log::debug!("still in backoff period for {token}");
             }
         }
-        candidate.shunned
+        candidate.shunned.is_some()
     }
 
-    fn is_marked(&self, key: &str) -> bool {
+    /// For how long still a host is left alone, if it is.
+    fn left_alone(&self, key: &str) -> Option<Duration> {
         if self.backoff.is_zero() {
-            return false;
+            return None;
         }
         let marked = fs::metadata(self.mark(key)).and_then(|mark| mark.modified());
         match marked.map(|at| SystemTime::now().duration_since(at)) {
-            Ok(Ok(age)) => age < self.backoff,
+            Ok(Ok(age)) => self.backoff.checked_sub(age).filter(|rest| !rest.is_zero()),
             // A mark from the future counts, as with stock; so does one that can't be read.
-            Ok(Err(_)) => true,
-            Err(err) => err.kind() != io::ErrorKind::NotFound,
+            Ok(Err(ahead)) => Some(self.backoff.saturating_add(ahead.duration())),
+            Err(err) => (err.kind() != io::ErrorKind::NotFound).then_some(self.backoff),
         }
     }
 
@@ -316,7 +321,7 @@ impl<'h> Candidate<'h> {
             key: host.key(),
             host,
             shunnable,
-            shunned: false,
+            shunned: None,
             is_known: false,
         }
     }
@@ -356,7 +361,9 @@ impl Drop for Slot {
 
 /// The line in which those wait who want a slot of these hosts, whatever their order: FNV-1a over each, added up.
 fn line_of(candidates: &[Candidate<'_>]) -> u32 {
-    let wanted = candidates.iter().filter(|candidate| !candidate.shunned);
+    let wanted = candidates
+        .iter()
+        .filter(|candidate| candidate.shunned.is_none());
     wanted.fold(0, |sum: u32, candidate| {
         let name = candidate.slot_name(candidate.host.slots);
         let hash = name.bytes().fold(0x811c_9dc5, |hash: u32, byte| {
@@ -366,6 +373,17 @@ fn line_of(candidates: &[Candidate<'_>]) -> u32 {
     })
 }
 
+fn all_shunned(candidates: &[Candidate<'_>]) -> Error {
+    let rest = candidates
+        .iter()
+        .filter_map(|candidate| candidate.shunned)
+        .min();
+    let seconds = rest.unwrap_or_default().as_secs() + 1;
+    no_hosts(&format!(
+        "every host is left alone, for {seconds} s still, because it failed; DISTCC_BACKOFF_PERIOD=0 tries them at once"
+    ))
+}
+
 fn no_hosts(why: &str) -> Error {
     Error::new(Code::NoHosts, why)
 }
@@ -373,7 +391,7 @@ fn no_hosts(why: &str) -> Error {
 fn unusable(path: &Path, err: &io::Error) -> Error {
     Error::io(
         format_args!(
-            "lock {} (if it is left from another user, remove it)",
+            "can't lock {} (if it is left from another user, remove it)",
             path.display()
         ),
         err,
@@ -445,7 +463,12 @@ mod tests {
         assert_eq!(fs::read(&mark).unwrap(), b"x");
         assert_eq!(slots.acquire(&hosts).unwrap().host.name(), "b");
         slots.mark_trouble(&hosts[1]);
-        assert_eq!(slots.acquire(&hosts).unwrap_err().code, Code::NoHosts);
+        let err = slots.acquire(&hosts).unwrap_err();
+        assert_eq!(err.code, Code::NoHosts);
+        let seconds = err.message.split(" s still").next().unwrap();
+        let seconds: u64 = seconds.rsplit(' ').next().unwrap().parse().unwrap();
+        assert!((1..=60).contains(&seconds), "{err}");
+        assert!(err.message.contains("DISTCC_BACKOFF_PERIOD=0"), "{err}");
         slots.clear_trouble(&hosts[0]);
         slots.clear_trouble(&hosts[0]);
         assert_eq!(slots.acquire(&hosts).unwrap().host.name(), "a");

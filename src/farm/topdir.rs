@@ -112,7 +112,7 @@ pub fn made(path: &Path) -> Result<()> {
     match fs::create_dir(path) {
         Err(err) if err.kind() != io::ErrorKind::AlreadyExists => Err(Error::io(
             format_args!(
-                "make the folder {} (DISTCC_DIR names another place)",
+                "can't make the folder {} (DISTCC_DIR can name another)",
                 path.display()
             ),
             &err,

@@ -24,6 +24,8 @@ pub struct Link {
     stream: Stream,
     /// The peer as messages name it: `ip:port`, or the host's token.
     peer: String,
+    /// It has hung up before it had read all that was sent.
+    is_cut: bool,
 }
 
 #[derive(Debug)]
@@ -51,6 +53,7 @@ pub fn connect(host: &HostSpec, settings: &ClientSettings) -> Result<Link> {
         } => connect_ssh(user.as_deref(), name, command, settings).map(|stream| Link {
             stream,
             peer: host.token.clone(),
+            is_cut: false,
         }),
         Place::Local => Err(Error::new(
             Code::Failed,
@@ -73,6 +76,7 @@ fn connect_tcp(name: &str, port: u16, settings: &ClientSettings) -> Result<Link>
                 return Ok(Link {
                     stream: Stream::Tcp(stream),
                     peer: address.to_string(),
+                    is_cut: false,
                 });
             }
             Err(err) => {
@@ -186,7 +190,10 @@ impl Link {
                 Ok(written) => IoSlice::advance_slices(&mut rest, written),
                 Err(err) if err.kind() == io::ErrorKind::Interrupted => {}
                 // A peer that has hung up may have said why before: that is what `receive` finds out.
-                Err(err) if has_hung_up(&err) => return Ok(()),
+                Err(err) if has_hung_up(&err) => {
+                    self.is_cut = true;
+                    return Ok(());
+                }
                 Err(err) => return Err(self.trouble("send to", &err)),
             }
         }
@@ -208,7 +215,10 @@ impl Link {
                     .map_err(|err| self.bad_answer(&err))?,
                 Err(err) if err.kind() == io::ErrorKind::Interrupted => {}
                 // A peer that closes with our bytes unread resets the connection: that is an end like any other.
-                Err(err) if has_hung_up(&err) => break,
+                Err(err) if has_hung_up(&err) => {
+                    self.is_cut = true;
+                    break;
+                }
                 Err(err) => return Err(self.trouble("receive from", &err)),
             }
             if !begun && decoder.has_begun() {
@@ -223,9 +233,13 @@ impl Link {
         let peer = &self.peer;
         let message = match err {
             WireError::NoAnswer => match self.stream {
+                Stream::Tcp(_) if self.is_cut => format!(
+                    "{peer}: server provided no answer. It hung up before it had read the request: is it configured to \
+                     allow access from your address (--allow), or was it ended? Its log says why it hung up"
+                ),
                 Stream::Tcp(_) => format!(
-                    "{peer}: server provided no answer. Is the server configured to allow access from your \
-                     address (--allow)? Does it have the compiler, and may it run it? Its log says why it hung up"
+                    "{peer}: server provided no answer. Is the server configured to allow access from your address \
+                     (--allow)? Does it have the compiler, and may it run it? Or was it ended? Its log says why it hung up"
                 ),
                 Stream::Ssh(_) => format!(
                     "{peer}: server provided no answer. What did ssh say? Does 'ssh HOST distccd --version' work?"

@@ -194,7 +194,10 @@ impl<'a> Walker<'_, 'a> {
             Forced::No => (sources::kind_of_name(word), false),
         };
         let Some(kind) = kind else {
-            return Err(Reason::LinkerInput(text(word)));
+            return Err(match sources::is_assembler(word) {
+                true => Reason::Assembler,
+                false => Reason::LinkerInput(text(word)),
+            });
         };
         if let Some(first) = self.walk.input {
             let first = self.words.get(first.index).copied().unwrap_or_default();

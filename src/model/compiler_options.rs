@@ -188,6 +188,8 @@ pub enum Reason {
     TwoInputs(String, String),
     /// A word that the driver would hand to the linker.
     LinkerInput(String),
+    /// The source is assembler text.
+    Assembler,
     /// The source is standard input.
     StandardInput,
     /// More than one output is named.
@@ -231,6 +233,7 @@ impl fmt::Display for Reason {
                     "{word} is no C, C++ or Objective-C source; called for link?"
                 )
             }
+            Reason::Assembler => f.write_str("assembler sources are not compiled elsewhere"),
             Reason::StandardInput => f.write_str("the source is standard input"),
             Reason::TwoOutputs(a, b) => write!(f, "two outputs, {a} and {b}"),
             Reason::OddOutput(name) if name == "-" => f.write_str("output to stdout?"),

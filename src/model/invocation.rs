@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use super::command_line::{self, text, DepWords, InputAt, Side, Walk};
 use super::expand;
+use super::option_table;
 use super::sources::{self, Language};
 
 pub use super::compiler_options::{Reason, Role};
@@ -27,6 +28,8 @@ pub struct LocalOnly {
     pub reason: Reason,
     /// `-E` is among the words: as light as a preprocessor run, and takes such a slot.
     pub preprocess_only: bool,
+    /// What it compiles, if it makes an object or assembler file; None for links, `-E`, questions about the compiler.
+    pub source: Option<PathBuf>,
 }
 
 /// A compile that may be distributed.
@@ -112,6 +115,7 @@ pub fn scan(argv: &[OsString], read_file: &dyn Fn(&Path) -> Option<Vec<u8>>) -> 
         Err(reason) => Scan::Local(LocalOnly {
             reason: plainest(reason, &expanded),
             preprocess_only: contains(&expanded, &["-E"]),
+            source: source_of_compile(&expanded),
         }),
     }
 }
@@ -122,10 +126,40 @@ fn contains(argv: &[OsString], words: &[&str]) -> bool {
         .any(|arg| words.iter().any(|word| arg == *word))
 }
 
+/// The source of a compile, for people: the first word that is a source by its name, or else the first that is no option.
+fn source_of_compile(argv: &[OsString]) -> Option<PathBuf> {
+    const NO_OBJECT: [&str; 7] = [
+        "-E",
+        "-M",
+        "-MM",
+        "-fsyntax-only",
+        "-###",
+        "--help",
+        "--version",
+    ];
+    if !contains(argv, &["-c", "-S"]) || contains(argv, &NO_OBJECT) {
+        return None;
+    }
+    let mut operands = Vec::new();
+    let mut words = argv.iter().skip(1).map(|word| word.as_bytes());
+    while let Some(word) = words.next() {
+        if word == b"-" || !word.starts_with(b"-") {
+            operands.push(word);
+        } else if option_table::find(word).is_some_and(|found| found.takes_next) {
+            words.next();
+        }
+    }
+    let is_source = |word: &&&[u8]| sources::kind_of_name(word).is_some();
+    let named = operands.iter().find(is_source).or(operands.first())?;
+    Some(PathBuf::from(OsStr::from_bytes(named)))
+}
+
 /// A link is best called that, rather than by its first object.
 fn plainest(reason: Reason, argv: &[OsString]) -> Reason {
     match reason {
-        Reason::LinkerInput(_) | Reason::TwoInputs(..) if !contains(argv, &["-c", "-S", "-E"]) => {
+        Reason::LinkerInput(_) | Reason::Assembler | Reason::TwoInputs(..)
+            if !contains(argv, &["-c", "-S", "-E"]) =>
+        {
             Reason::NotACompile
         }
         reason => reason,
@@ -328,8 +362,43 @@ mod tests {
             Scan::Local(LocalOnly {
                 reason,
                 preprocess_only: false,
+                source: None,
             })
         });
+    }
+
+    #[test]
+    fn what_compiles_here_is_told_from_all_else() {
+        for (line, source) in [
+            ("gcc -march=native -c x.c -o x.o", Some("x.c")),
+            ("gcc -save-temps -MF x.d -o y.o -S d/x.c", Some("d/x.c")),
+            ("gcc -c x.s", Some("x.s")),
+            ("gcc -c -x assembler -", Some("-")),
+            ("gcc -c h2.o hello.c", Some("hello.c")),
+            ("gfortran -c -I a.c x.f90", Some("x.f90")),
+            ("gcc -c conftest.c", Some("conftest.c")),
+            ("gcc x.c -o x", None),
+            ("gcc -c", None),
+            ("gcc -E -c x.c", None),
+            ("gcc -MM -c x.c", None),
+            ("gcc -fsyntax-only -c x.c", None),
+            ("gcc -v", None),
+        ] {
+            assert_eq!(
+                local(line).source.as_deref(),
+                source.map(Path::new),
+                "{line}"
+            );
+        }
+    }
+
+    #[test]
+    fn assembler_sources_are_called_that() {
+        assert_eq!(local("gcc -c x.s").reason, Reason::Assembler);
+        assert_eq!(local("gcc -g -c d/x.S -o x.o").reason, Reason::Assembler);
+        assert_eq!(local("gcc x.s main.o -o x").reason, Reason::NotACompile);
+        let reason = Reason::LinkerInput("h2.o".into());
+        assert_eq!(local("gcc -c hello.c h2.o").reason, reason);
     }
 
     #[test]

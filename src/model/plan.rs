@@ -6,7 +6,7 @@ use super::wait_status::WaitStatus;
 use super::wire::Remark;
 
 /// How many hosts a job is tried on before it is compiled here.
-const ATTEMPTS_MAX: u32 = 3;
+pub const ATTEMPTS_MAX: u32 = 3;
 
 /// What the user allows.
 #[derive(Clone, Copy, Debug)]

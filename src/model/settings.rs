@@ -79,6 +79,8 @@ pub struct ClientSettings {
     pub compiler_variable: Option<&'static str>,
     /// What concerns pump mode.
     pub pump: PumpSettings,
+    /// Values that are no numbers where one is wanted and the default does: a line for each.
+    pub odd_numbers: Vec<String>,
 }
 
 impl ClientSettings {
@@ -86,6 +88,20 @@ impl ClientSettings {
     pub fn read(lookup: impl Fn(&str) -> Option<OsString>) -> Result<ClientSettings> {
         let filled = |name: &str| lookup(name).filter(|value| !value.is_empty());
         let seconds = |name: &str, default| timeout(name, lookup(name), default);
+        let mut odd = Vec::new();
+        let mut lenient = |name: &str, default| {
+            let value = lookup(name);
+            odd.extend(
+                value
+                    .as_ref()
+                    .and_then(|value| odd_number(name, value, default)),
+            );
+            number(value.filter(|value| begins_with_digit(value)), default)
+        };
+        let (backoff, pause) = (
+            lenient("DISTCC_BACKOFF_PERIOD", BACKOFF_S),
+            lenient("DISTCC_PAUSE_TIME_MSEC", PAUSE_MS),
+        );
         Ok(ClientSettings {
             hosts: lookup("DISTCC_HOSTS"),
             top_dir: filled("DISTCC_DIR").map(PathBuf::from),
@@ -98,10 +114,10 @@ impl ClientSettings {
             fallback: switch(lookup("DISTCC_FALLBACK"), true),
             skip_local_retry: lookup("DISTCC_SKIP_LOCAL_RETRY").is_some(),
             rewrite_cross: lookup("DISTCC_NO_REWRITE_CROSS").is_none(),
-            backoff: Duration::from_secs(number(lookup("DISTCC_BACKOFF_PERIOD"), BACKOFF_S)),
+            backoff: Duration::from_secs(backoff),
             io_timeout: seconds("DISTCC_IO_TIMEOUT", IO_TIMEOUT_S)?,
             connect_timeout: seconds("DISTCC_CONNECT_TIMEOUT", CONNECT_TIMEOUT_S)?,
-            pause: Duration::from_millis(number(lookup("DISTCC_PAUSE_TIME_MSEC"), PAUSE_MS)),
+            pause: Duration::from_millis(pause),
             save_temps: switch(lookup("DISTCC_SAVE_TEMPS"), false),
             ssh: filled("DISTCC_SSH"),
             tmpdir: filled("TMPDIR").map_or_else(|| PathBuf::from("/tmp"), PathBuf::from),
@@ -112,6 +128,7 @@ impl ClientSettings {
                 .into_iter()
                 .find(|name| lookup(name).is_some_and(|value| !value.is_empty())),
             pump: PumpSettings::read(&lookup)?,
+            odd_numbers: odd,
         })
     }
 }
@@ -143,6 +160,19 @@ fn number(value: Option<OsString>, default: u64) -> u64 {
     value.map_or(default, |value| {
         leading_number(&value).min(u64::from(u32::MAX))
     })
+}
+
+fn begins_with_digit(value: &OsStr) -> bool {
+    let text = value.to_string_lossy();
+    text.trim_start()
+        .starts_with(|first: char| first.is_ascii_digit())
+}
+
+/// What is said of a value that is no number, and for which the default is taken.
+fn odd_number(name: &str, value: &OsStr, default: u64) -> Option<String> {
+    let text = value.to_string_lossy();
+    (!begins_with_digit(value))
+        .then(|| format!("{name} is '{text}', which is no number; {default} is used"))
 }
 
 fn timeout(name: &str, value: Option<OsString>, default: u64) -> Result<Duration> {
@@ -232,6 +262,33 @@ mod tests {
         }
         let settings = read(&[("DISTCC_IO_TIMEOUT", "7")]).unwrap();
         assert_eq!(settings.io_timeout, Duration::from_secs(7));
+    }
+
+    #[test]
+    fn where_the_default_does_what_is_no_number_is_noted() {
+        for value in ["abc", "", "-1"] {
+            let settings = read(&[
+                ("DISTCC_BACKOFF_PERIOD", value),
+                ("DISTCC_PAUSE_TIME_MSEC", value),
+            ]);
+            let settings = settings.unwrap();
+            assert_eq!(settings.backoff, Duration::from_secs(60), "{value}");
+            assert_eq!(settings.pause, Duration::from_secs(1), "{value}");
+            let said = settings.odd_numbers.join("\n");
+            for name in ["DISTCC_BACKOFF_PERIOD is '", "DISTCC_PAUSE_TIME_MSEC is '"] {
+                assert!(said.contains(&format!("{name}{value}'")), "{said}");
+            }
+        }
+        let settings = read(&[
+            ("DISTCC_BACKOFF_PERIOD", "0"),
+            ("DISTCC_PAUSE_TIME_MSEC", " 7ms"),
+        ]);
+        let settings = settings.unwrap();
+        assert_eq!(
+            (settings.backoff, settings.pause),
+            (Duration::ZERO, Duration::from_millis(7))
+        );
+        assert!(settings.odd_numbers.is_empty(), "{settings:?}");
     }
 
     #[test]

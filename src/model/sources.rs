@@ -85,6 +85,11 @@ pub fn language_of(path: &Path) -> Option<SourceKind> {
     kind_of_name(path.as_os_str().as_bytes())
 }
 
+/// Whether a file name says that it holds assembler text, with or without work for a preprocessor.
+pub fn is_assembler(name: &[u8]) -> bool {
+    matches!(extension(name), Some(b"s" | b"S" | b"sx"))
+}
+
 /// The language that a value of `-x` names; None for all that can't be compiled elsewhere
 /// (headers, assembler, CUDA…). `none`, which returns to extensions, is the caller's business.
 pub fn kind_of_option_value(value: &[u8]) -> Option<SourceKind> {

@@ -25,6 +25,10 @@ pub const NOTICE: &str = "notice";
 /// Longest line in bytes, its end included.
 const LINE_BYTES_MAX: usize = 4096;
 
+/// How much of what a compiler said is logged where nobody sees all of it: lines, and bytes of each.
+const SAID_LINES_MAX: usize = 8;
+const SAID_BYTES_MAX: usize = 400;
+
 /// Sets up the client's log as its settings say. That a log can't be opened is itself a log line, on stderr.
 pub fn client(settings: &ClientSettings) {
     as_client("distcc", settings);
@@ -42,6 +46,14 @@ pub fn as_client(program: &'static str, settings: &ClientSettings) {
     }
     if let Some(trouble) = trouble {
         log::error!("{trouble}");
+    }
+    // One call below another has said it already.
+    for odd in settings
+        .odd_numbers
+        .iter()
+        .filter(|_| settings.safeguard == 0)
+    {
+        log::warn!("{odd}");
     }
 }
 
@@ -251,6 +263,18 @@ fn printable(text: &str) -> String {
     shown
 }
 
+/// The first lines of what somebody else said, for a log: not many, and none long.
+pub fn first_lines(said: &[u8]) -> Vec<String> {
+    let lines = said.split(|byte| *byte == b'\n');
+    let lines = lines.filter(|line| !line.is_empty()).take(SAID_LINES_MAX);
+    lines
+        .map(|line| {
+            let start = line.get(..SAID_BYTES_MAX).unwrap_or(line);
+            String::from_utf8_lossy(start).into_owned()
+        })
+        .collect()
+}
+
 fn to_syslog(record: &Record) {
     let priority = match record.level() {
         Level::Error => libc::LOG_ERR,
@@ -287,6 +311,14 @@ mod tests {
         assert_eq!(show(Level::Warn, "odd"), "distccd[PID] Warning: odd\n");
         assert_eq!(show(Level::Info, "a\nb\x1b"), "distccd[PID] a b\\u{1b}\n");
         assert!(printable(&"é".repeat(4000)).len() < LINE_BYTES_MAX);
+    }
+
+    #[test]
+    fn what_others_say_is_cut_to_its_beginning() {
+        assert_eq!(first_lines(b"\na\n\nb\xff"), ["a", "b\u{fffd}"]);
+        assert!(first_lines(b"").is_empty());
+        assert_eq!(first_lines(&b"x\n".repeat(99)).len(), SAID_LINES_MAX);
+        assert_eq!(first_lines(&[b'x'; 9999]), ["x".repeat(SAID_BYTES_MAX)]);
     }
 
     #[test]

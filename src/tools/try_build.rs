@@ -201,7 +201,9 @@ fn summary(ran: &Ran, is_sample: bool) -> String {
     if compiles == 0 && !is_sample && ran.status == Status::OK {
         text.push_str(
             "No compile went through distcc. Either there was nothing left to do (try `make clean` first), or the build calls\n\
-             its compiler by an absolute path: give it a bare name (`make CC=gcc`), or configure it under `distcc try`, too.\n",
+             its compiler by an absolute path: give it a bare name (`make CC=gcc`). With CMake, configure with\n\
+             -DCMAKE_C_COMPILER_LAUNCHER=distcc -DCMAKE_CXX_COMPILER_LAUNCHER=distcc, or configure and build below one\n\
+             `distcc try sh -c '…'` in a build folder that is thrown away afterwards: it remembers compilers that are gone then.\n",
         );
     }
     text
@@ -236,7 +238,10 @@ mod tests {
             port: 1,
             mode: Mode::Pump,
         };
-        assert!(summary(&ran, false).contains("absolute path"));
+        let hint = summary(&ran, false);
+        for part in ["absolute path", "COMPILER_LAUNCHER=distcc", "thrown away"] {
+            assert!(hint.contains(part), "{hint}");
+        }
         assert!(!summary(&ran, true).contains("absolute path"));
     }
 }
