@@ -86,6 +86,28 @@ fn a_make_runs_in_pump_mode() {
     assert_like_local(&farm, "MORE=-g", &["o", "d"]);
 }
 
+/// ccache preprocesses for itself, and hands over the source, not that text, unless it is told otherwise.
+#[test]
+fn a_make_with_ccache_in_front_runs_in_pump_mode() {
+    if !have("ccache below pump", &["make", "gcc", "ccache"]) {
+        return;
+    }
+    let farm = Farm::new();
+    project(&farm);
+    let daemon = farm.daemon(Which::Ours).start();
+    let links = farm.masquerade(Which::Ours, &["distcc"]);
+    let client = farm
+        .client(Which::Ours, &hosts(&daemon))
+        .env("PATH", format!("{}:/usr/bin:/bin", links.display()))
+        .env("CCACHE_PREFIX", "distcc")
+        .env("CCACHE_DIR", farm.path("home/ccache"));
+    let make = ["pump", "make", "-j4", "MORE=-g", "CC=ccache gcc"];
+    let ran = client.run(&make).expect(0);
+    assert_eq!(pumped(&ran), SOURCES, "{ran}");
+    farm.expect_clean("ccache below pump");
+    assert_like_local(&farm, "MORE=-g", &["o", "d"]);
+}
+
 #[test]
 fn steps_of_a_session_run_in_pump_mode() {
     let farm = Farm::new();
