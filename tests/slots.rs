@@ -261,6 +261,7 @@ impl Stock {
             .current_dir(self.dir.path())
             .env_clear()
             .env("PATH", "/usr/bin:/bin")
+            .env("TMPDIR", self.dir.path())
             .env("DISTCC_DIR", self.top())
             .env("DISTCC_HOSTS", self.hosts())
             .env("DISTCC_BACKOFF_PERIOD", backoff_s)
