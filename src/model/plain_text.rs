@@ -103,8 +103,11 @@ pub fn changes_options(text: &[u8]) -> bool {
     memmem::find_iter(text, b"GCC").any(|at| {
         let (before, rest) = text.split_at_checked(at + b"GCC".len()).unwrap_or_default();
         let word = rest.trim_ascii_start();
-        let changes =
-            word.len() < rest.len() && CHANGES.iter().any(|change| word.starts_with(change));
+        // What stands behind a comment or on the next line is not looked for.
+        let is_hidden = word.starts_with(b"/*") || word.starts_with(b"\\");
+        let changes = word.len() < rest.len()
+            && CHANGES.iter().any(|change| word.starts_with(change))
+            || is_hidden;
         changes && !is_compilers_own(before)
     })
 }
@@ -306,6 +309,8 @@ mod tests {
         for text in [
             "#pragma GCC target(\"avx2\")\nint a;\n",
             "# 0 \"a.c\"\n# pragma GCC  optimize 3\n",
+            "DO(GCC/**/target(\"avx2\"))\n",
+            "#define D _Pragma(\"GCC\\ttarget\") GCC \\\ntarget\n",
             "# 1 \"/opt/x.h\" 1 3\n_Pragma(\"GCC pop_options\")\n",
             "# 1 \"/usr/include/x.h\" 1 3 4\nint x;\n# 2 \"a.c\" 2\nDO(GCC reset_options)\n",
         ] {

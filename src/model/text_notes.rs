@@ -23,7 +23,7 @@ pub enum Hit {
     Carrier,
     /// `.incbin`, `.include`
     Assembler,
-    /// `GCC target` and its kin.
+    /// `GCC` and `target` or its kin behind it.
     Options,
     /// `(once)`
     Once,
@@ -40,7 +40,7 @@ static WORDS: LazyLock<[(Finder<'static>, Hit, bool); 8]> = LazyLock::new(|| {
         (Finder::new(b"_macro"), Hit::MacroStack, true),
         (Finder::new(b".inc"), Hit::Assembler, true),
         (Finder::new(b"_MACROS"), Hit::Carrier, false),
-        (Finder::new(b"GCC "), Hit::Options, true),
+        (Finder::new(b"GCC"), Hit::Options, true),
         (Finder::new(b"once"), Hit::Once, true),
     ]
 });
@@ -111,7 +111,7 @@ fn is_word(text: &[u8], at: usize, hit: Hit) -> bool {
         Hit::MacroStack => before.ends_with(b"push") || before.ends_with(b"pop"),
         Hit::Carrier => before.ends_with(b"PUSH") || before.ends_with(b"POP"),
         Hit::Assembler => after.starts_with(b".incbin") || after.starts_with(b".include"),
-        Hit::Options => after.get(4..).and_then(change).is_some(),
+        Hit::Options => after.get(3..).and_then(change).is_some(),
         Hit::Once => {
             let after = after.strip_prefix(b"once").unwrap_or(after);
             before.trim_ascii_end().ends_with(b"(") && after.trim_ascii_start().starts_with(b")")
@@ -121,8 +121,16 @@ fn is_word(text: &[u8], at: usize, hit: Hit) -> bool {
 }
 
 /// What the rest of a pragma after `GCC` does to options.
-fn change(text: &[u8]) -> Option<Change> {
-    let text = text.trim_ascii_start();
+fn change(after: &[u8]) -> Option<Change> {
+    let text = after.trim_ascii_start();
+    // What stands behind a comment or on the next line is not looked for.
+    const HIDES: [&[u8]; 3] = [b"/*", b"\\\n", b"\\\r"];
+    if HIDES.iter().any(|hides| text.starts_with(hides)) {
+        return Some(Change::Unknown);
+    }
+    if text.len() == after.len() {
+        return None;
+    }
     match &text[..name_length(text)] {
         b"target" => Some(Change::Target),
         b"optimize" => Some(Change::Optimize),
@@ -156,7 +164,7 @@ pub(super) fn in_text(
         Hit::Clock => Some(Directive::Clock),
         Hit::Pragma => pragma_decides(after).then_some(Directive::Odd { why: Odd::Pragma }),
         Hit::MacroStack => macro_stack(before, after).or(odd(Odd::MacroStack)),
-        Hit::Options => after.get(4..).and_then(change).map(Directive::Options),
+        Hit::Options => after.get(3..).and_then(change).map(Directive::Options),
         Hit::Once => Some(Directive::Made {
             name: called(before),
         }),

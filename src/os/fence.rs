@@ -32,8 +32,9 @@ pub fn renounce_calls() -> io::Result<()> {
         len: filter.len() as libc::c_ushort,
         filter: filter.as_ptr().cast_mut(),
     };
-    let flags = libc::SECCOMP_FILTER_FLAG_SPEC_ALLOW; // Else a compiler may become slower by this.
-                                                      // SAFETY: the system reads the program, which lives as long as the call.
+    // Else a compiler may become slower by this.
+    let flags = libc::SECCOMP_FILTER_FLAG_SPEC_ALLOW;
+    // SAFETY: the system reads the program, which lives as long as the call.
     let done = check(unsafe {
         libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
         let mode = libc::SECCOMP_SET_MODE_FILTER;
