@@ -1,5 +1,6 @@
-//! The small process between the daemon and a compiler: it is told a view, makes it in namespaces of its own or does without,
-//! gives up what a compiler does not need, and becomes the compiler. What goes wrong it says where it was told; the daemon hears nothing if the compiler runs.
+//! The small process between the daemon and a compiler: it is told a view, makes it in namespaces of its own or does
+//! without, gives up what a compiler does not need, and becomes the compiler. What goes wrong it says where it was told; the
+//! daemon hears nothing if the compiler runs.
 
 use super::view::{below, Mount, View};
 use crate::model::error::{Code, Error, Result, Status};

@@ -104,7 +104,7 @@ pub fn changes_options(text: &[u8]) -> bool {
         let (before, rest) = text.split_at_checked(at + b"GCC".len()).unwrap_or_default();
         let word = rest.trim_ascii_start();
         // What stands behind a comment or on the next line is not looked for.
-        let is_hidden = word.starts_with(b"/*") || word.starts_with(b"\\");
+        let is_hidden = word.starts_with(b"/*") || word.starts_with(b"\\\n");
         let changes = word.len() < rest.len()
             && CHANGES.iter().any(|change| word.starts_with(change))
             || is_hidden;
@@ -318,6 +318,7 @@ mod tests {
         }
         for text in [
             "",
+            "puts(\"GCC\\n\"); puts(\"GCC \\\"x\");\n",
             "#pragma GCC diagnostic push\n#define __GCC_target 1\nGCCoptimize",
             "# 0 \"a.c\"\n# 33 \"/usr/lib/gcc/x86_64-linux-gnu/12/include/xmmintrin.h\" 3 4\n#pragma GCC target(\"sse\")\n",
             "# 0 \"a.c\"\n# 1 \"/usr/include/x.h\" 1 3 4\n\n#pragma GCC optimize(3)\n",
