@@ -104,7 +104,8 @@ pub fn changes_options(text: &[u8]) -> bool {
         let (before, rest) = text.split_at_checked(at + b"GCC".len()).unwrap_or_default();
         let word = rest.trim_ascii_start();
         // What stands behind a comment or on the next line is not looked for.
-        let is_hidden = word.starts_with(b"/*") || word.starts_with(b"\\\n");
+        const HIDES: [&[u8]; 3] = [b"/*", b"\\\n", b"\\\r"];
+        let is_hidden = HIDES.iter().any(|hides| word.starts_with(hides));
         let changes = word.len() < rest.len()
             && CHANGES.iter().any(|change| word.starts_with(change))
             || is_hidden;
