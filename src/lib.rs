@@ -129,9 +129,10 @@ pub mod client {
 
 /// Floor 3: the daemon.
 pub mod daemon {
+    pub mod options;
     pub mod access;
     pub mod compilers;
-    pub mod options;
+    pub mod config;
     pub mod workspace;
     pub mod arrange;
     pub mod shown;

@@ -2,6 +2,7 @@
 //! it ends, the client hangs up, its time is over or ours is; and the refusal of what is not run.
 
 use super::compilers::Refusal;
+use super::config::Config;
 use super::ending::{Answer, Class, Client, Ending, Leftover};
 use super::shop::Shop;
 use crate::model::compiler_options::Reason;
@@ -38,6 +39,8 @@ const GRACE: Duration = Duration::from_secs(1);
 pub struct Job<'j> {
     /// What all jobs share.
     pub shop: &'j Shop,
+    /// What the daemon was told when the job began.
+    pub config: &'j Config,
     /// Who asks.
     pub client: &'j Client,
     /// What the answer must be of.
@@ -158,7 +161,7 @@ impl Job<'_> {
 
     /// Waits for the compiler, the client's farewell, the end of its time, or ours.
     fn watch(&self, group: Group, begun: Instant) -> io::Result<Watched> {
-        let until = self.shop.config.job_lifetime.map(|limit| begun + limit);
+        let until = self.config.job_lifetime.map(|limit| begun + limit);
         let fds: [(BorrowedFd, Event); 3] = [
             (group.ended(), Event::Read),
             (self.client.input.as_fd(), Event::HangUp),
@@ -290,7 +293,7 @@ impl Job<'_> {
     /// The file to run.
     pub fn program(&self) -> Result<PathBuf, Stop> {
         let compiler = self.argv.first().map(Vec::as_slice).unwrap_or_default();
-        let found = self.shop.config.compilers.find(compiler);
+        let found = self.config.compilers.find(compiler);
         found.map_err(|refusal| {
             Stop::Ended(match refusal {
                 Refusal::NotAllowed(why) => self.refuse(&why, 0, None),

@@ -182,7 +182,7 @@ impl<'f> Front<'f> {
     async fn patience(&self, begun: Instant, last_byte: &Cell<Instant>) -> io::Error {
         loop {
             let now = Instant::now();
-            let silent = last_byte.get() + self.shop.config.silence;
+            let silent = last_byte.get() + self.shop.config().silence;
             let others_wait = self.is_full() || self.is_laden();
             if silent <= now || others_wait && begun + SLOW <= now {
                 return io::ErrorKind::TimedOut.into();
@@ -193,7 +193,7 @@ impl<'f> Front<'f> {
 
     fn admits(&self, address: SocketAddr) -> bool {
         log::debug!("connection from {address}");
-        let admits = self.shop.config.access.admits(address.ip());
+        let admits = self.shop.config().access.admits(address.ip());
         if !admits {
             log::error!(
                 "{address} may not connect: it is not in --allow; the connection is closed"
@@ -240,7 +240,7 @@ impl<'f> Front<'f> {
         since: Instant,
         held: &mut Held,
     ) -> Result<RequestDecoder, Lost> {
-        let config = &self.shop.config;
+        let config = self.shop.config();
         let begun = Instant::now();
         let last_byte = Cell::new(begun);
         let reading = async {

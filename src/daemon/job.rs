@@ -50,12 +50,12 @@ pub fn lost_request(client: &Client, err: &io::Error) -> Ending {
 /// Reads a request, waiting for it as long as the peer is not silent for too long; for inetd and ssh.
 pub fn receive(shop: &Shop, client: &Client) -> Result<RequestDecoder, Ending> {
     let mut decoder = RequestDecoder::for_requests(request_limits());
-    let end = shop
-        .config
+    let config = shop.config();
+    let end = config
         .job_lifetime
         .map(|limit| client.since + limit + TRANSFER);
     while !decoder.is_done() {
-        let silence = Instant::now() + shop.config.silence;
+        let silence = Instant::now() + config.silence;
         let until = end.map_or(silence, |end| end.min(silence));
         let waited = wait_any(
             [
@@ -99,8 +99,10 @@ pub fn perform(shop: &Shop, client: &Client, decoder: RequestDecoder) -> Ending 
     if surplus {
         log::warn!("{}: bytes after the request are ignored", client.name);
     }
+    let config = shop.config();
     let mut job = Job {
         shop,
+        config: &config,
         client,
         version: request.version,
         argv: &request.argv,
