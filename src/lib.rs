@@ -15,6 +15,8 @@ pub mod model {
     pub mod expand;
     pub mod command_line;
     pub mod invocation;
+    pub mod native;
+    pub mod native_proof;
     pub mod received;
     pub mod dependencies;
     pub mod indentation;
@@ -113,6 +115,7 @@ pub mod client {
     pub mod masquerade;
     pub mod cross;
     pub mod local;
+    pub mod native;
     pub mod output;
     pub mod here;
     pub mod remote;
@@ -120,6 +123,7 @@ pub mod client {
     pub mod pumped;
     pub mod scan_includes;
     pub mod distribute;
+    pub mod call;
     pub mod program;
 }
 
