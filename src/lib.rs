@@ -125,6 +125,8 @@ pub mod client {
 
 /// Floor 3: the daemon.
 pub mod daemon {
+    pub mod tally;
+    pub mod statistics;
     pub mod access;
     pub mod compilers;
     pub mod options;
