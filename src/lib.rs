@@ -127,9 +127,10 @@ pub mod client {
 pub mod daemon {
     pub mod tally;
     pub mod statistics;
+    pub mod options;
     pub mod access;
     pub mod compilers;
-    pub mod options;
+    pub mod config;
     pub mod workspace;
     pub mod arrange;
     pub mod shown;

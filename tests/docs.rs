@@ -105,7 +105,7 @@ fn every_variable_is_in_its_page() {
     for (source, page) in [
         ("src/model/settings.rs", "man/distcc.1"),
         ("src/model/pump_settings.rs", "man/distcc.1"),
-        ("src/daemon/options.rs", "man/distccd.1"),
+        ("src/daemon/config.rs", "man/distccd.1"),
         ("src/pump/wrapper.rs", "man/pump.1"),
         ("src/pump/wrapper_hosts.rs", "man/pump.1"),
         ("src/pump/wrapper_session.rs", "man/pump.1"),

@@ -2,8 +2,11 @@
 //! it ends, the client hangs up, its time is over or ours is; and the refusal of what is not run.
 
 use super::compilers::Refusal;
-use super::ending::{Answer, Class, Client, Ending, Leftover};
+use super::config::Config;
+use super::ending::{Answer, Client, Ending, Leftover, What};
 use super::shop::Shop;
+use super::statistics::Desk;
+use super::tally::Class;
 use crate::model::compiler_options::Reason;
 use crate::model::error::Code;
 use crate::model::job_tree::Refused;
@@ -38,6 +41,10 @@ const GRACE: Duration = Duration::from_secs(1);
 pub struct Job<'j> {
     /// What all jobs share.
     pub shop: &'j Shop,
+    /// What the daemon was told when the job began.
+    pub config: &'j Config,
+    /// Where it is counted.
+    pub desk: &'j Desk,
     /// Who asks.
     pub client: &'j Client,
     /// What the answer must be of.
@@ -143,6 +150,8 @@ impl Job<'_> {
             }
         };
         drop(command); // With our ends of what it was given.
+        let what = self.what();
+        self.desk.tell(&what.compiler, &what.source, true);
         group.limit_files(FILE_BYTES_MAX);
         begun()?;
         let watched = self
@@ -158,7 +167,7 @@ impl Job<'_> {
 
     /// Waits for the compiler, the client's farewell, the end of its time, or ours.
     fn watch(&self, group: Group, begun: Instant) -> io::Result<Watched> {
-        let until = self.shop.config.job_lifetime.map(|limit| begun + limit);
+        let until = self.config.job_lifetime.map(|limit| begun + limit);
         let fds: [(BorrowedFd, Event); 3] = [
             (group.ended(), Event::Read),
             (self.client.input.as_fd(), Event::HangUp),
@@ -222,9 +231,11 @@ impl Job<'_> {
             class: if vanished { Class::Disconnected } else { class },
             status,
             code: if vanished { Code::Io as u8 } else { code },
-            what: Some(what),
+            what: Some(Box::new(what)),
             answer: Some(answer),
             leftover: Some(leftover),
+            worked: Duration::ZERO,
+            compiled: Some(took),
         })
     }
 
@@ -241,12 +252,10 @@ impl Job<'_> {
         log::error!("{why}");
         let status = WaitStatus::exited(code);
         Ending {
-            class: Class::CompileError,
             status,
-            code: 0,
-            what: Some(self.what()),
+            what: Some(Box::new(self.what())),
             answer: self.words_only(status, why, None),
-            leftover: None,
+            ..Ending::silent(Class::CompileError, 0)
         }
     }
 
@@ -258,7 +267,7 @@ impl Job<'_> {
         Ending {
             status,
             answer: self.words_only(status, &format!("job refused: {why}"), remark),
-            ..Ending::silent(Class::Other, code)
+            ..Ending::silent(Class::Refused, code)
         }
     }
 
@@ -290,7 +299,7 @@ impl Job<'_> {
     /// The file to run.
     pub fn program(&self) -> Result<PathBuf, Stop> {
         let compiler = self.argv.first().map(Vec::as_slice).unwrap_or_default();
-        let found = self.shop.config.compilers.find(compiler);
+        let found = self.config.compilers.find(compiler);
         found.map_err(|refusal| {
             Stop::Ended(match refusal {
                 Refusal::NotAllowed(why) => self.refuse(&why, 0, None),
@@ -314,13 +323,16 @@ impl Job<'_> {
     }
 
     /// Compiler and source, as in stock's summary; the compiler alone as long as the source is not known.
-    pub fn what(&self) -> String {
-        let words = match self.input {
-            0 => &[0][..],
-            input => &[0, input],
-        };
-        let words = words.iter().filter_map(|index| self.argv.get(*index));
-        show(words.map(Vec::as_slice))
+    pub fn what(&self) -> What {
+        let word = |index: usize| show(self.argv.get(index).map(Vec::as_slice));
+        What {
+            compiler: word(0),
+            source: if self.input == 0 {
+                String::new()
+            } else {
+                word(self.input)
+            },
+        }
     }
 }
 

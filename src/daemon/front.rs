@@ -4,6 +4,7 @@
 use super::ending::{self, Client, Ending};
 use super::job::{self, TRANSFER};
 use super::shop::Shop;
+use super::statistics::{Connection, Desk, Waiting};
 use crate::model::decode::RequestDecoder;
 use async_net::TcpListener;
 use smol::channel::{Receiver, Sender};
@@ -42,6 +43,8 @@ pub struct Arrived {
     pub decoder: RequestDecoder,
     /// Given back when the job is done and its answer taken.
     pub held: Held,
+    /// Given back when a slot takes it.
+    pub waiting: Waiting,
 }
 
 /// An answer that its client is slow to take.
@@ -105,6 +108,7 @@ struct Front<'f> {
     arrived: Sender<Arrived>,
     connections_max: usize,
     load: Arc<Load>,
+    desk: Arc<Desk>,
 }
 
 /// Serves until a final signal comes. At most `connections_max` connections are open at the same time; more wait in the
@@ -121,6 +125,7 @@ pub fn run(
         arrived,
         connections_max,
         load: Arc::default(),
+        desk: shop.statistics.desk(),
     };
     let listener = TcpListener::from(Async::new(listener)?);
     let signals = Async::new(shop.signals.0.as_fd())?;
@@ -154,7 +159,8 @@ impl<'f> Front<'f> {
                     let address = SocketAddr::new(address.ip().to_canonical(), address.port());
                     if self.admits(address) {
                         let held = Held::new(&self.load);
-                        let serving = self.serve(stream.into(), address, held);
+                        let connection = self.shop.statistics.connected();
+                        let serving = self.serve(stream.into(), address, held, connection);
                         executor.spawn(serving).detach();
                     }
                 }
@@ -182,7 +188,7 @@ impl<'f> Front<'f> {
     async fn patience(&self, begun: Instant, last_byte: &Cell<Instant>) -> io::Error {
         loop {
             let now = Instant::now();
-            let silent = last_byte.get() + self.shop.config.silence;
+            let silent = last_byte.get() + self.shop.config().silence;
             let others_wait = self.is_full() || self.is_laden();
             if silent <= now || others_wait && begun + SLOW <= now {
                 return io::ErrorKind::TimedOut.into();
@@ -193,8 +199,9 @@ impl<'f> Front<'f> {
 
     fn admits(&self, address: SocketAddr) -> bool {
         log::debug!("connection from {address}");
-        let admits = self.shop.config.access.admits(address.ip());
+        let admits = self.shop.config().access.admits(address.ip());
         if !admits {
+            self.shop.statistics.refused();
             log::error!(
                 "{address} may not connect: it is not in --allow; the connection is closed"
             );
@@ -202,7 +209,13 @@ impl<'f> Front<'f> {
         admits
     }
 
-    async fn serve(&self, stream: Arc<Async<TcpStream>>, address: SocketAddr, mut held: Held) {
+    async fn serve(
+        &self,
+        stream: Arc<Async<TcpStream>>,
+        address: SocketAddr,
+        mut held: Held,
+        connection: Connection,
+    ) {
         let since = Instant::now();
         while self.is_laden() {
             Timer::after(PAUSE).await;
@@ -216,6 +229,9 @@ impl<'f> Front<'f> {
             output: None,
             name: name(address),
             since,
+            connection,
+            received: held.bytes as u64,
+            waited: None,
         };
         let ending = match received {
             Ok(decoder) => {
@@ -224,13 +240,14 @@ impl<'f> Front<'f> {
                     client,
                     decoder,
                     held,
+                    waiting: self.shop.statistics.queued(),
                 });
                 return;
             }
             Err(Lost::Wire(err)) => job::broken_request(&client, &err),
             Err(Lost::Io(err)) => job::lost_request(&client, &err),
         };
-        ending::finish(client, &ending);
+        ending::finish(&self.desk, client, &ending);
     }
 
     /// Reads until the request is whole, can't become one, or the peer is silent for too long.
@@ -240,7 +257,7 @@ impl<'f> Front<'f> {
         since: Instant,
         held: &mut Held,
     ) -> Result<RequestDecoder, Lost> {
-        let config = &self.shop.config;
+        let config = self.shop.config();
         let begun = Instant::now();
         let last_byte = Cell::new(begun);
         let reading = async {
@@ -313,7 +330,7 @@ impl<'f> Front<'f> {
             log::warn!("{}: the answer was not taken: {err}", client.name);
             ending = ending.not_sent();
         }
-        ending::finish(client, &ending);
+        ending::finish(&self.desk, client, &ending);
         drop(held);
     }
 }

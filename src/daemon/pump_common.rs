@@ -114,13 +114,13 @@ impl PumpJob<'_> {
     /// What the compiler is called.
     pub fn name(&self) -> OsString {
         let asked = self.job.argv.first().map(Vec::as_slice).unwrap_or_default();
-        let compilers = &self.job.shop.config.compilers;
+        let compilers = &self.job.config.compilers;
         compilers.name_for(asked, &self.program)
     }
 
     /// A folder on disk for the job.
     pub fn scratch(&self) -> Result<Scratch, Stop> {
-        let config = &self.job.shop.config;
+        let config = &self.job.config;
         Scratch::create(&config.temp_dir, config.keep_temps)
             .map_err(failed("make a folder for the job"))
     }

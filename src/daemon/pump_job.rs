@@ -36,7 +36,7 @@ pub fn run(job: &mut Job, cwd: &[u8], mut entries: Vec<Entry>) -> Result<Ending,
     job.input = received.input;
     let program = job.program()?;
     let about = told.as_deref().map(read_about).transpose()?;
-    let temp_dir = &job.shop.config.temp_dir;
+    let temp_dir = &job.config.temp_dir;
     let shown = job.shop.shown.with_program(&program, temp_dir);
     if let (Some(told), Some(about)) = (told, &about) {
         check_system(job, &shown, &told, about)?;

@@ -25,7 +25,7 @@ pub fn run(
     let shop = pump.job.shop;
     let shown = shop
         .shown
-        .with_program(&pump.program, &shop.config.temp_dir);
+        .with_program(&pump.program, &pump.job.config.temp_dir);
     let passages = shown.links.iter();
     let tree = JobTree::new(passages.map(|(path, link)| (path, link.as_slice())));
     let mut laid = pump.lay(cwd, &mut entries, tree)?;

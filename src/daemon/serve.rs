@@ -1,10 +1,11 @@
 //! The program distccd: start-up in the order that its users rely on, job slots as threads, and an end that leaves
 //! nothing behind.
 
+use super::config::{Config, LogTo, Mode, Surroundings};
 use super::ending::{self, Answer, Client};
 use super::front::{self, Arrived, Unsent};
 use super::job;
-use super::options::{self, Asked, Config, LogTo, Mode, Surroundings};
+use super::options::{self, Asked};
 use super::shop::{compiler_environment, Shop};
 use crate::model::error::{Code, Error, Result, Status};
 use crate::os::daemonize::{self, FinalSignals, PidFile};
@@ -39,18 +40,7 @@ const FILES_IN_GENERAL: usize = 64;
 
 /// The daemon; all words, the first is the name it was called by.
 pub fn distccd(argv: Vec<OsString>) -> Result<Status> {
-    let asked = options::read(
-        &argv,
-        &Surroundings {
-            lookup: &|name| env::var_os(name),
-            read_file: &|path| fs::read(path),
-            stdin_is_socket: net::is_socket(io::stdin().as_fd()),
-            cpus: thread::available_parallelism().map_or(1, usize::from),
-            executable: env::current_exe().ok(),
-            folder: env::current_dir().unwrap_or_else(|_| "/".into()),
-        },
-    )?;
-    match asked {
+    match options::read(&argv)? {
         Asked::Say(text) => {
             let mut text = text;
             if !text.ends_with('\n') {
@@ -60,11 +50,20 @@ pub fn distccd(argv: Vec<OsString>) -> Result<Status> {
             said.map_err(|err| Error::io("write to standard output", &err))?;
             Ok(Status::OK)
         }
-        Asked::Serve(mut config) => {
+        Asked::Serve(flags) => {
+            let around = Surroundings {
+                lookup: &|name| env::var_os(name),
+                read_file: &|path| fs::read(path),
+                stdin_is_socket: net::is_socket(io::stdin().as_fd()),
+                cpus: thread::available_parallelism().map_or(1, usize::from),
+                executable: env::current_exe().ok(),
+                folder: env::current_dir().unwrap_or_else(|_| "/".into()),
+            };
+            let mut config = Config::new(*flags, &around)?;
             settle(&mut config)?;
             match config.mode {
-                Mode::Inetd => serve_one(*config),
-                Mode::Foreground | Mode::Background => serve_all(*config),
+                Mode::Inetd => serve_one(config),
+                Mode::Foreground | Mode::Background => serve_all(config),
             }
         }
     }
@@ -180,7 +179,7 @@ fn serve_one(config: Config) -> Result<Status> {
     let peer = net::peer(stdin.as_fd()).map_err(|err| Error::io("who is there?", &err))?;
     let name = match peer {
         Peer::Internet(address) => {
-            if !shop.config.access.admits(address.ip()) {
+            if !shop.config().access.admits(address.ip()) {
                 log::error!(
                     "{address} may not connect: it is not in --allow; the connection is closed"
                 );
@@ -195,23 +194,27 @@ fn serve_one(config: Config) -> Result<Status> {
         fd.map(File::from)
             .map_err(|err| Error::io("use standard input and output", &err))
     };
-    let client = Client {
+    let mut client = Client {
         input: file(stdin.as_fd().try_clone_to_owned())?,
         output: Some(file(stdout.as_fd().try_clone_to_owned())?),
         name,
         since,
+        connection: shop.statistics.connected(),
+        received: 0,
+        waited: None,
     };
+    let desk = shop.statistics.desk();
     let _ = net::set_nonblocking(stdout.as_fd(), true);
-    let mut ending = match job::receive(&shop, &client) {
-        Ok(decoder) => job::perform(&shop, &client, decoder),
+    let mut ending = match job::receive(&shop, &mut client) {
+        Ok(decoder) => job::perform(&shop, &desk, &client, decoder),
         Err(ending) => ending,
     };
-    let sent = ending::send(&shop.signals, &client, &mut ending, shop.config.silence);
+    let sent = ending::send(&shop.signals, &client, &mut ending, shop.config().silence);
     if !matches!(sent, Ok(true)) {
         ending = ending.not_sent();
     }
     let code = ending.code;
-    ending::finish(client, &ending);
+    ending::finish(&desk, client, &ending);
     if let Some((signal, _)) = shop.signals.caught() {
         daemonize::end_by(signal);
     }
@@ -252,13 +255,13 @@ fn serve_all(config: Config) -> Result<Status> {
         None => None,
     };
     let shop = open_shop(config)?;
-    let connections_max = connections_max(shop.config.jobs);
-    log::info!(target: NOTICE, "listening on {address}, {} jobs at once", shop.config.jobs);
-    log::info!("{}", shop.config.compilers.describe());
+    let connections_max = connections_max(shop.config().jobs);
+    log::info!(target: NOTICE, "listening on {address}, {} jobs at once", shop.config().jobs);
+    log::info!("{}", shop.config().compilers.describe());
     shop.way();
     if let Some(launcher) = launcher {
         launcher
-            .ready(shop.config.log == LogTo::Stderr)
+            .ready(shop.config().log == LogTo::Stderr)
             .map_err(|err| Error::io("go to the background", &err))?;
     }
     let served = staff(&shop, listener, connections_max);
@@ -324,7 +327,7 @@ fn staff(shop: &Shop, listener: TcpListener, connections_max: usize) -> io::Resu
     let (arrived, to_do) = unbounded();
     let (late, unsent) = unbounded();
     thread::scope(|scope| {
-        for slot in 0..shop.config.jobs {
+        for slot in 0..shop.config().jobs {
             let (to_do, late) = (to_do.clone(), late.clone());
             let builder = thread::Builder::new().name(format!("slot {slot}"));
             let started = builder.spawn_scoped(scope, move || work(shop, &to_do, &late));
@@ -345,20 +348,24 @@ fn staff(shop: &Shop, listener: TcpListener, connections_max: usize) -> io::Resu
 
 /// One job slot: does one job after the other.
 fn work(shop: &Shop, to_do: &Receiver<Arrived>, late: &Sender<Unsent>) {
+    let desk = shop.statistics.desk();
     while let Ok(Arrived {
-        client,
+        mut client,
         decoder,
         mut held,
+        waiting,
     }) = to_do.recv_blocking()
     {
+        client.waited = Some(waiting.over());
         if shop.stopping.load(Ordering::Relaxed) {
             return;
         }
-        let mut ending = job::perform(shop, &client, decoder);
+        let mut ending = job::perform(shop, &desk, &client, decoder);
         match ending::send(&shop.signals, &client, &mut ending, PATIENCE) {
-            Ok(true) => ending::finish(client, &ending),
+            Ok(true) => ending::finish(&desk, client, &ending),
             Ok(false) if held.exchange(ending.answer.as_ref().map_or(0, Answer::bytes)) => {
                 ending.leftover = None;
+                desk.clear();
                 let _ = late.try_send(Unsent {
                     client,
                     ending,
@@ -370,11 +377,11 @@ fn work(shop: &Shop, to_do: &Receiver<Arrived>, late: &Sender<Unsent>) {
                     "{}: the answer was not taken: too many others are not, either",
                     client.name
                 );
-                ending::finish(client, &ending.not_sent());
+                ending::finish(&desk, client, &ending.not_sent());
             }
             Err(err) => {
                 log::warn!("{}: the answer was not taken: {err}", client.name);
-                ending::finish(client, &ending.not_sent());
+                ending::finish(&desk, client, &ending.not_sent());
             }
         }
     }

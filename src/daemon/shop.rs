@@ -1,15 +1,16 @@
 //! What all jobs of a daemon share: what it was told, the signals that end it, and the environment of its compilers.
 
+use super::config::Config;
 use super::launch::{self, Way};
-use super::options::Config;
 use super::shown::Shown;
+use super::statistics::Statistics;
 use super::system_headers::SystemHeaders;
 use crate::os::daemonize::FinalSignals;
 use crate::os::fence;
 use crate::os::logging::NOTICE;
 use std::ffi::{OsStr, OsString};
 use std::sync::atomic::AtomicBool;
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 
 /// Variables of our environment that compilers get, beside those that are set for each job. Whatever else could
 /// change the object or lead out of the job is left out.
@@ -19,8 +20,6 @@ const ENVIRONMENT_PREFIXES: [&str; 2] = ["LC_", "CCACHE_"];
 /// What all jobs share.
 #[derive(Debug)]
 pub struct Shop {
-    /// What the daemon was told.
-    pub config: Config,
     /// Readable when we shall end.
     pub signals: FinalSignals,
     /// The compilers' environment, apart from TMPDIR.
@@ -31,6 +30,9 @@ pub struct Shop {
     pub shown: Shown,
     /// What is known of this machine's headers.
     pub headers: SystemHeaders,
+    /// What is done and has been done.
+    pub statistics: Statistics,
+    config: RwLock<Arc<Config>>,
     way: OnceLock<Way>,
 }
 
@@ -42,20 +44,33 @@ impl Shop {
         environment: Vec<(OsString, OsString)>,
     ) -> Shop {
         Shop {
-            config,
+            config: RwLock::new(Arc::new(config)),
             signals,
             environment,
             stopping: AtomicBool::new(false),
             shown: Shown::find(),
             headers: SystemHeaders::default(),
+            statistics: Statistics::default(),
             way: OnceLock::new(),
         }
+    }
+
+    /// What the daemon was told last. Whoever does something longer with it keeps what it has got.
+    pub fn config(&self) -> Arc<Config> {
+        let config = self.config.read();
+        config.unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// From here on this is what the daemon was told; jobs that have begun go on with what they know.
+    pub fn exchange_config(&self, config: Config) {
+        let mut current = self.config.write().unwrap_or_else(PoisonError::into_inner);
+        *current = Arc::new(config);
     }
 
     /// How compilers of pump jobs see their files here: tried out when it is first asked, and said once.
     pub fn way(&self) -> &Way {
         self.way.get_or_init(|| {
-            let way = launch::find_way(&self.shown, &self.config.temp_dir);
+            let way = launch::find_way(&self.shown, &self.config().temp_dir);
             match &way {
                 Way::Views { merges: true } => {
                     log::info!(target: NOTICE, "pump jobs see their clients' own paths");

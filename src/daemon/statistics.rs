@@ -4,7 +4,7 @@
 use super::tally::{Done, Tally, Totals, RECENT_MAX};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 /// How many compilers are told apart; the names come from clients. The others are counted together.
 const NAMES_MAX: usize = 32;
@@ -49,6 +49,48 @@ struct State {
 struct Shared {
     begun: Instant,
     names: RwLock<Vec<String>>,
+    open: AtomicUsize,
+    waiting: AtomicUsize,
+}
+
+/// A connection that is open.
+#[derive(Debug)]
+pub struct Connection {
+    all: Arc<Shared>,
+    number: u64,
+}
+
+impl Connection {
+    /// The number of the job that may come of it.
+    pub fn number(&self) -> u64 {
+        self.number
+    }
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        self.all.open.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// A whole request that waits for a slot.
+#[derive(Debug)]
+pub struct Waiting {
+    all: Arc<Shared>,
+    since: Instant,
+}
+
+impl Waiting {
+    /// It waits no more; for how long it has.
+    pub fn over(self) -> Duration {
+        self.since.elapsed()
+    }
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        self.all.waiting.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 /// All that is counted.
@@ -59,8 +101,6 @@ pub struct Statistics {
     began_at: SystemTime,
     numbers: AtomicU64,
     refused: AtomicU64,
-    waiting: AtomicUsize,
-    open: AtomicUsize,
 }
 
 impl Default for Statistics {
@@ -69,13 +109,13 @@ impl Default for Statistics {
             shared: Arc::new(Shared {
                 begun: Instant::now(),
                 names: RwLock::default(),
+                open: AtomicUsize::new(0),
+                waiting: AtomicUsize::new(0),
             }),
             desks: RwLock::default(),
             began_at: SystemTime::now(),
             numbers: AtomicU64::new(0),
             refused: AtomicU64::new(0),
-            waiting: AtomicUsize::new(0),
-            open: AtomicUsize::new(0),
         }
     }
 }
@@ -95,15 +135,13 @@ impl Statistics {
         desk
     }
 
-    /// Somebody has connected; the number of the job that may come of it.
-    pub fn connected(&self) -> u64 {
-        self.open.fetch_add(1, Ordering::Relaxed);
-        self.numbers.fetch_add(1, Ordering::Relaxed) + 1
-    }
-
-    /// A connection is over.
-    pub fn disconnected(&self) {
-        self.open.fetch_sub(1, Ordering::Relaxed);
+    /// Somebody has connected.
+    pub fn connected(&self) -> Connection {
+        self.shared.open.fetch_add(1, Ordering::Relaxed);
+        Connection {
+            all: self.shared.clone(),
+            number: self.numbers.fetch_add(1, Ordering::Relaxed) + 1,
+        }
     }
 
     /// Somebody who may not connect was sent away.
@@ -112,14 +150,13 @@ impl Statistics {
         self.refused.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// A whole request waits for a slot.
-    pub fn queued(&self) {
-        self.waiting.fetch_add(1, Ordering::Relaxed);
-    }
-
-    /// It does not wait any more.
-    pub fn taken(&self) {
-        self.waiting.fetch_sub(1, Ordering::Relaxed);
+    /// A whole request begins to wait for a slot.
+    pub fn queued(&self) -> Waiting {
+        self.shared.waiting.fetch_add(1, Ordering::Relaxed);
+        Waiting {
+            all: self.shared.clone(),
+            since: Instant::now(),
+        }
     }
 
     /// Connections so far, those that were sent away included.
@@ -134,12 +171,12 @@ impl Statistics {
 
     /// Connections that are open.
     pub fn connections_open(&self) -> usize {
-        self.open.load(Ordering::Relaxed)
+        self.shared.open.load(Ordering::Relaxed)
     }
 
     /// Whole requests that wait for a slot.
     pub fn waiting(&self) -> usize {
-        self.waiting.load(Ordering::Relaxed)
+        self.shared.waiting.load(Ordering::Relaxed)
     }
 
     /// When counting began.
@@ -268,7 +305,6 @@ fn kept(name: &str) -> String {
 mod tests {
     use super::super::tally::{Class, CLASSES};
     use super::*;
-    use std::time::Duration;
 
     fn done(class: Class, compiler: &str, ms: u64) -> Done {
         Done {

@@ -15,7 +15,7 @@ pub fn run(job: &Job, program: &Path, received: &Received, text: Vec<u8>) -> Res
         true => "out.s",
         false => "out.o",
     };
-    let config = &job.shop.config;
+    let config = &job.config;
     let mut workspace = Workspace::create(&config.temp_dir, output, config.keep_temps)
         .map_err(failed("make a folder for the job"))?;
     let arranged = arrange(&mut workspace, program, job.argv, received, &text)

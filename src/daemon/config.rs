@@ -1,0 +1,342 @@
+//! What the daemon was told, checked and put together: flags and variables in, a `Config` out. Starts nothing.
+
+use super::access::Access;
+use super::compilers::Compilers;
+use super::options::{bad, Flags, PORT};
+use crate::model::error::{Code, Error, Result};
+use crate::os::logging::Verbosity;
+use std::ffi::OsString;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// How long a peer may be silent in the middle of its request, or not read our answer.
+const SILENCE: Duration = Duration::from_secs(300);
+
+/// How jobs come in.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Mode {
+    /// One job on stdin and stdout.
+    Inetd,
+    /// Listening, in the foreground.
+    Foreground,
+    /// Listening, in the background.
+    Background,
+}
+
+/// Where the log goes.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum LogTo {
+    /// The system's log.
+    Syslog,
+    /// Standard error.
+    Stderr,
+    /// A file, made absolute.
+    File(PathBuf),
+}
+
+/// Everything that the daemon was told.
+#[derive(Debug)]
+pub struct Config {
+    /// How jobs come in.
+    pub mode: Mode,
+    /// Who may connect.
+    pub access: Access,
+    /// What may run.
+    pub compilers: Compilers,
+    /// PATH of the compilers.
+    pub path: OsString,
+    /// How many compilers at once.
+    pub jobs: usize,
+    /// Increment of niceness.
+    pub nice: i32,
+    /// Addresses to try to listen on; the first that works is used.
+    pub listen: Vec<SocketAddr>,
+    /// Whether a connection is handed over by the system only when bytes have come.
+    pub defer_accept: bool,
+    /// File for the process id.
+    pub pid_file: Option<PathBuf>,
+    /// Whom to run as; later, whom root has become.
+    pub user: Option<String>,
+    /// Where the log goes.
+    pub log: LogTo,
+    /// How much it says.
+    pub verbosity: Verbosity,
+    /// Seconds until the daemon ends by itself; 0: never.
+    pub lifetime: u32,
+    /// How long a compiler may run.
+    pub job_lifetime: Option<Duration>,
+    /// How long a peer may be silent.
+    pub silence: Duration,
+    /// Folder for jobs, absolute.
+    pub temp_dir: PathBuf,
+    /// Leave the folders of jobs behind.
+    pub keep_temps: bool,
+    /// To be said once the log is open.
+    pub warnings: Vec<String>,
+}
+
+/// What options are read together with.
+pub struct Surroundings<'a> {
+    /// Looks up an environment variable.
+    pub lookup: &'a dyn Fn(&str) -> Option<OsString>,
+    /// Reads a file.
+    pub read_file: &'a dyn Fn(&Path) -> std::io::Result<Vec<u8>>,
+    /// Whether standard input is a socket.
+    pub stdin_is_socket: bool,
+    /// Number of processors.
+    pub cpus: usize,
+    /// The running program's file.
+    pub executable: Option<PathBuf>,
+    /// The folder it was started in.
+    pub folder: PathBuf,
+}
+
+impl Config {
+    /// What flags and variables come to.
+    ///
+    /// # Errors
+    /// [`Code::BadArguments`] naming the option; [`Code::CompilerMissing`] if no compiler could be run.
+    pub fn new(flags: Flags, around: &Surroundings) -> Result<Config> {
+        config(flags, around)
+    }
+}
+
+fn config(flags: Flags, around: &Surroundings) -> Result<Config> {
+    let text = |name: &str| (around.lookup)(name).filter(|value| !value.is_empty());
+    let access = Access::new(&flags.allow, flags.allow_private)?;
+    let mode = match (flags.inetd, flags.daemon || flags.wizard) {
+        (true, _) => Mode::Inetd,
+        (false, false) if around.stdin_is_socket => Mode::Inetd,
+        _ if flags.no_detach || flags.wizard => Mode::Foreground,
+        _ => Mode::Background,
+    };
+    let jobs = match flags.jobs {
+        _ if flags.no_fork || flags.wizard => 1,
+        None => around.cpus + 2,
+        Some(jobs) => in_range("--jobs", jobs, 1, 10_000)? as usize,
+    };
+    let port = in_range("--port", flags.port.unwrap_or(PORT.into()), 0, 65535)? as u16;
+    let mut warnings = Vec::new();
+    let listen = listen(&flags, &access, port)?;
+    // Who asks for no other address than this machine's own wants just that.
+    let is_wanted = flags.listen.is_some() && listen.iter().all(|at| at.ip().is_loopback());
+    if access.is_default() && !is_wanted && mode != Mode::Inetd {
+        warnings.push(
+            "only this machine may connect; name others with --allow, e.g. --allow 192.168.1.0/24, or use --allow-private"
+                .to_owned(),
+        );
+    }
+    let verbosity = verbosity(&flags, &mut warnings);
+    let path = text("DISTCCD_PATH").or_else(|| text("PATH"));
+    let path = path.unwrap_or_else(|| "/usr/local/bin:/usr/bin:/bin".into());
+    let log = match &flags.log_file {
+        _ if flags.log_stderr || flags.wizard => LogTo::Stderr,
+        Some(file) => LogTo::File(around.folder.join(file)),
+        None => LogTo::Syslog,
+    };
+    let seconds = |option, value: Option<i64>| {
+        in_range(option, value.unwrap_or(0).max(0), 0, u32::MAX.into()).map(|value| value as u32)
+    };
+    let job_lifetime = seconds("--job-lifetime", flags.job_lifetime)?;
+    Ok(Config {
+        listen,
+        compilers: compilers(&flags, &path, around)?,
+        nice: in_range("--nice", flags.nice.unwrap_or(5), -40, 40)? as i32,
+        defer_accept: text("DISTCC_TCP_DEFER_ACCEPT").is_none_or(|value| value != "0"),
+        lifetime: seconds("--lifetime", flags.lifetime)?,
+        job_lifetime: (job_lifetime > 0).then(|| Duration::from_secs(job_lifetime.into())),
+        silence: silence(text("DISTCC_IO_TIMEOUT"))?,
+        temp_dir: around
+            .folder
+            .join(text("TMPDIR").unwrap_or_else(|| "/tmp".into())),
+        keep_temps: text("DISTCC_SAVE_TEMPS").is_some_and(|value| value == "1"),
+        pid_file: flags.pid_file,
+        user: flags.user,
+        mode,
+        access,
+        path,
+        jobs,
+        log,
+        verbosity,
+        warnings,
+    })
+}
+
+fn verbosity(flags: &Flags, warnings: &mut Vec<String>) -> Verbosity {
+    if flags.verbose || flags.wizard {
+        return Verbosity::Debug;
+    }
+    let Some(name) = &flags.log_level else {
+        return Verbosity::Notice;
+    };
+    Verbosity::named(name).unwrap_or_else(|| {
+        warnings.push(format!(
+            "--log-level {name}: no such level; notice is used. There are error, warning, notice, info and debug"
+        ));
+        Verbosity::Notice
+    })
+}
+
+fn compilers(flags: &Flags, path: &OsString, around: &Surroundings) -> Result<Compilers> {
+    if flags.enable_tcp_insecure || flags.make_me_a_botnet {
+        return Ok(Compilers::any(path.clone()));
+    }
+    if let Some(list) = &flags.compilers {
+        return Compilers::listed(list, path.clone());
+    }
+    let Some(file) = (around.lookup)("DISTCC_CMDLIST") else {
+        return Compilers::masquerade(around.executable.as_deref(), path.clone());
+    };
+    let words = match (around.lookup)("DISTCC_CMDLIST_NUMWORDS") {
+        None => 1,
+        Some(words) => words
+            .to_str()
+            .and_then(|words| words.parse().ok())
+            .ok_or_else(|| {
+                bad(format!(
+                    "DISTCC_CMDLIST_NUMWORDS={}: not a number",
+                    words.to_string_lossy()
+                ))
+            })?,
+    };
+    let text = (around.read_file)(Path::new(&file)).map_err(|err| {
+        bad(format!(
+            "DISTCC_CMDLIST={}: {err}; no compiler would be allowed",
+            file.to_string_lossy()
+        ))
+    })?;
+    Ok(Compilers::commands(&text, words, path.clone()))
+}
+
+/// Without `--listen`: all addresses of the families that may connect; only this machine's if nobody else may.
+fn listen(flags: &Flags, access: &Access, port: u16) -> Result<Vec<SocketAddr>> {
+    let Some(name) = &flags.listen else {
+        let any: &[IpAddr] = match (access.is_default(), access.mentions_ipv6()) {
+            (true, _) => &[
+                IpAddr::V4(Ipv4Addr::LOCALHOST),
+                IpAddr::V6(Ipv6Addr::LOCALHOST),
+            ],
+            (false, true) => &[
+                IpAddr::V6(Ipv6Addr::UNSPECIFIED),
+                IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+            ],
+            (false, false) => &[IpAddr::V4(Ipv4Addr::UNSPECIFIED)],
+        };
+        return Ok(any.iter().map(|ip| SocketAddr::new(*ip, port)).collect());
+    };
+    let bare = name.trim_start_matches('[').trim_end_matches(']');
+    let found: Vec<SocketAddr> = match bare.parse::<IpAddr>() {
+        Ok(ip) => vec![SocketAddr::new(ip, port)],
+        Err(_) => (name.as_str(), port)
+            .to_socket_addrs()
+            .map(Iterator::collect)
+            .unwrap_or_default(),
+    };
+    if found.is_empty() || name.is_empty() {
+        return Err(Error::new(
+            Code::BindFailed,
+            format!("--listen {name}: neither an address nor a name that has one"),
+        ));
+    }
+    Ok(found)
+}
+
+fn silence(value: Option<OsString>) -> Result<Duration> {
+    let Some(value) = value else {
+        return Ok(SILENCE);
+    };
+    match value.to_str().and_then(|value| value.parse().ok()) {
+        Some(seconds) if seconds > 0 => Ok(Duration::from_secs(seconds)),
+        _ => Err(bad(format!(
+            "DISTCC_IO_TIMEOUT={}: must be a number of seconds above 0",
+            value.to_string_lossy()
+        ))),
+    }
+}
+
+fn in_range(option: &str, value: i64, min: i64, max: i64) -> Result<i64> {
+    if (min..=max).contains(&value) {
+        return Ok(value);
+    }
+    Err(bad(format!(
+        "{option} {value}: must be from {min} to {max}"
+    )))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::daemon::options::{read, Asked};
+
+    fn read_line(line: &str) -> Result<Config> {
+        let argv: Vec<OsString> = line.split_whitespace().map(OsString::from).collect();
+        let Asked::Serve(flags) = read(&argv)? else {
+            panic!("{line}: not to be served")
+        };
+        let around = Surroundings {
+            lookup: &|name| (name == "PATH").then(|| "/usr/bin:/bin".into()),
+            read_file: &|path| std::fs::read(path),
+            stdin_is_socket: false,
+            cpus: 4,
+            executable: None,
+            folder: "/start".into(),
+        };
+        Config::new(*flags, &around)
+    }
+
+    fn served(options: &str) -> Config {
+        read_line(&format!("distccd --enable-tcp-insecure {options}")).unwrap()
+    }
+
+    #[test]
+    fn closed_unless_told_otherwise() {
+        let config = served("");
+        assert_eq!(config.listen[0].to_string(), "127.0.0.1:3632");
+        assert!(config.warnings[0].contains("--allow"));
+        assert_eq!((config.jobs, config.nice), (6, 5));
+        assert_eq!(config.mode, Mode::Background);
+        assert!(served("--listen 127.0.0.1").warnings.is_empty());
+        assert!(served("--listen ::1").warnings.is_empty());
+        assert!(served("--listen 0.0.0.0").warnings[0].contains("--allow"));
+        let config = served("-a 10.0.0.0/8 --allow=10.1.1.1 -p0 -j=0x10");
+        assert_eq!(config.listen[0].to_string(), "0.0.0.0:0");
+        assert!(config.warnings.is_empty());
+        assert_eq!(config.jobs, 16);
+        assert_eq!(served("--allow-private").listen[0].to_string(), "[::]:3632");
+    }
+
+    #[test]
+    fn modes_and_logs() {
+        assert_eq!(served("--inetd --daemon").mode, Mode::Inetd);
+        assert_eq!(served("--no-detach").mode, Mode::Foreground);
+        let wizard = served("-W -j8");
+        assert_eq!((wizard.mode, wizard.jobs), (Mode::Foreground, 1));
+        assert_eq!(wizard.log, LogTo::Stderr);
+        assert_eq!(wizard.verbosity, Verbosity::Debug);
+        let log = served("--log-file l --log-level nonsense --allow ::1");
+        assert_eq!(log.log, LogTo::File("/start/l".into()));
+        assert!(log.warnings[0].contains("nonsense"));
+    }
+
+    #[test]
+    fn what_is_wrong_is_named() {
+        for (options, name) in [
+            ("--frob", "--frob"),
+            ("--jobs", "--jobs"),
+            ("--jobs=0", "--jobs 0"),
+            ("--jobs x", "--jobs"),
+            ("--port 65536", "--port 65536"),
+            ("--allow 1.2.3.4/x", "1.2.3.4/x"),
+            ("--stats", "--stats"),
+            ("--zeroconf", "--zeroconf"),
+            ("--stats-port=1", "--stats-port=1"),
+            ("extra", "extra"),
+        ] {
+            let err = read_line(&format!("distccd {options}")).unwrap_err();
+            assert_eq!(err.code, Code::BadArguments, "{options}");
+            assert!(err.message.contains(name), "{}", err.message);
+        }
+    }
+}
