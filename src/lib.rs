@@ -91,6 +91,7 @@ pub mod os {
     pub mod gather;
     pub mod process;
     pub mod liveness;
+    pub mod machine;
     pub mod daemonize;
     pub mod logging;
     pub mod supervise;
@@ -150,6 +151,10 @@ pub mod daemon {
     pub mod pump_mirror;
     pub mod pump_job;
     pub mod job;
+    pub mod stock_page;
+    pub mod metrics;
+    pub mod page;
+    pub mod web;
     pub mod front;
     pub mod serve;
 }

@@ -5,6 +5,7 @@ use super::ending::{self, Client, Ending};
 use super::job::{self, TRANSFER};
 use super::shop::Shop;
 use super::statistics::{Connection, Desk, Waiting};
+use super::web;
 use crate::model::decode::RequestDecoder;
 use async_net::TcpListener;
 use smol::channel::{Receiver, Sender};
@@ -111,10 +112,11 @@ struct Front<'f> {
     desk: Arc<Desk>,
 }
 
-/// Serves until a final signal comes. At most `connections_max` connections are open at the same time; more wait in the
+/// Serves, and tells statistics where `statistics` listens, until a final signal comes. At most `connections_max` connections are open at the same time; more wait in the
 /// system's queue.
 pub fn run(
     listener: std::net::TcpListener,
+    statistics: Option<std::net::TcpListener>,
     shop: &Shop,
     connections_max: usize,
     arrived: Sender<Arrived>,
@@ -135,7 +137,15 @@ pub fn run(
             front.accept(&listener, &executor),
             front.send_late(unsent, &executor),
         );
-        or(async { signals.readable().await }, serving).await
+        let telling = async {
+            if let Some(listener) = statistics {
+                if let Err(err) = web::serve(listener, shop, &executor).await {
+                    log::error!("statistics can't be served: {err}");
+                }
+            }
+            std::future::pending().await
+        };
+        or(async { signals.readable().await }, or(serving, telling)).await
     }))
 }
 
@@ -270,8 +280,9 @@ impl<'f> Front<'f> {
                     break;
                 }
                 last_byte.set(Instant::now());
+                let fits = held.grow(count);
                 decoder.filled(count).map_err(Lost::Wire)?;
-                if !held.grow(count) {
+                if !fits {
                     return Err(Lost::Io(io::ErrorKind::OutOfMemory.into()));
                 }
             }

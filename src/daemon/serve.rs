@@ -18,7 +18,7 @@ use std::env;
 use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io::{self, Write};
-use std::net::TcpListener;
+use std::net::{SocketAddr, TcpListener};
 use std::os::fd::AsFd;
 use std::path::Path;
 use std::sync::atomic::Ordering;
@@ -224,7 +224,16 @@ fn serve_one(config: Config) -> Result<Status> {
 /// Listens until a final signal comes.
 fn serve_all(config: Config) -> Result<Status> {
     keep_freed_memory(KEPT_BYTES);
-    let listener = listen(&config)?;
+    let listener = listen(&config.listen, config.defer_accept, "--port", "--listen")?;
+    let statistics = match config.statistics.is_empty() {
+        true => None,
+        false => Some(listen(
+            &config.statistics,
+            false,
+            "--stats-port",
+            "--stats-listen",
+        )?),
+    };
     let address = listener
         .local_addr()
         .map_err(|err| Error::io("listen", &err))?;
@@ -257,6 +266,9 @@ fn serve_all(config: Config) -> Result<Status> {
     let shop = open_shop(config)?;
     let connections_max = connections_max(shop.config().jobs);
     log::info!(target: NOTICE, "listening on {address}, {} jobs at once", shop.config().jobs);
+    if let Some(address) = statistics.as_ref().and_then(|at| at.local_addr().ok()) {
+        log::info!(target: NOTICE, "statistics at http://{address}/");
+    }
     log::info!("{}", shop.config().compilers.describe());
     shop.way();
     if let Some(launcher) = launcher {
@@ -264,7 +276,7 @@ fn serve_all(config: Config) -> Result<Status> {
             .ready(shop.config().log == LogTo::Stderr)
             .map_err(|err| Error::io("go to the background", &err))?;
     }
-    let served = staff(&shop, listener, connections_max);
+    let served = staff(&shop, listener, statistics, connections_max);
     drop(pid_file);
     served.map_err(|err| Error::new(Code::ConnectFailed, format!("serve connections: {err}")))?;
     let (signal, name) = shop.signals.caught().unwrap_or((15, "SIGTERM"));
@@ -293,20 +305,21 @@ fn take_pid_file(path: &Path, config: &Config) -> Result<Option<PidFile>> {
     }
 }
 
-fn listen(config: &Config) -> Result<TcpListener> {
+/// Listens on the first of these addresses that works; the options are those that choose others.
+fn listen(addresses: &[SocketAddr], defer: bool, port: &str, listen: &str) -> Result<TcpListener> {
     let mut fault = None;
-    for address in &config.listen {
-        match net::listen(*address, config.defer_accept) {
+    for address in addresses {
+        match net::listen(*address, defer) {
             Ok(listener) => return Ok(listener),
             Err(err) => {
                 let way_out = match err.kind() {
                     io::ErrorKind::AddrInUse => {
-                        "; is another distccd running? --port chooses another"
+                        format!("; is another distccd running? {port} chooses another")
                     }
                     io::ErrorKind::AddrNotAvailable => {
-                        "; --listen must be an address of this machine"
+                        format!("; {listen} must be an address of this machine")
                     }
-                    _ => "",
+                    _ => String::new(),
                 };
                 let why = format!("cannot listen on {address}: {err}{way_out}");
                 fault.get_or_insert(Error::new(Code::BindFailed, why));
@@ -323,7 +336,12 @@ fn connections_max(jobs: usize) -> usize {
 }
 
 /// Starts the job slots, runs the front, and waits for all of them to end.
-fn staff(shop: &Shop, listener: TcpListener, connections_max: usize) -> io::Result<()> {
+fn staff(
+    shop: &Shop,
+    listener: TcpListener,
+    statistics: Option<TcpListener>,
+    connections_max: usize,
+) -> io::Result<()> {
     let (arrived, to_do) = unbounded();
     let (late, unsent) = unbounded();
     thread::scope(|scope| {
@@ -339,7 +357,7 @@ fn staff(shop: &Shop, listener: TcpListener, connections_max: usize) -> io::Resu
                 break;
             }
         }
-        let served = front::run(listener, shop, connections_max, arrived, unsent);
+        let served = front::run(listener, statistics, shop, connections_max, arrived, unsent);
         shop.stopping.store(true, Ordering::Relaxed);
         to_do.close();
         served

@@ -259,10 +259,9 @@ impl Desk {
     pub fn ended(&self, mut done: Done) {
         done.compiler = kept(&done.compiler);
         done.source = kept(&done.source);
-        let name = match done.compiler.as_str() {
-            "" => None,
-            compiler => Some(self.all.name_number(compiler)),
-        };
+        // Only what has run is told apart: any other name is a client's invention.
+        let ran = done.compiled.is_some();
+        let name = ran.then(|| self.all.name_number(&done.compiler));
         let now = self.all.begun.elapsed();
         let mut state = self.lock();
         state.tally.add(done, name, now);
