@@ -32,7 +32,11 @@ pub fn text(shop: &Shop) -> String {
         "Whole requests that wait for a slot.",
     );
     page.sample("", &[], statistics.waiting());
-    page.family("distccd_connections", "gauge", "Connections that are open.");
+    page.family(
+        "distccd_connections_open",
+        "gauge",
+        "Connections that are open.",
+    );
     page.sample("", &[], statistics.connections_open());
     page.family(
         "distccd_connections_total",
