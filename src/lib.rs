@@ -93,6 +93,7 @@ pub mod os {
     pub mod gather;
     pub mod process;
     pub mod liveness;
+    pub mod machine;
     pub mod daemonize;
     pub mod logging;
     pub mod supervise;
@@ -129,6 +130,8 @@ pub mod client {
 
 /// Floor 3: the daemon.
 pub mod daemon {
+    pub mod tally;
+    pub mod statistics;
     pub mod options;
     pub mod access;
     pub mod compilers;
@@ -152,6 +155,10 @@ pub mod daemon {
     pub mod pump_mirror;
     pub mod pump_job;
     pub mod job;
+    pub mod stock_page;
+    pub mod metrics;
+    pub mod page;
+    pub mod web;
     pub mod front;
     pub mod serve;
 }

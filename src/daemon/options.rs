@@ -79,6 +79,15 @@ pub struct Flags {
     /// end a job after so many seconds (0: never)
     #[argh(option, arg_name = "seconds", from_str_fn(c_integer))]
     pub job_lifetime: Option<i64>,
+    /// tell what is done and has been done, over HTTP: numbers, /metrics, and a page for people
+    #[argh(switch)]
+    pub stats: bool,
+    /// the port for that (3633)
+    #[argh(option, arg_name = "port", from_str_fn(c_integer))]
+    pub stats_port: Option<i64>,
+    /// the address for that (this machine only); others may look if they may send jobs
+    #[argh(option, arg_name = "address")]
+    pub stats_listen: Option<String>,
     /// for looking at a problem: foreground, one job at a time, everything said on standard error
     #[argh(switch, short = 'W')]
     pub wizard: bool,
@@ -101,12 +110,12 @@ const VALUED: &[Valued] = &[
     valued("--log-level", None, false),
     valued("--lifetime", None, false),
     valued("--job-lifetime", None, false),
+    valued("--stats-port", None, false),
+    valued("--stats-listen", None, false),
 ];
 
 /// Options of stock's daemon that this version does not have. Better to say so than to run without what was asked for.
 const NOT_YET: &[&str] = &[
-    "--stats",
-    "--stats-port",
     "--zeroconf",
     "--auth",
     "--blacklist",

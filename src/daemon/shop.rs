@@ -3,6 +3,7 @@
 use super::config::Config;
 use super::launch::{self, Way};
 use super::shown::Shown;
+use super::statistics::Statistics;
 use super::system_headers::SystemHeaders;
 use crate::os::daemonize::FinalSignals;
 use crate::os::fence;
@@ -29,6 +30,8 @@ pub struct Shop {
     pub shown: Shown,
     /// What is known of this machine's headers.
     pub headers: SystemHeaders,
+    /// What is done and has been done.
+    pub statistics: Statistics,
     config: RwLock<Arc<Config>>,
     way: OnceLock<Way>,
 }
@@ -47,6 +50,7 @@ impl Shop {
             stopping: AtomicBool::new(false),
             shown: Shown::find(),
             headers: SystemHeaders::default(),
+            statistics: Statistics::default(),
             way: OnceLock::new(),
         }
     }
