@@ -17,6 +17,7 @@ pub mod model {
     pub mod invocation;
     pub mod native;
     pub mod native_proof;
+    pub mod explain;
     pub mod received;
     pub mod dependencies;
     pub mod indentation;
@@ -126,6 +127,8 @@ pub mod client {
     pub mod distribute;
     pub mod call;
     pub mod program;
+    pub mod report;
+    pub mod why;
 }
 
 /// Floor 3: the daemon.
