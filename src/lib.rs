@@ -84,6 +84,7 @@ pub mod os {
     pub mod files;
     pub mod beneath;
     pub mod namespace;
+    pub mod limits;
     pub mod fence;
     pub mod handover;
     pub mod terminal;
@@ -91,6 +92,7 @@ pub mod os {
     pub mod gather;
     pub mod process;
     pub mod liveness;
+    pub mod apart;
     pub mod daemonize;
     pub mod logging;
     pub mod supervise;
@@ -128,6 +130,7 @@ pub mod daemon {
     pub mod options;
     pub mod access;
     pub mod compilers;
+    pub mod sandbox;
     pub mod config;
     pub mod workspace;
     pub mod arrange;

@@ -254,7 +254,7 @@ fn serve_all(config: Config) -> Result<Status> {
     let connections_max = connections_max(shop.config().jobs);
     log::info!(target: NOTICE, "listening on {address}, {} jobs at once", shop.config().jobs);
     log::info!("{}", shop.config().compilers.describe());
-    shop.way();
+    shop.announce()?;
     if let Some(launcher) = launcher {
         launcher
             .ready(shop.config().log == LogTo::Stderr)

@@ -13,14 +13,16 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 /// What such a process may still reach of the file tree.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Reach<'r> {
     /// Folders and files to be read and run.
-    pub programs: &'r [&'r Path],
+    pub programs: Vec<&'r Path>,
     /// Devices to be read and written.
-    pub devices: &'r [&'r Path],
+    pub devices: Vec<&'r Path>,
     /// A folder to do anything in but to run what is there.
     pub data: &'r Path,
+    /// Folders to do anything in.
+    pub shared: Vec<&'r Path>,
 }
 
 /// Gives up calls of the system.
@@ -44,7 +46,7 @@ pub fn renounce_calls() -> io::Result<()> {
 }
 
 /// Gives up all files but `reach`, if that is given; and signals and sockets of others, where the system can do that.
-pub fn renounce_files(reach: Option<Reach>) -> io::Result<()> {
+pub fn renounce_files(reach: Option<&Reach>) -> io::Result<()> {
     let version = landlock_version();
     if version < if reach.is_some() { 1 } else { SCOPES_SINCE } {
         return Ok(());
@@ -66,11 +68,14 @@ pub fn renounce_files(reach: Option<Reach>) -> io::Result<()> {
         OwnedFd::from_raw_fd(check(fd as libc::c_int)?)
     };
     if let Some(reach) = reach {
-        for path in reach.programs {
+        for path in &reach.programs {
             allow(&set, path, (RUN | READ | LIST) & known)?;
         }
-        for path in reach.devices {
+        for path in &reach.devices {
             allow(&set, path, (READ | WRITE | TRUNCATE) & known)?;
+        }
+        for path in &reach.shared {
+            allow(&set, path, known & !MAKE_SPECIAL)?;
         }
         allow(&set, reach.data, known & !(RUN | MAKE_SPECIAL))?;
     }
