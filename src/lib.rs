@@ -15,6 +15,8 @@ pub mod model {
     pub mod expand;
     pub mod command_line;
     pub mod invocation;
+    pub mod native;
+    pub mod native_proof;
     pub mod received;
     pub mod dependencies;
     pub mod indentation;
@@ -93,6 +95,7 @@ pub mod os {
     pub mod process;
     pub mod liveness;
     pub mod apart;
+    pub mod machine;
     pub mod daemonize;
     pub mod logging;
     pub mod supervise;
@@ -115,6 +118,7 @@ pub mod client {
     pub mod masquerade;
     pub mod cross;
     pub mod local;
+    pub mod native;
     pub mod output;
     pub mod here;
     pub mod remote;
@@ -122,11 +126,14 @@ pub mod client {
     pub mod pumped;
     pub mod scan_includes;
     pub mod distribute;
+    pub mod call;
     pub mod program;
 }
 
 /// Floor 3: the daemon.
 pub mod daemon {
+    pub mod tally;
+    pub mod statistics;
     pub mod options;
     pub mod access;
     pub mod compilers;
@@ -151,6 +158,10 @@ pub mod daemon {
     pub mod pump_mirror;
     pub mod pump_job;
     pub mod job;
+    pub mod stock_page;
+    pub mod metrics;
+    pub mod page;
+    pub mod web;
     pub mod front;
     pub mod serve;
 }

@@ -1,7 +1,7 @@
 //! The program distcc called by its own name: its few own words, which never run a compiler, and otherwise the
 //! compiler command that follows, with or without a compiler's name.
 
-use super::distribute::Call;
+use super::call::Call;
 use super::scan_includes::scan_includes;
 use crate::farm::topdir::TopDir;
 use crate::model::error::{Code, Error, Result, Status};

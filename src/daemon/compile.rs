@@ -3,11 +3,13 @@
 
 use super::compilers::Refusal;
 use super::config::Config;
-use super::ending::{Answer, Class, Client, Ending, Leftover};
+use super::ending::{Answer, Client, Ending, Leftover, What};
 use super::enter::PROCESSES_MAX;
 use super::launch::{Launch, Way};
 use super::sandbox::Wanted;
 use super::shop::Shop;
+use super::statistics::Desk;
+use super::tally::Class;
 use super::view::View;
 use crate::model::compiler_options::Reason;
 use crate::model::error::Code;
@@ -42,6 +44,8 @@ pub struct Job<'j> {
     pub shop: &'j Shop,
     /// What the daemon was told when the job began.
     pub config: &'j Config,
+    /// Where it is counted.
+    pub desk: &'j Desk,
     /// Who asks.
     pub client: &'j Client,
     /// What the answer must be of.
@@ -176,6 +180,8 @@ impl Job<'_> {
             }
         };
         drop(command); // With our ends of what it was given.
+        let what = self.what();
+        self.desk.tell(&what.compiler, &what.source, true);
         begun()?;
         let watched = self
             .watch(group, since)
@@ -254,9 +260,11 @@ impl Job<'_> {
             class: if vanished { Class::Disconnected } else { class },
             status,
             code: if vanished { Code::Io as u8 } else { code },
-            what: Some(what),
+            what: Some(Box::new(what)),
             answer: Some(answer),
             leftover: Some(leftover),
+            worked: Duration::ZERO,
+            compiled: Some(took),
         })
     }
 
@@ -273,12 +281,10 @@ impl Job<'_> {
         log::error!("{why}");
         let status = WaitStatus::exited(code);
         Ending {
-            class: Class::CompileError,
             status,
-            code: 0,
-            what: Some(self.what()),
+            what: Some(Box::new(self.what())),
             answer: self.words_only(status, why, None),
-            leftover: None,
+            ..Ending::silent(Class::CompileError, 0)
         }
     }
 
@@ -290,7 +296,7 @@ impl Job<'_> {
         Ending {
             status,
             answer: self.words_only(status, &format!("job refused: {why}"), remark),
-            ..Ending::silent(Class::Other, code)
+            ..Ending::silent(Class::Refused, code)
         }
     }
 
@@ -346,13 +352,16 @@ impl Job<'_> {
     }
 
     /// Compiler and source, as in stock's summary; the compiler alone as long as the source is not known.
-    pub fn what(&self) -> String {
-        let words = match self.input {
-            0 => &[0][..],
-            input => &[0, input],
-        };
-        let words = words.iter().filter_map(|index| self.argv.get(*index));
-        show(words.map(Vec::as_slice))
+    pub fn what(&self) -> What {
+        let word = |index: usize| show(self.argv.get(index).map(Vec::as_slice));
+        What {
+            compiler: word(0),
+            source: if self.input == 0 {
+                String::new()
+            } else {
+                word(self.input)
+            },
+        }
     }
 }
 

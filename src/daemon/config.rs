@@ -26,6 +26,8 @@ const OPEN_FILES_MAX: u64 = 1024;
 const JOB_MEMORY_MIN: u64 = 4 << 30;
 const JOB_MEMORY_MAX: u64 = 32 << 30;
 const JOB_MEMORY_LEAST: u64 = 64 << 20;
+/// Where the statistics are, as with stock.
+const STATISTICS_PORT: u16 = 3633;
 
 /// How jobs come in.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -66,6 +68,8 @@ pub struct Config {
     pub nice: i32,
     /// Addresses to try to listen on; the first that works is used.
     pub listen: Vec<SocketAddr>,
+    /// Addresses to try for the statistics; the first that works is used. None: there are none.
+    pub statistics: Vec<SocketAddr>,
     /// Whether a connection is handed over by the system only when bytes have come.
     pub defer_accept: bool,
     /// File for the process id.
@@ -168,6 +172,7 @@ fn config(flags: Flags, around: &Surroundings) -> Result<Config> {
         sandbox: sandbox(&flags, around, &temp_dir, job_lifetime)?,
         temp_dir,
         keep_temps: text("DISTCC_SAVE_TEMPS").is_some_and(|value| value == "1"),
+        statistics: statistics(&flags, mode, &mut warnings)?,
         pid_file: flags.pid_file,
         user: flags.user,
         mode,
@@ -301,10 +306,38 @@ fn listen(flags: &Flags, access: &Access, port: u16) -> Result<Vec<SocketAddr>> 
         };
         return Ok(any.iter().map(|ip| SocketAddr::new(*ip, port)).collect());
     };
+    addresses("--listen", name, port)
+}
+
+/// Where the statistics are to be had: on this machine only unless another address is named.
+fn statistics(flags: &Flags, mode: Mode, warnings: &mut Vec<String>) -> Result<Vec<SocketAddr>> {
+    let port = flags.stats_port.unwrap_or(STATISTICS_PORT.into());
+    let port = in_range("--stats-port", port, 0, 65535)? as u16;
+    if !flags.stats {
+        if flags.stats_port.is_some() || flags.stats_listen.is_some() {
+            warnings.push("--stats-port and --stats-listen do nothing without --stats".to_owned());
+        }
+        return Ok(Vec::new());
+    }
+    if mode == Mode::Inetd {
+        warnings.push("--stats does nothing where one job is served on standard input".to_owned());
+        return Ok(Vec::new());
+    }
+    match &flags.stats_listen {
+        Some(name) => addresses("--stats-listen", name, port),
+        None => Ok(vec![
+            SocketAddr::new(Ipv4Addr::LOCALHOST.into(), port),
+            SocketAddr::new(Ipv6Addr::LOCALHOST.into(), port),
+        ]),
+    }
+}
+
+/// The addresses that a name or an address stands for.
+fn addresses(option: &str, name: &str, port: u16) -> Result<Vec<SocketAddr>> {
     let bare = name.trim_start_matches('[').trim_end_matches(']');
     let found: Vec<SocketAddr> = match bare.parse::<IpAddr>() {
         Ok(ip) => vec![SocketAddr::new(ip, port)],
-        Err(_) => (name.as_str(), port)
+        Err(_) => (name, port)
             .to_socket_addrs()
             .map(Iterator::collect)
             .unwrap_or_default(),
@@ -312,7 +345,7 @@ fn listen(flags: &Flags, access: &Access, port: u16) -> Result<Vec<SocketAddr>> 
     if found.is_empty() || name.is_empty() {
         return Err(Error::new(
             Code::BindFailed,
-            format!("--listen {name}: neither an address nor a name that has one"),
+            format!("{option} {name}: neither an address nor a name that has one"),
         ));
     }
     Ok(found)
@@ -397,6 +430,23 @@ mod tests {
     }
 
     #[test]
+    fn statistics_are_for_this_machine_unless_told_otherwise() {
+        let at = |options: &str| {
+            let config = served(options);
+            let at = config.statistics.first().map(SocketAddr::to_string);
+            (at.unwrap_or_default(), config.warnings.len())
+        };
+        assert_eq!(at("-a ::1"), (String::new(), 0));
+        assert_eq!(at("-a ::1 --stats"), ("127.0.0.1:3633".into(), 0));
+        assert_eq!(
+            at("-a ::1 --stats --stats-listen [::] --stats-port=80"),
+            ("[::]:80".into(), 0)
+        );
+        assert_eq!(at("-a ::1 --stats-port 1"), (String::new(), 1));
+        assert_eq!(at("--inetd --stats"), (String::new(), 1));
+    }
+
+    #[test]
     fn what_is_wrong_is_named() {
         for (options, name) in [
             ("--frob", "--frob"),
@@ -405,9 +455,8 @@ mod tests {
             ("--jobs x", "--jobs"),
             ("--port 65536", "--port 65536"),
             ("--allow 1.2.3.4/x", "1.2.3.4/x"),
-            ("--stats", "--stats"),
+            ("--stats-port 65536", "--stats-port 65536"),
             ("--zeroconf", "--zeroconf"),
-            ("--stats-port=1", "--stats-port=1"),
             ("extra", "extra"),
         ] {
             let err = read_line(&format!("distccd {options}")).unwrap_err();

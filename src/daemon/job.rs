@@ -2,8 +2,10 @@
 //! which kind of job it is.
 
 use super::compile::{Job, Stop};
-use super::ending::{Class, Client, Ending};
+use super::ending::{Client, Ending};
 use super::shop::Shop;
+use super::statistics::Desk;
+use super::tally::Class;
 use super::{pump_job, text_job};
 use crate::model::decode::RequestDecoder;
 use crate::model::error::Code;
@@ -48,7 +50,7 @@ pub fn lost_request(client: &Client, err: &io::Error) -> Ending {
 }
 
 /// Reads a request, waiting for it as long as the peer is not silent for too long; for inetd and ssh.
-pub fn receive(shop: &Shop, client: &Client) -> Result<RequestDecoder, Ending> {
+pub fn receive(shop: &Shop, client: &mut Client) -> Result<RequestDecoder, Ending> {
     let mut decoder = RequestDecoder::for_requests(request_limits());
     let config = shop.config();
     let end = config
@@ -72,9 +74,12 @@ pub fn receive(shop: &Shop, client: &Client) -> Result<RequestDecoder, Ending> {
         };
         match read {
             Ok(0) => break,
-            Ok(count) => decoder
-                .filled(count)
-                .map_err(|err| broken_request(client, &err))?,
+            Ok(count) => {
+                client.received += count as u64;
+                decoder
+                    .filled(count)
+                    .map_err(|err| broken_request(client, &err))?;
+            }
             Err(err)
                 if matches!(
                     err.kind(),
@@ -90,7 +95,9 @@ pub fn receive(shop: &Shop, client: &Client) -> Result<RequestDecoder, Ending> {
 pub const TRANSFER: Duration = Duration::from_secs(30);
 
 /// Does the job. The answer is still to be sent.
-pub fn perform(shop: &Shop, client: &Client, decoder: RequestDecoder) -> Ending {
+pub fn perform(shop: &Shop, desk: &Desk, client: &Client, decoder: RequestDecoder) -> Ending {
+    let begun = Instant::now();
+    desk.begin(client.connection.number(), &client.name);
     let surplus = decoder.has_trailing_bytes();
     let request = match decoder.request() {
         Ok(request) => request,
@@ -103,6 +110,7 @@ pub fn perform(shop: &Shop, client: &Client, decoder: RequestDecoder) -> Ending 
     let mut job = Job {
         shop,
         config: &config,
+        desk,
         client,
         version: request.version,
         argv: &request.argv,
@@ -114,7 +122,8 @@ pub fn perform(shop: &Shop, client: &Client, decoder: RequestDecoder) -> Ending 
         Source::Files { cwd, entries } => pump_job::run(&mut job, &cwd, entries),
     };
     let mut ending = done.unwrap_or_else(|stop| job.stopped(stop));
-    ending.what.get_or_insert_with(|| job.what());
+    ending.what.get_or_insert_with(|| Box::new(job.what()));
+    ending.worked = begun.elapsed();
     ending
 }
 

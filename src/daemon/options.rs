@@ -91,6 +91,15 @@ pub struct Flags {
     /// most memory for each process of a job, such as 8G (that of the machine, from 4G to 32G); 0: no limit
     #[argh(option, arg_name = "size")]
     pub job_memory: Option<String>,
+    /// tell what is done and has been done, over HTTP: numbers, /metrics, and a page for people
+    #[argh(switch)]
+    pub stats: bool,
+    /// the port for that (3633)
+    #[argh(option, arg_name = "port", from_str_fn(c_integer))]
+    pub stats_port: Option<i64>,
+    /// the address for that (this machine only); others may look if they may send jobs
+    #[argh(option, arg_name = "address")]
+    pub stats_listen: Option<String>,
     /// for looking at a problem: foreground, one job at a time, everything said on standard error
     #[argh(switch, short = 'W')]
     pub wizard: bool,
@@ -117,12 +126,12 @@ const VALUED: &[Valued] = &[
     valued("--show", None, true),
     valued("--share", None, true),
     valued("--job-memory", None, false),
+    valued("--stats-port", None, false),
+    valued("--stats-listen", None, false),
 ];
 
 /// Options of stock's daemon that this version does not have. Better to say so than to run without what was asked for.
 const NOT_YET: &[&str] = &[
-    "--stats",
-    "--stats-port",
     "--zeroconf",
     "--auth",
     "--blacklist",

@@ -4,6 +4,7 @@ use super::config::Config;
 use super::launch::{self, Way};
 use super::sandbox::{self, Sandbox, Wanted};
 use super::shown::Shown;
+use super::statistics::Statistics;
 use super::system_headers::SystemHeaders;
 use crate::model::error::{Code, Error, Result};
 use crate::os::daemonize::FinalSignals;
@@ -34,6 +35,8 @@ pub struct Shop {
     pub shown: Shown,
     /// What is known of this machine's headers.
     pub headers: SystemHeaders,
+    /// What is done and has been done.
+    pub statistics: Statistics,
     config: RwLock<Arc<Config>>,
     way: OnceLock<Way>,
     sandbox: OnceLock<Sandbox>,
@@ -53,6 +56,7 @@ impl Shop {
             environment,
             stopping: AtomicBool::new(false),
             headers: SystemHeaders::default(),
+            statistics: Statistics::default(),
             way: OnceLock::new(),
             sandbox: OnceLock::new(),
         }

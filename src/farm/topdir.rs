@@ -45,6 +45,11 @@ impl TopDir {
         self.0.join("state")
     }
 
+    /// Where is kept what compilers here mean by `native`. Whoever finds it missing makes it, with [`made`].
+    pub fn native_dir(&self) -> PathBuf {
+        self.0.join("native")
+    }
+
     /// The host list: `DISTCC_HOSTS` if it exists, else the user's file, else the machine's.
     pub fn host_list(top: Option<&TopDir>, settings: &ClientSettings) -> Result<HostList> {
         if let Some(text) = &settings.hosts {
