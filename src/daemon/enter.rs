@@ -164,7 +164,8 @@ fn become_compiler(view: &View, reach: Option<&Reach>) -> Ran {
     namespace::close_stdin().map_err(|err| ("open /dev/null", err))?;
     if view.is_fenced {
         fence::renounce_files(reach).map_err(|err| ("give up files", err))?;
-        fence::renounce_calls().map_err(|err| ("give up calls of the system", err))?;
+        fence::renounce_calls(reach.is_some())
+            .map_err(|err| ("give up calls of the system", err))?;
     }
     limits::set(&view.limits).map_err(|err| ("set limits", err))?;
     let err = namespace::become_program(&view.program, &view.words);

@@ -25,9 +25,10 @@ pub struct Reach<'r> {
     pub shared: Vec<&'r Path>,
 }
 
-/// Gives up calls of the system.
-pub fn renounce_calls() -> io::Result<()> {
-    let Some(filter) = filter().filter(|_| knows_filters()) else {
+/// Gives up calls of the system; those that change what files are by their names, too, if it `sees_all` files: Landlock
+/// does not look at these.
+pub fn renounce_calls(sees_all: bool) -> io::Result<()> {
+    let Some(filter) = filter(sees_all).filter(|_| knows_filters()) else {
         return Ok(());
     };
     let program = libc::sock_fprog {
@@ -116,6 +117,8 @@ pub fn has_scopes() -> bool {
 struct Calls {
     machine: u32,
     refused: &'static [libc::c_long],
+    /// Refused where all files are seen: modes, owners and attributes changed by name.
+    naming: &'static [libc::c_long],
     /// Whose first word says what is made.
     clone: libc::c_long,
     /// The same with that in memory, where it can't be looked at: libraries then take the other.
@@ -158,6 +161,21 @@ const NATIVE: Calls = Calls {
         libc::SYS_msgget,
         libc::SYS_mq_open,
     ],
+    naming: &[
+        #[cfg(target_arch = "x86_64")]
+        libc::SYS_chmod,
+        #[cfg(target_arch = "x86_64")]
+        libc::SYS_chown,
+        #[cfg(target_arch = "x86_64")]
+        libc::SYS_lchown,
+        libc::SYS_fchmodat,
+        FCHMODAT2,
+        libc::SYS_fchownat,
+        libc::SYS_setxattr,
+        libc::SYS_lsetxattr,
+        libc::SYS_removexattr,
+        libc::SYS_lremovexattr,
+    ],
     clone: libc::SYS_clone,
     clone3: libc::SYS_clone3,
     limits: libc::SYS_prlimit64,
@@ -175,6 +193,9 @@ const OTHERS: &[Calls] = &[Calls {
         102, 359, 66, 57, 26, 347, 348, 438, 310, 346, 425, 357, 336, 374, 286, 287, 288, 117, 395,
         393, 399, 277,
     ],
+    naming: &[
+        15, 16, 182, 198, 212, 306, FCHMODAT2, 298, 226, 227, 235, 236,
+    ],
     clone: 120,
     clone3: 435,
     limits: 340,
@@ -182,6 +203,9 @@ const OTHERS: &[Calls] = &[Calls {
 }];
 #[cfg(not(target_arch = "x86_64"))]
 const OTHERS: &[Calls] = &[];
+
+/// Its number is the same everywhere.
+const FCHMODAT2: libc::c_long = 452;
 
 /// New namespaces of any kind, and children that are not one's own.
 const NEW: u32 = (libc::CLONE_NEWNS
@@ -247,8 +271,9 @@ type Case = (u32, Vec<Step>);
 
 impl Calls {
     /// By their numbers, in order.
-    fn cases(&self) -> Vec<Case> {
-        let refused = self.refused.iter();
+    fn cases(&self, sees_all: bool) -> Vec<Case> {
+        let naming = self.naming.iter().filter(|_| sees_all);
+        let refused = self.refused.iter().chain(naming);
         let refused = refused.map(|call| (*call as u32, vec![fails(libc::EPERM)]));
         let look = || step(LOAD, FIRST_WORD_AT);
         let any_new = skip_unless(IF_ANY, NEW, 1);
@@ -294,13 +319,13 @@ fn decide(cases: &[Case], is_end: bool) -> Vec<Step> {
 }
 
 /// The filter as the system wants it; `None` if it is not known for this kind of machine.
-fn filter() -> Option<Vec<Step>> {
+fn filter(sees_all: bool) -> Option<Vec<Step>> {
     if NATIVE.machine == 0 {
         return None;
     }
     let mut filter = vec![step(LOAD, MACHINE_AT)];
     for calls in [&NATIVE].into_iter().chain(OTHERS) {
-        let decided = decide(&calls.cases(), calls.end.is_some());
+        let decided = decide(&calls.cases(sees_all), calls.end.is_some());
         filter.push(skip_unless(IF_EQUAL, calls.machine, decided.len() + 1));
         filter.push(step(LOAD, NUMBER_AT));
         filter.extend(decided);
@@ -406,13 +431,21 @@ mod tests {
 
     #[test]
     fn the_filter_knows_each_call() {
-        let Some(filter) = filter() else { return };
+        for sees_all in [false, true] {
+            if let Some(filter) = filter(sees_all) {
+                expect_known(&filter, sees_all);
+            }
+        }
+    }
+
+    fn expect_known(filter: &[Step], sees_all: bool) {
         let [no, unknown] = [libc::EPERM, libc::ENOSYS].map(|number| number as u32);
         for calls in [&NATIVE].into_iter().chain(OTHERS) {
-            let said = |number: u32, word| verdict(&filter, calls.machine, number, word);
+            let said = |number: u32, word| verdict(filter, calls.machine, number, word);
             let [clone, limits] = [calls.clone, calls.limits].map(|number| number as u32);
             for number in 0..600 {
-                let is_refused = calls.refused.contains(&number.into());
+                let is_naming = calls.naming.contains(&number.into());
+                let is_refused = calls.refused.contains(&number.into()) || is_naming && sees_all;
                 let expected = match number {
                     _ if is_refused => no,
                     _ if number == calls.clone3 as u32 => unknown,
@@ -429,7 +462,7 @@ mod tests {
             assert_eq!(said(0x4000_0000, 0), expected);
             assert_eq!(said(u32::MAX, 0), expected);
         }
-        assert_eq!(verdict(&filter, 1, 0, 0), unknown);
+        assert_eq!(verdict(filter, 1, 0, 0), unknown);
     }
 
     #[test]
