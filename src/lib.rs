@@ -87,6 +87,7 @@ pub mod os {
     pub mod files;
     pub mod beneath;
     pub mod namespace;
+    pub mod limits;
     pub mod fence;
     pub mod handover;
     pub mod terminal;
@@ -94,6 +95,7 @@ pub mod os {
     pub mod gather;
     pub mod process;
     pub mod liveness;
+    pub mod apart;
     pub mod machine;
     pub mod daemonize;
     pub mod logging;
@@ -138,6 +140,7 @@ pub mod daemon {
     pub mod options;
     pub mod access;
     pub mod compilers;
+    pub mod sandbox;
     pub mod config;
     pub mod workspace;
     pub mod arrange;

@@ -4,23 +4,27 @@
 use super::compilers::Refusal;
 use super::config::Config;
 use super::ending::{Answer, Client, Ending, Leftover, What};
+use super::enter::PROCESSES_MAX;
+use super::launch::{Launch, Way};
+use super::sandbox::Wanted;
 use super::shop::Shop;
 use super::statistics::Desk;
 use super::tally::Class;
+use super::view::View;
 use crate::model::compiler_options::Reason;
 use crate::model::error::Code;
 use crate::model::job_tree::Refused;
 use crate::model::wait_status::WaitStatus;
 use crate::model::wire::{Remark, Reply, Version};
 use crate::os::files::{bounded_memory_file, said};
+use crate::os::limits::Limits;
 use crate::os::logging::first_lines;
 use crate::os::net::{wait_any, Event};
 use crate::os::process::Group;
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
-use std::os::unix::ffi::OsStrExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -29,9 +33,6 @@ pub const OUTPUT_BYTES_MAX: u64 = 1 << 30;
 
 /// Most that a compiler can say on each of stdout and stderr; what goes beyond is a fault of its writing.
 const MESSAGES_BYTES_MAX: u64 = 64 << 20;
-
-/// Largest file that a compiler may write; assembler text is larger than the object that it becomes.
-const FILE_BYTES_MAX: u64 = 4 << 30;
 
 /// How long a compiler that was asked to end may take.
 const GRACE: Duration = Duration::from_secs(1);
@@ -129,6 +130,35 @@ impl Ran {
 }
 
 impl Job<'_> {
+    /// A view as a compiler of this job gets it: with what keeps it there.
+    pub fn within(&self, view: View) -> View {
+        let counts = match self.shop.way() {
+            Way::Views { counts, .. } => *counts,
+            Way::Mirrors(_) => false,
+        };
+        View {
+            limits: Limits {
+                processes: if counts { PROCESSES_MAX as u64 } else { 0 },
+                ..self.config.sandbox.limits
+            },
+            is_fenced: self.shop.sandbox().wanted != Wanted::Off,
+            is_counted: !counts,
+            ..view
+        }
+    }
+
+    /// What the small process had to say if it did not become `program`.
+    pub fn complaint(&self, launch: Launch, program: &Path) -> Option<Stop> {
+        let (number, words) = launch.complaint()?;
+        let why = format!("{}: {words}", program.display());
+        let err = io::Error::from_raw_os_error(number);
+        let is_missing = err.kind() == io::ErrorKind::NotFound && words.starts_with("run ");
+        Some(match is_missing {
+            true => Stop::Ended(self.not_run(&why, Code::CompilerMissing as u8)),
+            false => Stop::NotHere(why),
+        })
+    }
+
     /// Runs a command; `begun` is called once it is started.
     pub fn run(
         &self,
@@ -152,7 +182,6 @@ impl Job<'_> {
         drop(command); // With our ends of what it was given.
         let what = self.what();
         self.desk.tell(&what.compiler, &what.source, true);
-        group.limit_files(FILE_BYTES_MAX);
         begun()?;
         let watched = self
             .watch(group, since)
@@ -340,10 +369,4 @@ impl Job<'_> {
 pub fn show<'w>(words: impl IntoIterator<Item = &'w [u8]>) -> String {
     let words: Vec<_> = words.into_iter().map(String::from_utf8_lossy).collect();
     words.join(" ")
-}
-
-/// The words of a command that is about to run.
-pub fn show_command(command: &Command) -> String {
-    let words = std::iter::once(command.get_program()).chain(command.get_args());
-    show(words.map(OsStrExt::as_bytes))
 }

@@ -49,7 +49,7 @@ pub fn run(job: &mut Job, cwd: &[u8], mut entries: Vec<Entry>) -> Result<Ending,
         about,
     };
     match job.shop.way() {
-        Way::Views { merges } => pump_view::run(&pump, cwd, entries, *merges),
+        Way::Views { merges, .. } => pump_view::run(&pump, cwd, entries, *merges),
         Way::Mirrors(_) => pump_mirror::run(&pump, cwd, entries),
     }
 }

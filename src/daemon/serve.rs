@@ -270,7 +270,7 @@ fn serve_all(config: Config) -> Result<Status> {
         log::info!(target: NOTICE, "statistics at http://{address}/");
     }
     log::info!("{}", shop.config().compilers.describe());
-    shop.way();
+    shop.announce()?;
     if let Some(launcher) = launcher {
         launcher
             .ready(shop.config().log == LogTo::Stderr)
