@@ -93,6 +93,7 @@ pub mod os {
     pub mod liveness;
     pub mod machine;
     pub mod daemonize;
+    pub mod log_json;
     pub mod logging;
     pub mod supervise;
 }

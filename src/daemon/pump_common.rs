@@ -211,7 +211,9 @@ impl PumpJob<'_> {
         let err = io::Error::from_raw_os_error(number);
         let is_missing = err.kind() == io::ErrorKind::NotFound && words.starts_with("run ");
         Some(match is_missing {
-            true => Stop::Ended(self.job.not_run(&why, Code::CompilerMissing as u8)),
+            true => Stop::Ended(Box::new(
+                self.job.not_run(&why, Code::CompilerMissing as u8),
+            )),
             false => Stop::NotHere(why),
         })
     }
