@@ -15,6 +15,9 @@ pub mod model {
     pub mod expand;
     pub mod command_line;
     pub mod invocation;
+    pub mod native;
+    pub mod native_proof;
+    pub mod explain;
     pub mod received;
     pub mod dependencies;
     pub mod indentation;
@@ -115,6 +118,7 @@ pub mod client {
     pub mod masquerade;
     pub mod cross;
     pub mod local;
+    pub mod native;
     pub mod output;
     pub mod here;
     pub mod remote;
@@ -122,7 +126,10 @@ pub mod client {
     pub mod pumped;
     pub mod scan_includes;
     pub mod distribute;
+    pub mod call;
     pub mod program;
+    pub mod report;
+    pub mod why;
 }
 
 /// Floor 3: the daemon.
