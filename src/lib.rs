@@ -98,6 +98,7 @@ pub mod os {
     pub mod apart;
     pub mod machine;
     pub mod daemonize;
+    pub mod log_json;
     pub mod logging;
     pub mod supervise;
 }

@@ -78,6 +78,8 @@ pub struct Config {
     pub user: Option<String>,
     /// Where the log goes.
     pub log: LogTo,
+    /// Whether its lines are of JSON.
+    pub log_json: bool,
     /// How much it says.
     pub verbosity: Verbosity,
     /// Seconds until the daemon ends by itself; 0: never.
@@ -172,6 +174,7 @@ fn config(flags: Flags, around: &Surroundings) -> Result<Config> {
         sandbox: sandbox(&flags, around, &temp_dir, job_lifetime)?,
         temp_dir,
         keep_temps: text("DISTCC_SAVE_TEMPS").is_some_and(|value| value == "1"),
+        log_json: log_json(&flags)?,
         statistics: statistics(&flags, mode, &mut warnings)?,
         pid_file: flags.pid_file,
         user: flags.user,
@@ -257,6 +260,14 @@ fn verbosity(flags: &Flags, warnings: &mut Vec<String>) -> Verbosity {
         ));
         Verbosity::Notice
     })
+}
+
+fn log_json(flags: &Flags) -> Result<bool> {
+    match flags.log_format.as_deref() {
+        None | Some("text") => Ok(false),
+        Some("json") => Ok(true),
+        Some(other) => Err(bad(format!("--log-format {other}: must be text or json"))),
+    }
 }
 
 fn compilers(flags: &Flags, path: &OsString, around: &Surroundings) -> Result<Compilers> {
@@ -455,6 +466,7 @@ mod tests {
             ("--jobs x", "--jobs"),
             ("--port 65536", "--port 65536"),
             ("--allow 1.2.3.4/x", "1.2.3.4/x"),
+            ("--log-format xml", "--log-format xml"),
             ("--stats-port 65536", "--stats-port 65536"),
             ("--zeroconf", "--zeroconf"),
             ("extra", "extra"),

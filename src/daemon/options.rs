@@ -70,6 +70,9 @@ pub struct Flags {
     /// how much to say: error, warning, notice, info or debug (notice)
     #[argh(option, arg_name = "level")]
     pub log_level: Option<String>,
+    /// how lines of the log look: text or json (text)
+    #[argh(option, arg_name = "format")]
+    pub log_format: Option<String>,
     /// say everything
     #[argh(switch)]
     pub verbose: bool,
@@ -126,6 +129,7 @@ const VALUED: &[Valued] = &[
     valued("--show", None, true),
     valued("--share", None, true),
     valued("--job-memory", None, false),
+    valued("--log-format", None, false),
     valued("--stats-port", None, false),
     valued("--stats-listen", None, false),
 ];
