@@ -91,7 +91,9 @@ pub mod os {
     pub mod gather;
     pub mod process;
     pub mod liveness;
+    pub mod signals;
     pub mod daemonize;
+    pub mod systemd;
     pub mod logging;
     pub mod supervise;
 }
@@ -129,6 +131,14 @@ pub mod daemon {
     pub mod access;
     pub mod compilers;
     pub mod config;
+    pub mod config_file;
+    pub mod source;
+    pub mod settle;
+    pub mod listening;
+    pub mod memory;
+    pub mod admission;
+    pub mod repeats;
+    pub mod queue;
     pub mod workspace;
     pub mod arrange;
     pub mod shown;
@@ -148,6 +158,8 @@ pub mod daemon {
     pub mod pump_mirror;
     pub mod pump_job;
     pub mod job;
+    pub mod arrivals;
+    pub mod slots;
     pub mod front;
     pub mod serve;
 }

@@ -53,7 +53,7 @@ fn connected_pair() -> (TcpStream, TcpStream) {
 fn daemon_command(options: &[&str]) -> Command {
     let mut command = Command::new(common::OURS);
     command
-        .arg("distccd")
+        .args(["distccd", "--config", "none"])
         .args(options)
         .env_clear()
         .env("PATH", "/usr/bin:/bin");
@@ -135,32 +135,6 @@ fn a_compiler_sees_nothing_that_is_not_its_job() {
         &job(&daemon, "gcc -fake=mess -c d/x.c -o d/x.o"),
     );
     assert_eq!(daemon.leftovers(), [""; 0]);
-}
-
-#[test]
-fn a_signal_ends_jobs_and_tidies_up() {
-    let (farm, folder) = fake_farm();
-    for (name, status) in [("TERM", 15), ("INT", 2), ("HUP", 1)] {
-        let _ = fs::remove_file(folder.join("pids"));
-        let mut daemon = fake_daemon(&farm, &folder)
-            .options(&["--pid-file=pid"])
-            .start();
-        let pid_file = daemon.tmp.join("pid");
-        wait_for("the pid file", BOUND, || pid_file.exists());
-        let text = fs::read_to_string(&pid_file).unwrap();
-        assert_eq!(text, format!("{}\n", daemon.pid()));
-        let mut stream = connect(&daemon);
-        stream
-            .write_all(&request(Version::V1, "gcc -fake=sleep -c x.c -o x.o", ""))
-            .unwrap();
-        let pids = noted(&folder);
-        daemon.signal(name);
-        wait_for("the daemon's end", BOUND, || !daemon.alive());
-        assert_eq!(daemon.ended_by(), Some(status), "SIG{name}");
-        expect_gone(&pids);
-        assert_eq!(daemon.leftovers(), [""; 0]);
-        assert!(rest_of(&stream).is_empty());
-    }
 }
 
 #[test]
@@ -264,6 +238,7 @@ fn wrong_words_are_named() {
         (&["-j0"], 101, "--jobs 0"),
         (&["--allow=1.2.3.4/abc"], 101, "1.2.3.4/abc"),
         (&["--zeroconf"], 101, "--zeroconf"),
+        (&["--blacklist", "/f"], 101, "Kerberos"),
         (&["--compilers", "nosuchcc"], 110, "nosuchcc"),
         (
             &[

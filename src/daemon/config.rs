@@ -6,12 +6,20 @@ use super::options::{bad, Flags, PORT};
 use crate::model::error::{Code, Error, Result};
 use crate::os::logging::Verbosity;
 use std::ffi::OsString;
+use std::fmt::Debug;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// How long a peer may be silent in the middle of its request, or not read our answer.
 const SILENCE: Duration = Duration::from_secs(300);
+
+/// How long jobs that run may take when we are asked to end, in seconds: less than what systemd (90 s) and the scripts of
+/// other systems (30 s as a rule) wait before they kill.
+const DRAIN: u32 = 25;
+
+/// For how much of the time something may wait for memory, in percent.
+const PRESSURE: u32 = 40;
 
 /// How jobs come in.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -50,14 +58,16 @@ pub struct Config {
     pub jobs: usize,
     /// Increment of niceness.
     pub nice: i32,
-    /// Addresses to try to listen on; the first that works is used.
-    pub listen: Vec<SocketAddr>,
+    /// Addresses to listen on; of each group at least one has to work.
+    pub listen: Vec<Vec<SocketAddr>>,
     /// Whether a connection is handed over by the system only when bytes have come.
     pub defer_accept: bool,
     /// File for the process id.
     pub pid_file: Option<PathBuf>,
-    /// Whom to run as; later, whom root has become.
+    /// Whom to run as.
     pub user: Option<String>,
+    /// Whom root has become.
+    pub account: Option<String>,
     /// Where the log goes.
     pub log: LogTo,
     /// How much it says.
@@ -66,6 +76,14 @@ pub struct Config {
     pub lifetime: u32,
     /// How long a compiler may run.
     pub job_lifetime: Option<Duration>,
+    /// How long the jobs that run may take when we are asked to end.
+    pub drain: Duration,
+    /// How much memory must be left for a job to begin beside another, in bytes; `None`: a part of all.
+    pub memory_floor: Option<u64>,
+    /// For how much of the time something may wait for memory, in percent; 0: that is not looked at.
+    pub memory_pressure: u32,
+    /// How readily the system ends us when it is out of memory.
+    pub oom_score_adj: Option<i32>,
     /// How long a peer may be silent.
     pub silence: Duration,
     /// Folder for jobs, absolute.
@@ -100,6 +118,70 @@ impl Config {
     pub fn new(flags: Flags, around: &Surroundings) -> Result<Config> {
         config(flags, around)
     }
+
+    /// What of this is different from what it was before, in words; `others` have no effect as long as the daemon runs, and
+    /// are kept as they were.
+    pub fn take_over(&mut self, before: &Config) -> Changes {
+        let now = self.facts().into_iter().zip(before.facts());
+        let changed = now.filter(|(now, before)| now.value != before.value);
+        let (may, others) = changed.partition::<Vec<_>, _>(|(now, _)| now.may_change);
+        let words = |(now, before): (Fact, Fact)| {
+            format!("{}: {} instead of {}", now.name, now.value, before.value)
+        };
+        self.mode = before.mode;
+        self.nice = before.nice;
+        self.listen.clone_from(&before.listen);
+        self.pid_file.clone_from(&before.pid_file);
+        self.user.clone_from(&before.user);
+        self.account.clone_from(&before.account);
+        self.lifetime = before.lifetime;
+        self.oom_score_adj = before.oom_score_adj;
+        self.temp_dir.clone_from(&before.temp_dir);
+        Changes {
+            made: may.into_iter().map(words).collect(),
+            others: others.into_iter().map(words).collect(),
+        }
+    }
+
+    fn facts(&self) -> Vec<Fact> {
+        let fact = |may_change, name, value: &dyn Debug| Fact {
+            name,
+            value: format!("{value:?}"),
+            may_change,
+        };
+        vec![
+            fact(true, "allow", &self.access.describe()),
+            fact(true, "compilers", &self.compilers.describe()),
+            fact(true, "jobs", &self.jobs),
+            fact(true, "log-file", &self.log),
+            fact(true, "log-level", &self.verbosity),
+            fact(true, "job-lifetime", &self.job_lifetime),
+            fact(true, "drain", &self.drain),
+            fact(true, "memory-floor", &self.memory_floor),
+            fact(true, "memory-pressure", &self.memory_pressure),
+            fact(false, "listen", &self.listen),
+            fact(false, "nice", &self.nice),
+            fact(false, "user", &self.user),
+            fact(false, "pid-file", &self.pid_file),
+            fact(false, "lifetime", &self.lifetime),
+            fact(false, "oom-score-adj", &self.oom_score_adj),
+        ]
+    }
+}
+
+/// What is different from before, in words.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Changes {
+    /// What changes now.
+    pub made: Vec<String>,
+    /// What would need a new start.
+    pub others: Vec<String>,
+}
+
+struct Fact {
+    name: &'static str,
+    value: String,
+    may_change: bool,
 }
 
 fn config(flags: Flags, around: &Surroundings) -> Result<Config> {
@@ -120,7 +202,8 @@ fn config(flags: Flags, around: &Surroundings) -> Result<Config> {
     let mut warnings = Vec::new();
     let listen = listen(&flags, &access, port)?;
     // Who asks for no other address than this machine's own wants just that.
-    let is_wanted = flags.listen.is_some() && listen.iter().all(|at| at.ip().is_loopback());
+    let is_wanted =
+        !flags.listen.is_empty() && listen.iter().flatten().all(|at| at.ip().is_loopback());
     if access.is_default() && !is_wanted && mode != Mode::Inetd {
         warnings.push(
             "only this machine may connect; name others with --allow, e.g. --allow 192.168.1.0/24, or use --allow-private"
@@ -139,6 +222,20 @@ fn config(flags: Flags, around: &Surroundings) -> Result<Config> {
         in_range(option, value.unwrap_or(0).max(0), 0, u32::MAX.into()).map(|value| value as u32)
     };
     let job_lifetime = seconds("--job-lifetime", flags.job_lifetime)?;
+    let memory_floor = flags.memory_floor.map(|megabytes| {
+        in_range("--memory-floor", megabytes, 0, i64::from(u32::MAX))
+            .map(|mega| (mega as u64) << 20)
+    });
+    let pressure = flags.memory_pressure.unwrap_or(PRESSURE.into());
+    let oom_score_adj = flags
+        .oom_score_adj
+        .map(|score| in_range("--oom-score-adj", score, -1000, 1000).map(|score| score as i32));
+    let drain = in_range(
+        "--drain",
+        flags.drain.unwrap_or(DRAIN.into()),
+        0,
+        u32::MAX.into(),
+    )?;
     Ok(Config {
         listen,
         compilers: compilers(&flags, &path, around)?,
@@ -151,8 +248,13 @@ fn config(flags: Flags, around: &Surroundings) -> Result<Config> {
             .folder
             .join(text("TMPDIR").unwrap_or_else(|| "/tmp".into())),
         keep_temps: text("DISTCC_SAVE_TEMPS").is_some_and(|value| value == "1"),
+        drain: Duration::from_secs(drain as u64),
+        memory_floor: memory_floor.transpose()?,
+        memory_pressure: in_range("--memory-pressure", pressure, 0, 100)? as u32,
+        oom_score_adj: oom_score_adj.transpose()?,
         pid_file: flags.pid_file,
         user: flags.user,
+        account: None,
         mode,
         access,
         path,
@@ -209,35 +311,49 @@ fn compilers(flags: &Flags, path: &OsString, around: &Surroundings) -> Result<Co
     Ok(Compilers::commands(&text, words, path.clone()))
 }
 
-/// Without `--listen`: all addresses of the families that may connect; only this machine's if nobody else may.
-fn listen(flags: &Flags, access: &Access, port: u16) -> Result<Vec<SocketAddr>> {
-    let Some(name) = &flags.listen else {
-        let any: &[IpAddr] = match (access.is_default(), access.mentions_ipv6()) {
-            (true, _) => &[
-                IpAddr::V4(Ipv4Addr::LOCALHOST),
-                IpAddr::V6(Ipv6Addr::LOCALHOST),
-            ],
-            (false, true) => &[
-                IpAddr::V6(Ipv6Addr::UNSPECIFIED),
-                IpAddr::V4(Ipv4Addr::UNSPECIFIED),
-            ],
-            (false, false) => &[IpAddr::V4(Ipv4Addr::UNSPECIFIED)],
+/// Without `--listen`: all addresses of this machine; only its own if nobody else may connect.
+fn listen(flags: &Flags, access: &Access, port: u16) -> Result<Vec<Vec<SocketAddr>>> {
+    if flags.listen.is_empty() {
+        let any: [IpAddr; 2] = match access.is_default() {
+            true => [Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()],
+            false => [Ipv4Addr::UNSPECIFIED.into(), Ipv6Addr::UNSPECIFIED.into()],
         };
-        return Ok(any.iter().map(|ip| SocketAddr::new(*ip, port)).collect());
+        let any = any.iter().map(|ip| SocketAddr::new(*ip, port));
+        return Ok(vec![any.collect()]);
+    }
+    let all = flags.listen.iter();
+    all.map(|value| listen_at(value, port)).collect()
+}
+
+/// `ADDRESS`, `ADDRESS:PORT`, `[ADDRESS]:PORT`, or a name in place of the address.
+fn listen_at(value: &str, port: u16) -> Result<Vec<SocketAddr>> {
+    let fault = |why: &str| {
+        let message = format!("--listen {value}: {why}");
+        Error::new(Code::BindFailed, message)
     };
-    let bare = name.trim_start_matches('[').trim_end_matches(']');
-    let found: Vec<SocketAddr> = match bare.parse::<IpAddr>() {
-        Ok(ip) => vec![SocketAddr::new(ip, port)],
-        Err(_) => (name.as_str(), port)
-            .to_socket_addrs()
-            .map(Iterator::collect)
-            .unwrap_or_default(),
+    let (host, own_port) = match value.strip_prefix('[') {
+        Some(rest) => match rest.split_once(']') {
+            Some((host, "")) => (host, None),
+            Some((host, port)) => (host, port.strip_prefix(':')),
+            None => return Err(fault("the bracket is not closed")),
+        },
+        None => match value.split_once(':') {
+            Some((host, port)) if !port.contains(':') => (host, Some(port)),
+            _ => (value, None),
+        },
     };
-    if found.is_empty() || name.is_empty() {
-        return Err(Error::new(
-            Code::BindFailed,
-            format!("--listen {name}: neither an address nor a name that has one"),
-        ));
+    let port = match own_port.map(str::parse::<u16>) {
+        None => port,
+        Some(Ok(port)) => port,
+        Some(Err(_)) => return Err(fault("the port must be from 0 to 65535")),
+    };
+    if let Ok(ip) = host.parse::<IpAddr>() {
+        return Ok(vec![SocketAddr::new(ip, port)]);
+    }
+    let found = (host, port).to_socket_addrs().map(Iterator::collect);
+    let found: Vec<SocketAddr> = found.unwrap_or_default();
+    if found.is_empty() || host.is_empty() {
+        return Err(fault("neither an address nor a name that has one"));
     }
     Ok(found)
 }
@@ -272,7 +388,7 @@ mod tests {
 
     fn read_line(line: &str) -> Result<Config> {
         let argv: Vec<OsString> = line.split_whitespace().map(OsString::from).collect();
-        let Asked::Serve(flags) = read(&argv)? else {
+        let Asked::Serve(flags) = read(&argv, &[])? else {
             panic!("{line}: not to be served")
         };
         let around = Surroundings {
@@ -293,7 +409,7 @@ mod tests {
     #[test]
     fn closed_unless_told_otherwise() {
         let config = served("");
-        assert_eq!(config.listen[0].to_string(), "127.0.0.1:3632");
+        assert_eq!(config.listen[0][0].to_string(), "127.0.0.1:3632");
         assert!(config.warnings[0].contains("--allow"));
         assert_eq!((config.jobs, config.nice), (6, 5));
         assert_eq!(config.mode, Mode::Background);
@@ -301,10 +417,69 @@ mod tests {
         assert!(served("--listen ::1").warnings.is_empty());
         assert!(served("--listen 0.0.0.0").warnings[0].contains("--allow"));
         let config = served("-a 10.0.0.0/8 --allow=10.1.1.1 -p0 -j=0x10");
-        assert_eq!(config.listen[0].to_string(), "0.0.0.0:0");
+        assert_eq!(config.listen[0][0].to_string(), "0.0.0.0:0");
         assert!(config.warnings.is_empty());
         assert_eq!(config.jobs, 16);
-        assert_eq!(served("--allow-private").listen[0].to_string(), "[::]:3632");
+        assert_eq!(config.listen[0][1].to_string(), "[::]:0");
+    }
+
+    #[test]
+    fn addresses_to_listen_on() {
+        let listen = |options: &str| {
+            let config = served(options);
+            let groups = config.listen.iter();
+            let words = groups.map(|group| {
+                let words: Vec<String> = group.iter().map(SocketAddr::to_string).collect();
+                words.join("|")
+            });
+            words.collect::<Vec<String>>().join(" ")
+        };
+        for (options, expected) in [
+            ("", "127.0.0.1:3632|[::1]:3632"),
+            ("--allow-private", "0.0.0.0:3632|[::]:3632"),
+            (
+                "--listen=10.0.0.1 --listen 10.0.0.2:40 -p5",
+                "10.0.0.1:5 10.0.0.2:40",
+            ),
+            (
+                "--listen ::1 --listen [::1] --listen=[::1]:7",
+                "[::1]:3632 [::1]:3632 [::1]:7",
+            ),
+            ("--listen 127.1", "127.0.0.1:3632"),
+            ("--listen fe80::1%lo", "[fe80::1%1]:3632"),
+            ("--listen [fe80::1%lo]:5", "[fe80::1%1]:5"),
+        ] {
+            assert_eq!(listen(options), expected, "{options}");
+        }
+        for wrong in [
+            "[::1",
+            "10.0.0.1:x",
+            "10.0.0.1:70000",
+            ":5",
+            "no.such.host.invalid",
+        ] {
+            let err = read_line(&format!("distccd --enable-tcp-insecure --listen {wrong}"));
+            let err = err.unwrap_err();
+            assert_eq!(err.code, Code::BindFailed, "{wrong}");
+            assert!(err.message.starts_with(&format!("--listen {wrong}: ")));
+        }
+    }
+
+    #[test]
+    fn what_may_change_is_taken_over_and_the_rest_kept() {
+        let before = served("--allow 10.0.0.1 -j4 --nice 1");
+        let mut now = served("--allow 10.0.0.2 -j4 --nice 2 --drain 5");
+        let changes = now.take_over(&before);
+        assert_eq!(
+            changes.made,
+            [
+                "allow: \"10.0.0.2\" instead of \"10.0.0.1\"",
+                "drain: 5s instead of 25s"
+            ]
+        );
+        assert_eq!(changes.others, ["nice: 2 instead of 1"]);
+        assert_eq!((now.nice, now.drain), (1, Duration::from_secs(5)));
+        assert!(now.access.admits("10.0.0.2:1".parse().unwrap()));
     }
 
     #[test]
@@ -326,6 +501,9 @@ mod tests {
             ("--frob", "--frob"),
             ("--jobs", "--jobs"),
             ("--jobs=0", "--jobs 0"),
+            ("--drain=-1", "--drain -1"),
+            ("--memory-pressure=101", "--memory-pressure 101"),
+            ("--oom-score-adj=-1001", "--oom-score-adj -1001"),
             ("--jobs x", "--jobs"),
             ("--port 65536", "--port 65536"),
             ("--allow 1.2.3.4/x", "1.2.3.4/x"),

@@ -3,9 +3,9 @@
 use crate::model::error::Code;
 use crate::model::wait_status::WaitStatus;
 use crate::model::wire::{Reply, WireError};
-use crate::os::daemonize::FinalSignals;
 use crate::os::logging::NOTICE;
 use crate::os::net::{drain, wait_any, Event};
+use crate::os::signals::FinalSignals;
 use std::borrow::Cow;
 use std::fmt;
 use std::fs::File;
