@@ -15,6 +15,9 @@ pub mod model {
     pub mod expand;
     pub mod command_line;
     pub mod invocation;
+    pub mod native;
+    pub mod native_proof;
+    pub mod explain;
     pub mod received;
     pub mod dependencies;
     pub mod indentation;
@@ -92,6 +95,7 @@ pub mod os {
     pub mod process;
     pub mod liveness;
     pub mod signals;
+    pub mod machine;
     pub mod daemonize;
     pub mod systemd;
     pub mod logging;
@@ -115,6 +119,7 @@ pub mod client {
     pub mod masquerade;
     pub mod cross;
     pub mod local;
+    pub mod native;
     pub mod output;
     pub mod here;
     pub mod remote;
@@ -122,12 +127,18 @@ pub mod client {
     pub mod pumped;
     pub mod scan_includes;
     pub mod distribute;
+    pub mod call;
     pub mod program;
+    pub mod report;
+    pub mod why;
 }
 
 /// Floor 3: the daemon.
 pub mod daemon {
+    pub mod tally;
+    pub mod statistics;
     pub mod options;
+    pub mod addresses;
     pub mod access;
     pub mod compilers;
     pub mod config;
@@ -158,6 +169,10 @@ pub mod daemon {
     pub mod pump_mirror;
     pub mod pump_job;
     pub mod job;
+    pub mod stock_page;
+    pub mod metrics;
+    pub mod page;
+    pub mod web;
     pub mod arrivals;
     pub mod slots;
     pub mod front;

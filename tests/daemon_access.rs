@@ -29,7 +29,7 @@ fn connect_from(daemon: &Daemon, ip: &str) -> TcpStream {
 fn send(daemon: &Daemon, ip: &str, words: &str) -> TcpStream {
     let mut stream = connect_from(daemon, ip);
     let request = request(Version::V1, words, "int a;\n");
-    stream.write_all(&request).unwrap();
+    let _ = stream.write_all(&request); // It may be hung up on before.
     stream
 }
 

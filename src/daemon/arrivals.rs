@@ -2,6 +2,7 @@
 //! hold, all together and each peer for itself. Says when that is too much; closes nothing.
 
 use super::ending::{Client, Ending};
+use super::statistics::Waiting;
 use crate::model::decode::RequestDecoder;
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -27,6 +28,8 @@ pub struct Arrived {
     pub decoder: RequestDecoder,
     /// Given back when the job is done and its answer taken.
     pub held: Held,
+    /// Given back when a slot takes it.
+    pub waiting: Waiting,
 }
 
 /// An answer that its client is slow to take.
@@ -91,6 +94,11 @@ impl Held {
     /// Whose connection it is.
     pub fn peer(&self) -> IpAddr {
         self.peer
+    }
+
+    /// How many bytes it holds.
+    pub fn bytes(&self) -> usize {
+        self.bytes
     }
 
     /// How many connections this peer has.

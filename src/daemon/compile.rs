@@ -3,8 +3,10 @@
 
 use super::compilers::Refusal;
 use super::config::Config;
-use super::ending::{Answer, Class, Client, Ending, Leftover};
+use super::ending::{Answer, Client, Ending, Leftover, What};
 use super::shop::Shop;
+use super::statistics::Desk;
+use super::tally::Class;
 use crate::model::compiler_options::Reason;
 use crate::model::error::Code;
 use crate::model::job_tree::Refused;
@@ -41,6 +43,8 @@ pub struct Job<'j> {
     pub shop: &'j Shop,
     /// What the daemon was told when the job began.
     pub config: &'j Config,
+    /// Where it is counted.
+    pub desk: &'j Desk,
     /// Who asks.
     pub client: &'j Client,
     /// What the answer must be of.
@@ -146,6 +150,8 @@ impl Job<'_> {
             }
         };
         drop(command); // With our ends of what it was given.
+        let what = self.what();
+        self.desk.tell(&what.compiler, &what.source, true);
         group.limit_files(FILE_BYTES_MAX);
         begun()?;
         let watched = self
@@ -225,9 +231,11 @@ impl Job<'_> {
             class: if vanished { Class::Disconnected } else { class },
             status,
             code: if vanished { Code::Io as u8 } else { code },
-            what: Some(what),
+            what: Some(Box::new(what)),
             answer: Some(answer),
             leftover: Some(leftover),
+            worked: Duration::ZERO,
+            compiled: Some(took),
         })
     }
 
@@ -244,12 +252,10 @@ impl Job<'_> {
         log::error!("{why}");
         let status = WaitStatus::exited(code);
         Ending {
-            class: Class::CompileError,
             status,
-            code: 0,
-            what: Some(self.what()),
+            what: Some(Box::new(self.what())),
             answer: self.words_only(status, why, None),
-            leftover: None,
+            ..Ending::silent(Class::CompileError, 0)
         }
     }
 
@@ -261,7 +267,7 @@ impl Job<'_> {
         Ending {
             status,
             answer: self.words_only(status, &format!("job refused: {why}"), remark),
-            ..Ending::silent(Class::Other, code)
+            ..Ending::silent(Class::Refused, code)
         }
     }
 
@@ -317,13 +323,16 @@ impl Job<'_> {
     }
 
     /// Compiler and source, as in stock's summary; the compiler alone as long as the source is not known.
-    pub fn what(&self) -> String {
-        let words = match self.input {
-            0 => &[0][..],
-            input => &[0, input],
-        };
-        let words = words.iter().filter_map(|index| self.argv.get(*index));
-        show(words.map(Vec::as_slice))
+    pub fn what(&self) -> What {
+        let word = |index: usize| show(self.argv.get(index).map(Vec::as_slice));
+        What {
+            compiler: word(0),
+            source: if self.input == 0 {
+                String::new()
+            } else {
+                word(self.input)
+            },
+        }
     }
 }
 

@@ -1,13 +1,14 @@
 //! What the daemon was told, checked and put together: flags and variables in, a `Config` out. Starts nothing.
 
 use super::access::Access;
+use super::addresses::at;
 use super::compilers::Compilers;
 use super::options::{bad, Flags, PORT};
-use crate::model::error::{Code, Error, Result};
+use crate::model::error::Result;
 use crate::os::logging::Verbosity;
 use std::ffi::OsString;
 use std::fmt::Debug;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -20,6 +21,8 @@ const DRAIN: u32 = 25;
 
 /// For how much of the time something may wait for memory, in percent.
 const PRESSURE: u32 = 40;
+/// Where the statistics are, as with stock.
+const STATISTICS_PORT: u16 = 3633;
 
 /// How jobs come in.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -60,6 +63,8 @@ pub struct Config {
     pub nice: i32,
     /// Addresses to listen on; of each group at least one has to work.
     pub listen: Vec<Vec<SocketAddr>>,
+    /// Addresses to try for the statistics; the first that works is used. None: there are none.
+    pub statistics: Vec<SocketAddr>,
     /// Whether a connection is handed over by the system only when bytes have come.
     pub defer_accept: bool,
     /// File for the process id.
@@ -114,7 +119,7 @@ impl Config {
     /// What flags and variables come to.
     ///
     /// # Errors
-    /// [`Code::BadArguments`] naming the option; [`Code::CompilerMissing`] if no compiler could be run.
+    /// Of bad arguments, naming the option; and if no compiler could be run.
     pub fn new(flags: Flags, around: &Surroundings) -> Result<Config> {
         config(flags, around)
     }
@@ -131,6 +136,7 @@ impl Config {
         self.mode = before.mode;
         self.nice = before.nice;
         self.listen.clone_from(&before.listen);
+        self.statistics.clone_from(&before.statistics);
         self.pid_file.clone_from(&before.pid_file);
         self.user.clone_from(&before.user);
         self.account.clone_from(&before.account);
@@ -160,6 +166,7 @@ impl Config {
             fact(true, "memory-floor", &self.memory_floor),
             fact(true, "memory-pressure", &self.memory_pressure),
             fact(false, "listen", &self.listen),
+            fact(false, "stats", &self.statistics),
             fact(false, "nice", &self.nice),
             fact(false, "user", &self.user),
             fact(false, "pid-file", &self.pid_file),
@@ -252,6 +259,7 @@ fn config(flags: Flags, around: &Surroundings) -> Result<Config> {
         memory_floor: memory_floor.transpose()?,
         memory_pressure: in_range("--memory-pressure", pressure, 0, 100)? as u32,
         oom_score_adj: oom_score_adj.transpose()?,
+        statistics: statistics(&flags, mode, &mut warnings)?,
         pid_file: flags.pid_file,
         user: flags.user,
         account: None,
@@ -322,40 +330,30 @@ fn listen(flags: &Flags, access: &Access, port: u16) -> Result<Vec<Vec<SocketAdd
         return Ok(vec![any.collect()]);
     }
     let all = flags.listen.iter();
-    all.map(|value| listen_at(value, port)).collect()
+    all.map(|value| at("--listen", value, port)).collect()
 }
 
-/// `ADDRESS`, `ADDRESS:PORT`, `[ADDRESS]:PORT`, or a name in place of the address.
-fn listen_at(value: &str, port: u16) -> Result<Vec<SocketAddr>> {
-    let fault = |why: &str| {
-        let message = format!("--listen {value}: {why}");
-        Error::new(Code::BindFailed, message)
-    };
-    let (host, own_port) = match value.strip_prefix('[') {
-        Some(rest) => match rest.split_once(']') {
-            Some((host, "")) => (host, None),
-            Some((host, port)) => (host, port.strip_prefix(':')),
-            None => return Err(fault("the bracket is not closed")),
-        },
-        None => match value.split_once(':') {
-            Some((host, port)) if !port.contains(':') => (host, Some(port)),
-            _ => (value, None),
-        },
-    };
-    let port = match own_port.map(str::parse::<u16>) {
-        None => port,
-        Some(Ok(port)) => port,
-        Some(Err(_)) => return Err(fault("the port must be from 0 to 65535")),
-    };
-    if let Ok(ip) = host.parse::<IpAddr>() {
-        return Ok(vec![SocketAddr::new(ip, port)]);
+/// Where the statistics are to be had: on this machine only unless another address is named.
+fn statistics(flags: &Flags, mode: Mode, warnings: &mut Vec<String>) -> Result<Vec<SocketAddr>> {
+    let port = flags.stats_port.unwrap_or(STATISTICS_PORT.into());
+    let port = in_range("--stats-port", port, 0, 65535)? as u16;
+    if !flags.stats {
+        if flags.stats_port.is_some() || flags.stats_listen.is_some() {
+            warnings.push("--stats-port and --stats-listen do nothing without --stats".to_owned());
+        }
+        return Ok(Vec::new());
     }
-    let found = (host, port).to_socket_addrs().map(Iterator::collect);
-    let found: Vec<SocketAddr> = found.unwrap_or_default();
-    if found.is_empty() || host.is_empty() {
-        return Err(fault("neither an address nor a name that has one"));
+    if mode == Mode::Inetd {
+        warnings.push("--stats does nothing where one job is served on standard input".to_owned());
+        return Ok(Vec::new());
     }
-    Ok(found)
+    match &flags.stats_listen {
+        Some(name) => at("--stats-listen", name, port),
+        None => Ok(vec![
+            SocketAddr::new(Ipv4Addr::LOCALHOST.into(), port),
+            SocketAddr::new(Ipv6Addr::LOCALHOST.into(), port),
+        ]),
+    }
 }
 
 fn silence(value: Option<OsString>) -> Result<Duration> {
@@ -385,6 +383,7 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
     use crate::daemon::options::{read, Asked};
+    use crate::model::error::Code;
 
     fn read_line(line: &str) -> Result<Config> {
         let argv: Vec<OsString> = line.split_whitespace().map(OsString::from).collect();
@@ -441,27 +440,8 @@ mod tests {
                 "--listen=10.0.0.1 --listen 10.0.0.2:40 -p5",
                 "10.0.0.1:5 10.0.0.2:40",
             ),
-            (
-                "--listen ::1 --listen [::1] --listen=[::1]:7",
-                "[::1]:3632 [::1]:3632 [::1]:7",
-            ),
-            ("--listen 127.1", "127.0.0.1:3632"),
-            ("--listen fe80::1%lo", "[fe80::1%1]:3632"),
-            ("--listen [fe80::1%lo]:5", "[fe80::1%1]:5"),
         ] {
             assert_eq!(listen(options), expected, "{options}");
-        }
-        for wrong in [
-            "[::1",
-            "10.0.0.1:x",
-            "10.0.0.1:70000",
-            ":5",
-            "no.such.host.invalid",
-        ] {
-            let err = read_line(&format!("distccd --enable-tcp-insecure --listen {wrong}"));
-            let err = err.unwrap_err();
-            assert_eq!(err.code, Code::BindFailed, "{wrong}");
-            assert!(err.message.starts_with(&format!("--listen {wrong}: ")));
         }
     }
 
@@ -496,6 +476,23 @@ mod tests {
     }
 
     #[test]
+    fn statistics_are_for_this_machine_unless_told_otherwise() {
+        let at = |options: &str| {
+            let config = served(options);
+            let at = config.statistics.first().map(SocketAddr::to_string);
+            (at.unwrap_or_default(), config.warnings.len())
+        };
+        assert_eq!(at("-a ::1"), (String::new(), 0));
+        assert_eq!(at("-a ::1 --stats"), ("127.0.0.1:3633".into(), 0));
+        assert_eq!(
+            at("-a ::1 --stats --stats-listen [::] --stats-port=80"),
+            ("[::]:80".into(), 0)
+        );
+        assert_eq!(at("-a ::1 --stats-port 1"), (String::new(), 1));
+        assert_eq!(at("--inetd --stats"), (String::new(), 1));
+    }
+
+    #[test]
     fn what_is_wrong_is_named() {
         for (options, name) in [
             ("--frob", "--frob"),
@@ -507,9 +504,8 @@ mod tests {
             ("--jobs x", "--jobs"),
             ("--port 65536", "--port 65536"),
             ("--allow 1.2.3.4/x", "1.2.3.4/x"),
-            ("--stats", "--stats"),
+            ("--stats-port 65536", "--stats-port 65536"),
             ("--zeroconf", "--zeroconf"),
-            ("--stats-port=1", "--stats-port=1"),
             ("extra", "extra"),
         ] {
             let err = read_line(&format!("distccd {options}")).unwrap_err();

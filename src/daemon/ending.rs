@@ -1,5 +1,7 @@
 //! How a job ends for the one who asked: the answer and its sending, stock's classes, and the line in the log.
 
+use super::statistics::{Connection, Desk};
+use super::tally::{Class, Done};
 use crate::model::error::Code;
 use crate::model::wait_status::WaitStatus;
 use crate::model::wire::{Reply, WireError};
@@ -11,7 +13,7 @@ use std::fmt;
 use std::fs::File;
 use std::io::{self, IoSlice, Write};
 use std::os::fd::AsFd;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 /// Bytes after the request that are taken off the socket before it is closed.
 const SURPLUS_BYTES_MAX: usize = 1 << 20;
@@ -27,41 +29,17 @@ pub struct Client {
     pub name: String,
     /// When it came.
     pub since: Instant,
+    /// It among all connections.
+    pub connection: Connection,
+    /// Bytes of its request.
+    pub received: u64,
+    /// How long the whole request waited for a slot.
+    pub waited: Option<Duration>,
 }
 
 impl Client {
     fn output(&self) -> &File {
         self.output.as_ref().unwrap_or(&self.input)
-    }
-}
-
-/// How a job ended, in stock's classes.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Class {
-    /// The compiler made what was wanted.
-    CompileOk,
-    /// The compiler failed.
-    CompileError,
-    /// The compiler took too long.
-    CompileTimeout,
-    /// The client went away.
-    Disconnected,
-    /// That was no request.
-    BadRequest,
-    /// Refused, or trouble here.
-    Other,
-}
-
-impl Class {
-    fn name(self) -> &'static str {
-        match self {
-            Class::CompileOk => "COMPILE_OK",
-            Class::CompileError => "COMPILE_ERROR",
-            Class::CompileTimeout => "COMPILE_TIMEOUT",
-            Class::Disconnected => "CLI_DISCONN",
-            Class::BadRequest => "REJ_BAD_REQ",
-            Class::Other => "OTHER",
-        }
     }
 }
 
@@ -74,12 +52,32 @@ pub struct Ending {
     pub status: WaitStatus,
     /// Stock's internal code; the exit status in inetd mode.
     pub code: u8,
-    /// Compiler and source, as the client named them, as far as they are known.
-    pub what: Option<String>,
+    /// Compiler and source, as far as they are known.
+    pub what: Option<Box<What>>,
+    /// How long a slot worked at it.
+    pub worked: Duration,
+    /// How long the compiler ran.
+    pub compiled: Option<Duration>,
     /// The answer; `None`: the connection is closed without a word.
     pub answer: Option<Answer>,
     /// What is still to be tidied up, after the answer is sent.
     pub leftover: Option<Leftover>,
+}
+
+/// What is to be compiled and by what, as the client named them; empty as long as that is not known.
+#[derive(Clone, Default, PartialEq, Eq, Debug)]
+pub struct What {
+    /// The compiler.
+    pub compiler: String,
+    /// The source.
+    pub source: String,
+}
+
+impl fmt::Display for What {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let gap = if self.source.is_empty() { "" } else { " " };
+        write!(f, "{}{gap}{}", self.compiler, self.source)
+    }
 }
 
 /// Something that tidies up when it is dropped.
@@ -147,6 +145,8 @@ impl Ending {
             status: WaitStatus::SUCCESS,
             code,
             what: None,
+            worked: Duration::ZERO,
+            compiled: None,
             answer: None,
             leftover: None,
         }
@@ -171,7 +171,7 @@ impl Ending {
             self.status.0 & 0x80,
             self.code,
             client.since.elapsed().as_millis(),
-            self.what.as_deref().unwrap_or(""),
+            self.what.as_deref().cloned().unwrap_or_default(),
         )
     }
 }
@@ -203,10 +203,33 @@ pub fn send(
     Ok(true)
 }
 
-/// Says the job's line, and leaves nothing unread: a socket closed so would be reset, and our answer lost.
-pub fn finish(client: Client, ending: &Ending) {
+/// Says the job's line, counts it, and leaves nothing unread: a socket closed so would be reset, and our answer lost.
+pub fn finish(desk: &Desk, client: Client, ending: &Ending) {
     if ending.answer.is_some() {
         drain(client.input.as_fd(), SURPLUS_BYTES_MAX);
     }
     log::info!(target: NOTICE, "{}", ending.summary(&client));
+    count(desk, client, ending);
+}
+
+/// Counts a job's end, and says nothing.
+pub fn count(desk: &Desk, client: Client, ending: &Ending) {
+    let what = ending.what.as_deref().cloned().unwrap_or_default();
+    desk.ended(Done {
+        number: client.connection.number(),
+        peer: client.name,
+        compiler: what.compiler,
+        source: what.source,
+        class: ending.class,
+        at: SystemTime::now(),
+        took: client.since.elapsed(),
+        waited: client.waited,
+        worked: ending.worked,
+        compiled: ending.compiled,
+        received: client.received,
+        sent: ending
+            .answer
+            .as_ref()
+            .map_or(0, |answer| answer.sent as u64),
+    });
 }

@@ -8,6 +8,8 @@ use super::job::{self, TRANSFER};
 use super::repeats::Repeats;
 use super::shop::Shop;
 use super::slots::Slots;
+use super::statistics::{Connection, Desk};
+use super::web;
 use crate::model::decode::RequestDecoder;
 use crate::model::wire::WireError;
 use crate::os::net::canonical;
@@ -54,6 +56,8 @@ pub struct Site<'s> {
     pub slots: &'s Slots<'s>,
     /// Answers that their clients are slow to take.
     pub unsent: Receiver<Unsent>,
+    /// Where those ask who look at the statistics.
+    pub statistics: Option<std::net::TcpListener>,
     /// What is wished of us.
     pub wishes: &'s Wishes,
     /// How many files may be open.
@@ -71,17 +75,21 @@ struct Front<'f> {
     site: &'f Site<'f>,
     shop: &'f Shop,
     load: Arc<Load>,
+    desk: Arc<Desk>,
     repeats: RefCell<Repeats>,
     complained: Cell<Option<Instant>>,
 }
 
 /// Serves until a final signal comes, or the jobs are done that were at work when we were asked to leave. Connections beyond
 /// those that there are files for wait in the system's queue.
-pub fn run(listeners: Vec<std::net::TcpListener>, site: &Site) -> io::Result<()> {
+pub fn run(listeners: Vec<std::net::TcpListener>, mut site: Site) -> io::Result<()> {
+    let statistics = site.statistics.take();
+    let site = &site;
     let front = Front {
         site,
         shop: site.shop,
         load: Arc::default(),
+        desk: site.shop.statistics.desk(),
         repeats: RefCell::new(Repeats::new(Instant::now())),
         complained: Cell::default(),
     };
@@ -96,7 +104,8 @@ pub fn run(listeners: Vec<std::net::TcpListener>, site: &Site) -> io::Result<()>
     let ended = async { signals.readable().await.map(|()| None) };
     let late = sending.run(front.send_late(&sending));
     let asked = async { front.heed(&wishes).await.map(Some) };
-    let serving = taking.run(or(asked, or(accepting, front.do_chores())));
+    let telling = front.tell(statistics, &taking);
+    let serving = taking.run(or(asked, or(accepting, or(telling, front.do_chores()))));
     let asked = smol::block_on(or(ended, or(late, serving)))?;
     // The listeners are closed already, and so are connections now whose request is not whole.
     drop(taking);
@@ -138,6 +147,23 @@ impl<'f> Front<'f> {
         }
     }
 
+    /// Tells the statistics. That it can't is no reason to end.
+    async fn tell<'e, T>(
+        &'f self,
+        listener: Option<std::net::TcpListener>,
+        executor: &LocalExecutor<'e>,
+    ) -> T
+    where
+        'f: 'e,
+    {
+        if let Some(listener) = listener {
+            if let Err(err) = web::serve(listener, self.shop, executor).await {
+                log::error!("serve statistics: {err}");
+            }
+        }
+        std::future::pending().await
+    }
+
     /// Returns when nobody is served any more, or after `patience`.
     async fn all_done(&self, patience: Duration) -> io::Result<Option<i32>> {
         let until = Instant::now() + patience;
@@ -170,7 +196,8 @@ impl<'f> Front<'f> {
                     let address = canonical(address);
                     let held = Held::new(&self.load, address.ip());
                     if self.admits(address, &held) {
-                        let serving = self.serve(stream.into(), address, held);
+                        let connection = self.shop.statistics.connected();
+                        let serving = self.serve(stream.into(), address, held, connection);
                         executor.spawn(serving).detach();
                     }
                 }
@@ -234,6 +261,7 @@ impl<'f> Front<'f> {
         if is_allowed && held.connections_of_peer() <= self.share() {
             return true;
         }
+        self.shop.statistics.refused();
         if self.may_say(address.ip(), REFUSALS_SAID) {
             match is_allowed {
                 false => log::error!(
@@ -251,7 +279,13 @@ impl<'f> Front<'f> {
         self.repeats.borrow_mut().may_say(peer, first)
     }
 
-    async fn serve(&self, stream: Arc<Async<TcpStream>>, address: SocketAddr, mut held: Held) {
+    async fn serve(
+        &self,
+        stream: Arc<Async<TcpStream>>,
+        address: SocketAddr,
+        mut held: Held,
+        connection: Connection,
+    ) {
         let since = Instant::now();
         while held.must_wait() {
             Timer::after(PAUSE).await;
@@ -265,6 +299,9 @@ impl<'f> Front<'f> {
             output: None,
             name: name(address),
             since,
+            connection,
+            received: held.bytes() as u64,
+            waited: None,
         };
         let err = match received {
             Ok(decoder) => {
@@ -274,17 +311,22 @@ impl<'f> Front<'f> {
                     client,
                     decoder,
                     held,
+                    waiting: self.shop.statistics.queued(),
                 };
                 return self.site.slots.queue().put(address.ip(), arrived);
             }
             Err(err) => err,
         };
-        if self.may_say(address.ip(), BROKEN_SAID) {
-            let ending = match err {
-                Lost::Wire(err) => job::broken_request(&client, &err),
-                Lost::Io(err) => job::lost_request(&client, &err),
-            };
-            ending::finish(client, &ending);
+        let says = self.may_say(address.ip(), BROKEN_SAID);
+        let ending = match &err {
+            Lost::Wire(err) if says => job::broken_request(&client, err),
+            Lost::Io(err) if says => job::lost_request(&client, err),
+            Lost::Wire(err) => job::ending_of(err),
+            Lost::Io(_) => job::not_arrived(),
+        };
+        match says {
+            true => ending::finish(&self.desk, client, &ending),
+            false => ending::count(&self.desk, client, &ending),
         }
     }
 
@@ -309,8 +351,9 @@ impl<'f> Front<'f> {
                     break;
                 }
                 last_byte.set(Instant::now());
+                let fits = held.borrow_mut().grow(count);
                 decoder.filled(count).map_err(Lost::Wire)?;
-                if !held.borrow_mut().grow(count) {
+                if !fits {
                     return Err(Lost::Io(io::ErrorKind::OutOfMemory.into()));
                 }
             }
@@ -372,7 +415,7 @@ impl<'f> Front<'f> {
             log::warn!("{}: the answer was not taken: {err}", client.name);
             ending = ending.not_sent();
         }
-        ending::finish(client, &ending);
+        ending::finish(&self.desk, client, &ending);
         drop(held);
     }
 }

@@ -2,8 +2,10 @@
 //! which kind of job it is.
 
 use super::compile::{Job, Stop};
-use super::ending::{Class, Client, Ending};
+use super::ending::{Client, Ending};
 use super::shop::Shop;
+use super::statistics::Desk;
+use super::tally::Class;
 use super::{pump_job, text_job};
 use crate::model::decode::RequestDecoder;
 use crate::model::error::Code;
@@ -29,26 +31,36 @@ pub fn request_limits() -> Limits {
 
 /// What a request that did not come to its end means.
 pub fn broken_request(client: &Client, err: &WireError) -> Ending {
+    match err {
+        WireError::NoAnswer => log::debug!("{}: hung up without a request", client.name),
+        _ => log::warn!("{}: no request that could be served: {err}", client.name),
+    }
+    ending_of(err)
+}
+
+/// The same without a word.
+pub fn ending_of(err: &WireError) -> Ending {
     let (class, code) = match err.code() {
         Code::Protocol => (Class::BadRequest, Code::Protocol),
         Code::Io => (Class::Disconnected, Code::Io),
         other => (Class::Other, other),
     };
-    match err {
-        WireError::NoAnswer => log::debug!("{}: hung up without a request", client.name),
-        _ => log::warn!("{}: no request that could be served: {err}", client.name),
-    }
     Ending::silent(class, code as u8)
 }
 
 /// The request did not come in time, or could not be read.
 pub fn lost_request(client: &Client, err: &io::Error) -> Ending {
     log::warn!("{}: the request did not arrive: {err}", client.name);
+    not_arrived()
+}
+
+/// The same without a word.
+pub fn not_arrived() -> Ending {
     Ending::silent(Class::Disconnected, Code::Io as u8)
 }
 
 /// Reads a request, waiting for it as long as the peer is not silent for too long; for inetd and ssh.
-pub fn receive(shop: &Shop, client: &Client) -> Result<RequestDecoder, Ending> {
+pub fn receive(shop: &Shop, client: &mut Client) -> Result<RequestDecoder, Ending> {
     let mut decoder = RequestDecoder::for_requests(request_limits());
     let config = shop.config();
     let end = config
@@ -72,9 +84,12 @@ pub fn receive(shop: &Shop, client: &Client) -> Result<RequestDecoder, Ending> {
         };
         match read {
             Ok(0) => break,
-            Ok(count) => decoder
-                .filled(count)
-                .map_err(|err| broken_request(client, &err))?,
+            Ok(count) => {
+                client.received += count as u64;
+                decoder
+                    .filled(count)
+                    .map_err(|err| broken_request(client, &err))?;
+            }
             Err(err)
                 if matches!(
                     err.kind(),
@@ -90,7 +105,9 @@ pub fn receive(shop: &Shop, client: &Client) -> Result<RequestDecoder, Ending> {
 pub const TRANSFER: Duration = Duration::from_secs(30);
 
 /// Does the job. The answer is still to be sent.
-pub fn perform(shop: &Shop, client: &Client, decoder: RequestDecoder) -> Ending {
+pub fn perform(shop: &Shop, desk: &Desk, client: &Client, decoder: RequestDecoder) -> Ending {
+    let begun = Instant::now();
+    desk.begin(client.connection.number(), &client.name);
     let surplus = decoder.has_trailing_bytes();
     let request = match decoder.request() {
         Ok(request) => request,
@@ -103,6 +120,7 @@ pub fn perform(shop: &Shop, client: &Client, decoder: RequestDecoder) -> Ending 
     let mut job = Job {
         shop,
         config: &config,
+        desk,
         client,
         version: request.version,
         argv: &request.argv,
@@ -114,7 +132,8 @@ pub fn perform(shop: &Shop, client: &Client, decoder: RequestDecoder) -> Ending 
         Source::Files { cwd, entries } => pump_job::run(&mut job, &cwd, entries),
     };
     let mut ending = done.unwrap_or_else(|stop| job.stopped(stop));
-    ending.what.get_or_insert_with(|| job.what());
+    ending.what.get_or_insert_with(|| Box::new(job.what()));
+    ending.worked = begun.elapsed();
     ending
 }
 

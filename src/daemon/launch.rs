@@ -45,6 +45,16 @@ pub enum Way {
     Mirrors(String),
 }
 
+impl Way {
+    /// In a word, for statistics.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Way::Views { .. } => "namespaces",
+            Way::Mirrors(_) => "mirrors",
+        }
+    }
+}
+
 /// The link to a process that is about to become a compiler.
 #[derive(Debug)]
 pub struct Launch {

@@ -34,10 +34,10 @@ fn listen_at(addresses: &[SocketAddr], config: &Config) -> Result<Vec<TcpListene
             Ok(listener) => listeners.push(listener),
             Err(_) if is_chosen => {}
             Err(err) if err.kind() == io::ErrorKind::AddrInUse => {
-                return Err(failed(address, &err))
+                return Err(failed(address, &err, "--port", "--listen"))
             }
             Err(err) => {
-                fault.get_or_insert_with(|| failed(address, &err));
+                fault.get_or_insert_with(|| failed(address, &err, "--port", "--listen"));
             }
         }
     }
@@ -56,11 +56,34 @@ fn takes_both(address: SocketAddr, config: &Config) -> bool {
     address.is_ipv6() && address.ip().is_unspecified() && !has_own
 }
 
-fn failed(address: SocketAddr, err: &io::Error) -> Error {
+/// Listens for those who look at the statistics: on the first address that works, if there are any.
+///
+/// # Errors
+/// [`Code::BindFailed`] naming the address that does not work.
+pub fn listen_for_statistics(config: &Config) -> Result<Option<TcpListener>> {
+    let mut fault = None;
+    for address in &config.statistics {
+        match net::listen(*address, true, false) {
+            Ok(listener) => return Ok(Some(listener)),
+            Err(err) => {
+                let failed = || failed(*address, &err, "--stats-port", "--stats-listen");
+                fault.get_or_insert_with(failed);
+            }
+        }
+    }
+    fault.map_or(Ok(None), Err)
+}
+
+/// Why it does not work, and which options are the way out.
+fn failed(address: SocketAddr, err: &io::Error, port: &str, listen: &str) -> Error {
     let way_out = match err.kind() {
-        io::ErrorKind::AddrInUse => "; is another distccd running? --port chooses another",
-        io::ErrorKind::AddrNotAvailable => "; --listen must be an address of this machine",
-        _ => "",
+        io::ErrorKind::AddrInUse => {
+            format!("; is another distccd running? {port} chooses another")
+        }
+        io::ErrorKind::AddrNotAvailable => {
+            format!("; {listen} must be an address of this machine")
+        }
+        _ => String::new(),
     };
     let why = format!("cannot listen on {address}: {err}{way_out}");
     Error::new(Code::BindFailed, why)

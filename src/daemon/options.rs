@@ -94,6 +94,15 @@ pub struct Flags {
     /// how readily the system ends us when it is out of memory, from -1000 to 1000
     #[argh(option, arg_name = "number", from_str_fn(c_integer))]
     pub oom_score_adj: Option<i64>,
+    /// tell what is done and has been done, over HTTP: numbers, /metrics, and a page for people
+    #[argh(switch)]
+    pub stats: bool,
+    /// the port for that (3633)
+    #[argh(option, arg_name = "port", from_str_fn(c_integer))]
+    pub stats_port: Option<i64>,
+    /// the address for that (this machine only); others may look if they may send jobs
+    #[argh(option, arg_name = "address")]
+    pub stats_listen: Option<String>,
     /// for looking at a problem: foreground, one job at a time, everything said on standard error
     #[argh(switch, short = 'W')]
     pub wizard: bool,
@@ -117,6 +126,8 @@ const VALUED: &[Valued] = &[
     valued("--log-level", None, false),
     valued("--lifetime", None, false),
     valued("--job-lifetime", None, false),
+    valued("--stats-port", None, false),
+    valued("--stats-listen", None, false),
     valued("--drain", None, false),
     valued("--memory-floor", None, false),
     valued("--memory-pressure", None, false),
@@ -124,7 +135,7 @@ const VALUED: &[Valued] = &[
 ];
 
 /// Options of stock's daemon that this version does not have. Better to say so than to run without what was asked for.
-const NOT_YET: &[&str] = &["--stats", "--stats-port", "--zeroconf", "--sysroot"];
+const NOT_YET: &[&str] = &["--zeroconf", "--sysroot"];
 
 /// Those that stock has where it knows Kerberos. A list of names that are not heeded would be an open door.
 const OF_KERBEROS: &[&str] = &["--auth", "--blacklist", "--whitelist", "--show-principal"];

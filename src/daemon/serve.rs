@@ -104,14 +104,18 @@ fn serve_one(config: Config, passed: Option<OwnedFd>) -> Result<Status> {
         Peer::NoSocket => "NOTSOCKET".to_owned(),
     };
     let _ = net::set_nonblocking(output.as_fd(), true);
-    let client = Client {
+    let mut client = Client {
         input,
         output: Some(output),
         name,
         since,
+        connection: shop.statistics.connected(),
+        received: 0,
+        waited: None,
     };
-    let mut ending = match job::receive(&shop, &client) {
-        Ok(decoder) => job::perform(&shop, &client, decoder),
+    let desk = shop.statistics.desk();
+    let mut ending = match job::receive(&shop, &mut client) {
+        Ok(decoder) => job::perform(&shop, &desk, &client, decoder),
         Err(ending) => ending,
     };
     let sent = ending::send(&shop.signals, &client, &mut ending, shop.config().silence);
@@ -119,7 +123,7 @@ fn serve_one(config: Config, passed: Option<OwnedFd>) -> Result<Status> {
         ending = ending.not_sent();
     }
     let code = ending.code;
-    ending::finish(client, &ending);
+    ending::finish(&desk, client, &ending);
     if let Some(signal) = shop.signals.caught() {
         signals::end_by(signal);
     }
@@ -134,6 +138,7 @@ fn serve_all(config: Config, passed: Vec<TcpListener>, source: &Source) -> Resul
         true => listening::listen(&config)?,
         false => passed,
     };
+    let statistics = listening::listen_for_statistics(&config)?;
     let names = listening::names(&listeners);
     let has_free_port = config.listen.iter().flatten().any(|at| at.port() == 0);
     let announcement = match names.first() {
@@ -169,6 +174,9 @@ fn serve_all(config: Config, passed: Vec<TcpListener>, source: &Source) -> Resul
         signals::catch_wishes(!is_watched).map_err(|err| Error::io("catch signals", &err))?;
     let config = shop.config();
     log::info!(target: NOTICE, "listening on {}, {} jobs at once", names.join(", "), config.jobs);
+    if let Some(address) = statistics.as_ref().and_then(|at| at.local_addr().ok()) {
+        log::info!(target: NOTICE, "statistics at http://{address}/");
+    }
     log::info!("{}", config.compilers.describe());
     shop.way();
     if let Some(launcher) = launcher {
@@ -184,7 +192,7 @@ fn serve_all(config: Config, passed: Vec<TcpListener>, source: &Source) -> Resul
         listening_on: names.join(", "),
         pid_file: RefCell::new(pid_file),
     };
-    let served = service.run(listeners);
+    let served = service.run(listeners, statistics);
     served.map_err(|err| Error::new(Code::ConnectFailed, format!("serve connections: {err}")))?;
     let signal = shop.signals.caught().unwrap_or(signals::TERM);
     log::info!(target: NOTICE, "ended by {}", signals::name(signal));
@@ -204,7 +212,7 @@ struct Service<'s> {
 
 impl Service<'_> {
     /// Starts the job slots, runs the front, and waits for all of them to end.
-    fn run(&self, listeners: Vec<TcpListener>) -> io::Result<()> {
+    fn run(&self, listeners: Vec<TcpListener>, statistics: Option<TcpListener>) -> io::Result<()> {
         set_hook(Box::new(|panic| {
             log::error!("a fault of distccd itself: {panic}")
         }));
@@ -217,6 +225,7 @@ impl Service<'_> {
                 shop: self.shop,
                 slots: &slots,
                 unsent,
+                statistics,
                 wishes: &self.wishes,
                 files_max: daemonize::raise_descriptor_limit(),
                 chores: (watchdog.map_or(CHORES, |every| every.min(CHORES)), &|| {
@@ -232,7 +241,7 @@ impl Service<'_> {
             };
             self.manager.ready(&self.status());
             // Whatever happens in the front, the slots must end, or we would wait for them for ever.
-            let run = AssertUnwindSafe(|| front::run(listeners, &site));
+            let run = AssertUnwindSafe(|| front::run(listeners, site));
             let served = catch_unwind(run)
                 .unwrap_or_else(|_| Err(io::Error::other("a fault of distccd itself")));
             if served.is_err() {

@@ -5,6 +5,7 @@ use super::config::Config;
 use super::launch::{self, Way};
 use super::memory::Memory;
 use super::shown::Shown;
+use super::statistics::Statistics;
 use super::system_headers::SystemHeaders;
 use crate::os::fence;
 use crate::os::logging::NOTICE;
@@ -31,6 +32,8 @@ pub struct Shop {
     pub shown: Shown,
     /// What is known of this machine's headers.
     pub headers: SystemHeaders,
+    /// What is done and has been done.
+    pub statistics: Statistics,
     config: RwLock<Arc<Config>>,
     way: OnceLock<Way>,
 }
@@ -49,6 +52,7 @@ impl Shop {
             admission: Admission::new(Memory::find(Path::new("/"))),
             shown: Shown::find(),
             headers: SystemHeaders::default(),
+            statistics: Statistics::default(),
             way: OnceLock::new(),
         }
     }

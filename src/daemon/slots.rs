@@ -1,10 +1,12 @@
 //! The job slots: each is a thread that does one job after the other, and whatever happens in a job ends that job alone.
 
 use super::arrivals::{Arrived, Held, Unsent};
-use super::ending::{self, Answer, Class, Client, Ending};
+use super::ending::{self, Answer, Client, Ending};
 use super::job;
 use super::queue::Queue;
 use super::shop::Shop;
+use super::statistics::Desk;
+use super::tally::Class;
 use crate::model::decode::RequestDecoder;
 use crate::model::error::Code;
 use crate::os::net::{wait_any, Event};
@@ -62,12 +64,13 @@ impl<'s> Slots<'s> {
             let started = builder.spawn_scoped(scope, move || {
                 let staffed = staffed; // All of it, and so to this thread's end.
                 let slots = staffed.slots;
+                let desk = slots.shop.statistics.desk();
                 work(
                     &slots.queue,
                     staffed.slot,
                     || slots.has_room(),
                     |arrived| {
-                        slots.serve(arrived);
+                        slots.serve(&desk, arrived);
                     },
                 );
             });
@@ -102,34 +105,37 @@ impl<'s> Slots<'s> {
     }
 
     /// Does a job, and sends the answer as far as the client takes it.
-    fn serve(&self, arrived: Arrived) {
+    fn serve(&self, desk: &Desk, arrived: Arrived) {
         let Arrived {
-            client,
+            mut client,
             decoder,
             held,
+            waiting,
         } = arrived;
+        client.waited = Some(waiting.over());
         if has_gone(&client) {
             log::info!("{}: hung up while its job waited", client.name);
             let gone = Ending::silent(Class::Disconnected, Code::Io as u8);
-            return ending::finish(client, &gone);
+            return ending::finish(desk, client, &gone);
         }
-        let ending = self.perform(&client, decoder);
-        self.deliver(client, ending, held);
+        let ending = self.perform(desk, &client, decoder);
+        self.deliver(desk, client, ending, held);
     }
 
-    fn perform(&self, client: &Client, decoder: RequestDecoder) -> Ending {
-        let job = AssertUnwindSafe(|| job::perform(self.shop, client, decoder));
+    fn perform(&self, desk: &Desk, client: &Client, decoder: RequestDecoder) -> Ending {
+        let job = AssertUnwindSafe(|| job::perform(self.shop, desk, client, decoder));
         catch_unwind(job).unwrap_or_else(|_| {
             log::error!("{}: a fault of distccd itself ended the job", client.name);
             Ending::silent(Class::Other, Code::Failed as u8)
         })
     }
 
-    fn deliver(&self, client: Client, mut ending: Ending, mut held: Held) {
+    fn deliver(&self, desk: &Desk, client: Client, mut ending: Ending, mut held: Held) {
         match ending::send(&self.shop.signals, &client, &mut ending, PATIENCE) {
-            Ok(true) => ending::finish(client, &ending),
+            Ok(true) => ending::finish(desk, client, &ending),
             Ok(false) if held.exchange(ending.answer.as_ref().map_or(0, Answer::bytes)) => {
                 ending.leftover = None;
+                desk.clear();
                 let _ = self.late.try_send(Unsent {
                     client,
                     ending,
@@ -141,11 +147,11 @@ impl<'s> Slots<'s> {
                     "{}: the answer was not taken: too many others are not, either",
                     client.name
                 );
-                ending::finish(client, &ending.not_sent());
+                ending::finish(desk, client, &ending.not_sent());
             }
             Err(err) => {
                 log::warn!("{}: the answer was not taken: {err}", client.name);
-                ending::finish(client, &ending.not_sent());
+                ending::finish(desk, client, &ending.not_sent());
             }
         }
     }

@@ -96,20 +96,23 @@ fn quotes_next(mut rest: &[u8]) -> bool {
     rest.starts_with(b"\\\"")
 }
 
-/// Is the compiler told in the text to use other options from there on? gcc then defines other macros in a compile, and does
-/// not when it only preprocesses. Its own headers undo what they do; of the pragmas of others the text says too little.
-pub fn changes_options(text: &[u8]) -> bool {
-    const CHANGES: [&[u8]; 4] = [b"target", b"optimize", b"pop_options", b"reset_options"];
-    memmem::find_iter(text, b"GCC").any(|at| {
+/// Why a pragma keeps gcc's text here. One that changes the compiler's options: it then defines other macros in a compile, and
+/// does not when it only preprocesses. Its own headers undo what they do; of the pragmas of others the text says too little.
+/// And the one that says that a compile would take a precompiled header: see `-fpch-preprocess`.
+pub fn odd_pragma(text: &[u8]) -> Option<&'static str> {
+    memmem::find_iter(text, b"GCC").find_map(|at| {
         let (before, rest) = text.split_at_checked(at + b"GCC".len()).unwrap_or_default();
         let word = rest.trim_ascii_start();
+        let is_word = word.len() < rest.len();
+        let starts = |heads: &[&[u8]]| heads.iter().any(|head| word.starts_with(head));
         // What stands behind a comment or on the next line is not looked for.
-        const HIDES: [&[u8]; 3] = [b"/*", b"\\\n", b"\\\r"];
-        let is_hidden = HIDES.iter().any(|hides| word.starts_with(hides));
-        let changes = word.len() < rest.len()
-            && CHANGES.iter().any(|change| word.starts_with(change))
-            || is_hidden;
-        changes && !is_compilers_own(before)
+        let is_hidden = starts(&[b"/*", b"\\\n", b"\\\r"]);
+        let changes = starts(&[b"target", b"optimize", b"pop_options", b"reset_options"]);
+        if (is_word && changes || is_hidden) && !is_compilers_own(before) {
+            return Some("a pragma changes the compiler's options, and with them its macros");
+        }
+        let takes = is_word && starts(&[b"pch_preprocess"]);
+        takes.then_some("there is a precompiled header")
     })
 }
 
@@ -315,7 +318,7 @@ mod tests {
             "# 1 \"/opt/x.h\" 1 3\n_Pragma(\"GCC pop_options\")\n",
             "# 1 \"/usr/include/x.h\" 1 3 4\nint x;\n# 2 \"a.c\" 2\nDO(GCC reset_options)\n",
         ] {
-            assert!(changes_options(text.as_bytes()), "{text}");
+            assert!(odd_pragma(text.as_bytes()).is_some(), "{text}");
         }
         for text in [
             "",
@@ -324,7 +327,7 @@ mod tests {
             "# 0 \"a.c\"\n# 33 \"/usr/lib/gcc/x86_64-linux-gnu/12/include/xmmintrin.h\" 3 4\n#pragma GCC target(\"sse\")\n",
             "# 0 \"a.c\"\n# 1 \"/usr/include/x.h\" 1 3 4\n\n#pragma GCC optimize(3)\n",
         ] {
-            assert!(!changes_options(text.as_bytes()), "{text}");
+            assert!(odd_pragma(text.as_bytes()).is_none(), "{text}");
         }
     }
 

@@ -7,6 +7,7 @@ mod compare;
 mod daemon;
 pub mod fake;
 mod farm;
+pub mod http;
 mod peer;
 pub mod pump;
 mod ran;
@@ -31,7 +32,7 @@ pub const OURS: &str = env!("CARGO_BIN_EXE_distcc");
 pub const BOUND: Duration = Duration::from_secs(60);
 
 /// Whose program.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, PartialOrd, Ord)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, PartialOrd, Ord, Hash)]
 pub enum Which {
     /// The one of this crate.
     Ours,

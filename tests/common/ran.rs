@@ -17,6 +17,8 @@ pub struct Ran {
     pub stdout: String,
     /// Standard error.
     pub stderr: String,
+    /// Both as they are, byte for byte.
+    pub bytes: [Vec<u8>; 2],
     /// The client's log, if it was a client.
     pub log: String,
     /// How long it took.
@@ -106,17 +108,19 @@ impl Running {
             signal("KILL", &format!("-{}", self.pid()));
             let _ = self.child.wait();
         }
-        let [stdout, stderr] = self.outputs.each_mut().map(|file| {
+        let bytes = self.outputs.each_mut().map(|file| {
             let mut bytes = Vec::new();
             file.rewind().unwrap();
             file.read_to_end(&mut bytes).unwrap();
-            String::from_utf8_lossy(&bytes).into_owned()
+            bytes
         });
+        let [stdout, stderr] = [0, 1].map(|n| String::from_utf8_lossy(&bytes[n]).into_owned());
         let ran = Ran {
             what: self.what,
             status: ended.map_or(-1, as_shell),
             stdout,
             stderr,
+            bytes,
             log: String::new(),
             took,
         };

@@ -1,0 +1,75 @@
+//! The differential test: tables of command lines, each run without distcc and through it, in every mode and with both
+//! daemons. Exit status, both outputs and all files must be those of the local run, byte for byte; where each compile took
+//! place is counted.
+//!
+//! A table is a text file beside this one, and a line of [`TABLES`]. Its lines:
+//!
+//! ```text
+//! # a comment
+//! for gcc g++                        the rows that follow hold for these compilers, see `table::COMPILERS`
+//! pump  $CC -c a.$E                  a row: its fate in pump mode with our daemon, and a command line
+//! here  cp a.$E 'b c.$E' :: $CC …    what stands before `::` prepares the folder, without distcc, once
+//! here varies $CC -flto -c a.$E      two local runs differ in the bytes of files: names and modes are compared
+//! ```
+//!
+//! The fates are `pump` (source and headers travel), `text` (preprocessed text does), `here` (the command, or a part of it,
+//! runs on this machine), and `any` where that is not the point. Command lines are the shell's. They run in a fresh copy of
+//! `tree`, always at the same path; `$CC` is the compiler, behind distcc or not, `$REAL` always the compiler alone, `$E` the
+//! extension of its sources, `$X` its language for `-x`, `$I` the extension of its preprocessed text.
+//!
+//! `DISTCC_TESTS_ROWS=WORDS` runs only the rows that hold these words, or `NAME:` those of one table; `DISTCC_TESTS_WHOLE=1` leaves out no cell;
+//! `DISTCC_TESTS_SEED` chooses what is left out otherwise.
+#![allow(clippy::unwrap_used)]
+
+#[path = "../common/mod.rs"]
+mod common;
+
+mod bench;
+mod outcome;
+mod score;
+mod table;
+
+use std::sync::Mutex;
+
+/// The tables, each with its name.
+const TABLES: &[(&str, &str)] = &[
+    ("gcc-outputs", include_str!("gcc-outputs.txt")),
+    ("gcc-dependencies", include_str!("gcc-dependencies.txt")),
+    ("gcc-debug", include_str!("gcc-debug.txt")),
+    ("gcc-files", include_str!("gcc-files.txt")),
+    ("gcc-search", include_str!("gcc-search.txt")),
+    ("gcc-messages", include_str!("gcc-messages.txt")),
+    ("gcc-code", include_str!("gcc-code.txt")),
+];
+
+/// Of the rows that only compile, so many of 100 must be distributed in pump mode with our daemon.
+const DISTRIBUTED_MIN: usize = 90;
+
+#[test]
+fn every_row_gives_what_a_local_run_gives() {
+    let asked = std::env::var("DISTCC_TESTS_ROWS").unwrap_or_default();
+    let jobs = table::jobs(TABLES, &asked);
+    assert!(!jobs.is_empty(), "no row holds {asked:?}");
+    let Some(bench) = bench::Bench::new() else {
+        return;
+    };
+    let seed = bench::seed();
+    let faults = Mutex::new(Vec::new());
+    let score = Mutex::new(score::Score::default());
+    bench.work_through(&jobs, |worker, job| {
+        let cells = bench::cells_of(job, seed);
+        let tried = worker.try_row(job, &cells);
+        score.lock().unwrap().count(job, &tried);
+        // Told at once, too: the list at the end is lost if the test is ended before.
+        tried.faults.iter().for_each(|fault| println!("{fault}"));
+        faults.lock().unwrap().extend(tried.faults);
+    });
+    let (score, mut faults) = (score.into_inner().unwrap(), faults.into_inner().unwrap());
+    println!("seed {seed}\n{score}");
+    bench.expect_clean();
+    if asked.is_empty() {
+        faults.extend(score.faults(DISTRIBUTED_MIN));
+    }
+    let told = faults.join("\n");
+    assert!(faults.is_empty(), "{} faults\n{told}", faults.len());
+}

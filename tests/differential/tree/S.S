@@ -1,0 +1,3 @@
+#define V 1
+.data
+x: .long V

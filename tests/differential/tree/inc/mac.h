@@ -1,0 +1,3 @@
+#define MAC 9
+#undef V
+#define V 7

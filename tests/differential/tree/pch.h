@@ -1,0 +1,2 @@
+int pch;
+static inline int in_pch(void) { return 4; }

@@ -1,0 +1,2 @@
+static int unused(int p) { int q; return p; }
+#define SYSTEM_NULL ((void *)0)
