@@ -82,7 +82,7 @@ pub struct Flags {
     /// end a job after so many seconds (0: never)
     #[argh(option, arg_name = "seconds", from_str_fn(c_integer))]
     pub job_lifetime: Option<i64>,
-    /// how many seconds the jobs that run may take when the daemon is asked to end by SIGTERM (30)
+    /// how many seconds the jobs that run may take when the daemon is asked to end by SIGTERM (25)
     #[argh(option, arg_name = "seconds", from_str_fn(c_integer))]
     pub drain: Option<i64>,
     /// begin no job beside another while fewer megabytes of memory are left (5 % of all, at most 512); 0: do not look
