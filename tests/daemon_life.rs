@@ -138,6 +138,53 @@ fn a_compiler_sees_nothing_that_is_not_its_job() {
 }
 
 #[test]
+fn a_full_disk_ends_the_job_and_nothing_else() {
+    let (farm, folder) = fake_farm();
+    let mut words = match common::is_root() {
+        true => vec![
+            "setpriv",
+            "--reuid=65534",
+            "--regid=65534",
+            "--clear-groups",
+        ],
+        false => Vec::new(),
+    };
+    words.extend("unshare --user --map-current-user --keep-caps --mount sh -c".split(' '));
+    words.push("mount -t tmpfs -o size=64k none \"$TMPDIR\" && exec \"$0\" \"$@\"");
+    let daemon = fake_daemon(&farm, &folder).within(&words).start();
+    for _ in 0..3 {
+        let large = request(Version::V1, "gcc -c x.c -o x.o", &" ".repeat(1 << 20));
+        assert!(ask(&daemon, &large).is_empty());
+        expect_line(&daemon, &["write the source: No space left"]);
+        expect_ok(&daemon);
+    }
+}
+
+#[test]
+fn without_files_it_lives_and_recovers() {
+    let (farm, folder) = fake_farm();
+    // Connections alone take nearly all of these.
+    let plan = fake_daemon(&farm, &folder).within(&["prlimit", "--nofile=26:26"]);
+    let plan = plan.allow(Some("127.0.0.0/8")).jobs(2);
+    let mut daemon = plan.env("DISTCC_TCP_DEFER_ACCEPT", "0").start();
+    let idle: Vec<TcpStream> = (0..40).map(|_| connect(&daemon)).collect();
+    let mut jobs: Vec<TcpStream> = Vec::new();
+    for _ in 0..8 {
+        let mut stream = connect(&daemon);
+        let _ = stream.write_all(&request(Version::V1, "gcc -c x.c -o x.o", ""));
+        jobs.push(stream);
+    }
+    drop(idle);
+    for stream in jobs {
+        rest_of(&stream); // Answered or hung up on, but not left alone.
+    }
+    wait_for("an answer", BOUND, || {
+        !job(&daemon, "gcc -c x.c -o x.o").is_empty()
+    });
+    assert!(daemon.alive());
+}
+
+#[test]
 fn the_background_begins_when_it_listens() {
     let (farm, folder) = fake_farm();
     let gcc = folder.join("gcc").display().to_string();

@@ -36,6 +36,7 @@ const LOOK: Duration = Duration::from_secs(3);
 
 /// How long to wait until something that ran out is there again.
 const PAUSE: Duration = Duration::from_millis(20);
+const PAUSE_MAX: Duration = Duration::from_millis(320);
 
 /// How often the same trouble is said.
 const COMPLAINT: Duration = Duration::from_secs(60);
@@ -287,8 +288,10 @@ impl<'f> Front<'f> {
         connection: Connection,
     ) {
         let since = Instant::now();
+        let mut pause = PAUSE;
         while held.must_wait() {
-            Timer::after(PAUSE).await;
+            Timer::after(pause).await;
+            pause = (pause * 2).min(PAUSE_MAX); // Thousands may wait.
         }
         let received = self.receive(&stream, since, &mut held).await;
         let Ok(input) = into_file(stream) else {

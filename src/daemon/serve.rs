@@ -18,7 +18,6 @@ use crate::os::signals::{self, Wishes};
 use crate::os::start::keep_freed_memory;
 use crate::os::systemd::{self, Manager, Passed};
 use smol::channel::unbounded;
-use std::cell::RefCell;
 use std::env;
 use std::ffi::OsString;
 use std::fs::File;
@@ -26,6 +25,7 @@ use std::io::{self, IsTerminal, Write};
 use std::net::TcpListener;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::panic::{catch_unwind, set_hook, AssertUnwindSafe};
+use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -163,16 +163,17 @@ fn serve_all(config: Config, passed: Vec<TcpListener>, source: &Source) -> Resul
     if config.lifetime > 0 {
         daemonize::end_after(config.lifetime); // A fork does not inherit it.
     }
-    let pid_file = match &config.pid_file {
-        Some(path) => take_pid_file(path, &config)?,
-        None => None,
-    };
     // Who looks on from a terminal, and closes it, does not mean that we shall read our configuration again.
     let is_watched = config.mode == Mode::Foreground && io::stdin().is_terminal();
     let shop = open_shop(config)?;
     let wishes =
         signals::catch_wishes(!is_watched).map_err(|err| Error::io("catch signals", &err))?;
     let config = shop.config();
+    // Who reads it may send signals.
+    let pid_file = match &config.pid_file {
+        Some(path) => take_pid_file(path, &config)?,
+        None => None,
+    };
     log::info!(target: NOTICE, "listening on {}, {} jobs at once", names.join(", "), config.jobs);
     if let Some(address) = statistics.as_ref().and_then(|at| at.local_addr().ok()) {
         log::info!(target: NOTICE, "statistics at http://{address}/");
@@ -190,7 +191,8 @@ fn serve_all(config: Config, passed: Vec<TcpListener>, source: &Source) -> Resul
         manager: Manager::find(),
         wishes,
         listening_on: names.join(", "),
-        pid_file: RefCell::new(pid_file),
+        pid_file: Mutex::new(pid_file),
+        reading: Mutex::default(),
     };
     let served = service.run(listeners, statistics);
     served.map_err(|err| Error::new(Code::ConnectFailed, format!("serve connections: {err}")))?;
@@ -207,7 +209,9 @@ struct Service<'s> {
     manager: Manager,
     wishes: Wishes,
     listening_on: String,
-    pid_file: RefCell<Option<PidFile>>,
+    pid_file: Mutex<Option<PidFile>>,
+    /// Held by who reads the configuration.
+    reading: Mutex<()>,
 }
 
 impl Service<'_> {
@@ -233,9 +237,16 @@ impl Service<'_> {
                     let _ = slots.fill(scope);
                 }),
                 reread: &|| {
-                    self.reread();
-                    slots.resize();
-                    let _ = slots.fill(scope);
+                    let reread = || {
+                        self.reread();
+                        slots.resize();
+                        let _ = slots.fill(scope);
+                    };
+                    // Names are looked up, which may take long, and the front must go on.
+                    let reader = thread::Builder::new().name("configuration".to_owned());
+                    if let Err(err) = reader.spawn_scoped(scope, reread) {
+                        log::error!("read the configuration again: {err}");
+                    }
                 },
                 leave: &|signal| self.leave(signal),
             };
@@ -263,11 +274,13 @@ impl Service<'_> {
         let name = signals::name(signal);
         log::info!(target: NOTICE, "{name}: no new jobs; those that run have {jobs:?}");
         self.manager.stopping("ending after the jobs that run");
-        drop(self.pid_file.take());
+        let pid_file = self.pid_file.lock();
+        drop(pid_file.unwrap_or_else(PoisonError::into_inner).take());
     }
 
     /// Reads the configuration again, and opens the log anew. With a fault in it everything stays as it was.
     fn reread(&self) {
+        let _one_at_a_time = self.reading.lock();
         self.manager.reloading();
         let before = self.shop.config();
         let read = match self.source.read() {
