@@ -329,7 +329,8 @@ fn compilers(flags: &Flags, path: &OsString, around: &Surroundings) -> Result<Co
                 ))
             })?,
     };
-    let text = (around.read_file)(Path::new(&file)).map_err(|err| {
+    // When it is read again we are somewhere else.
+    let text = (around.read_file)(&around.folder.join(&file)).map_err(|err| {
         bad(format!(
             "DISTCC_CMDLIST={}: {err}; no compiler would be allowed",
             file.to_string_lossy()

@@ -98,13 +98,15 @@ impl ConfigFile {
     /// Adds to an error where the option stands that it is about, if it stands in the file.
     pub fn blame(&self, err: Error) -> Error {
         let begins = |setting: &&Setting| {
-            let values = [setting.value.as_str()];
-            let parts = setting.value.split(',').map(str::trim);
-            values.into_iter().chain(parts).any(|value| {
-                let name = &setting.name;
-                let whole = err.message.starts_with(&format!("--{name} {value}: "));
-                whole || err.message.starts_with(&format!("--{name}: {value}"))
-            }) || err.message.starts_with(&format!("--{}: ", setting.name))
+            let (name, value) = (&setting.name, setting.value.as_str());
+            let parts = value.split(',').chain(value.split([',', ':']));
+            let mut parts = parts.map(str::trim).filter(|part| !part.is_empty());
+            let is_about = |part: &str| {
+                let message = &err.message;
+                message.starts_with(&format!("--{name} {part}: "))
+                    || message.starts_with(&format!("--{name}: {part} "))
+            };
+            is_about(value) || parts.any(is_about)
         };
         match self.settings.iter().find(begins) {
             Some(setting) => Error {
@@ -247,6 +249,16 @@ mod tests {
         assert_eq!(err.message, "/f: line 2, column 3: not UTF-8");
     }
 
+    proptest::proptest! {
+        #[test]
+        fn whatever_stands_there_is_read_or_refused(text in "[ a-z=#\n,é0-9-]{0,60}") {
+            match parse(&text) {
+                Ok(file) => assert!(file.words().iter().all(|word| word.starts_with("--"))),
+                Err(err) => assert!(err.message.starts_with("/f: line ")),
+            }
+        }
+    }
+
     #[test]
     fn a_later_fault_is_blamed_on_its_line() {
         let file =
@@ -256,6 +268,8 @@ mod tests {
             ("--allow 1.2.3.4/x: the mask", "/f: line 2, column 9: "),
             ("--compilers: nosuch is not", "/f: line 4, column 13: "),
             ("--port 0: must", ""),
+            // That one must stand on the command line.
+            ("--compilers: other is not", ""),
         ] {
             let blamed = file.blame(Error::new(Code::BindFailed, message));
             assert_eq!(blamed.code, Code::BindFailed);
