@@ -143,6 +143,7 @@ pub mod daemon {
     pub mod compilers;
     pub mod sandbox;
     pub mod config;
+    pub mod scratch;
     pub mod workspace;
     pub mod arrange;
     pub mod shown;

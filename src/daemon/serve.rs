@@ -6,11 +6,13 @@ use super::ending::{self, Answer, Client};
 use super::front::{self, Arrived, Unsent};
 use super::job;
 use super::options::{self, Asked};
+use super::scratch;
 use super::shop::{compiler_environment, Shop};
 use crate::model::error::{Code, Error, Result, Status};
 use crate::os::daemonize::{self, FinalSignals, PidFile};
 use crate::os::logging::{init_daemon, open_log, use_json, OrStderr, NOTICE};
 use crate::os::net::{self, Peer};
+use crate::os::process::user_id;
 use crate::os::start::keep_freed_memory;
 use env_logger::Target;
 use smol::channel::{unbounded, Receiver, Sender};
@@ -276,6 +278,7 @@ fn serve_all(config: Config) -> Result<Status> {
         log::info!(target: NOTICE, "statistics at http://{address}/");
     }
     log::info!("{}", shop.config().compilers.describe());
+    scratch::sweep(&shop.config().temp_dir, user_id());
     shop.announce()?;
     if let Some(launcher) = launcher {
         launcher
