@@ -298,7 +298,7 @@ fn compilers(flags: &Flags, path: &OsString, around: &Surroundings) -> Result<Co
             file.to_string_lossy()
         ))
     })?;
-    Ok(Compilers::commands(&text, words, path.clone()))
+    Compilers::commands(&text, words, path.clone())
 }
 
 /// Without `--listen`: all addresses of the families that may connect; only this machine's if nobody else may.
