@@ -155,6 +155,7 @@ pub mod daemon {
     pub mod admission;
     pub mod repeats;
     pub mod queue;
+    pub mod scratch;
     pub mod workspace;
     pub mod arrange;
     pub mod shown;

@@ -336,7 +336,7 @@ fn compilers(flags: &Flags, path: &OsString, around: &Surroundings) -> Result<Co
             file.to_string_lossy()
         ))
     })?;
-    Ok(Compilers::commands(&text, words, path.clone()))
+    Compilers::commands(&text, words, path.clone())
 }
 
 /// Without `--listen`: all addresses of this machine; only its own if nobody else may connect.

@@ -6,6 +6,7 @@ use super::ending::{self, Client};
 use super::front::{self, Site};
 use super::job;
 use super::listening;
+use super::scratch;
 use super::settle::{open_sink, settle, take_pid_file};
 use super::shop::{compiler_environment, Shop};
 use super::slots::Slots;
@@ -14,6 +15,7 @@ use crate::model::error::{Code, Error, Result, Status};
 use crate::os::daemonize::{self, PidFile};
 use crate::os::logging::{self, NOTICE};
 use crate::os::net::{self, Peer};
+use crate::os::process::user_id;
 use crate::os::signals::{self, Wishes};
 use crate::os::start::keep_freed_memory;
 use crate::os::systemd::{self, Manager, Passed};
@@ -184,6 +186,7 @@ fn serve_all(config: Config, passed: Vec<TcpListener>, source: &Source) -> Resul
         log::info!(target: NOTICE, "statistics at http://{address}/");
     }
     log::info!("{}", config.compilers.describe());
+    scratch::sweep(&config.temp_dir, user_id());
     shop.announce()?;
     if let Some(launcher) = launcher {
         launcher
