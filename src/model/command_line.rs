@@ -85,6 +85,8 @@ pub struct Walk<'a> {
     pub output: Option<OutputAt>,
     /// Dependency options.
     pub deps: DepWords<'a>,
+    /// The first option that only a daemon of ours heeds exactly, if any.
+    pub only_ours: Option<Reason>,
     /// Indices of the words that hold a value of `-x` (`-x` `c`: the second; `-xc`: the word itself).
     pub languages: Vec<OutputAt>,
 }
@@ -164,6 +166,7 @@ impl<'a> Walker<'_, 'a> {
             || match row.name {
                 "-Xpreprocessor" => HARMLESS.iter().any(|head| value.starts_with(head)),
                 "-mllvm" => self.is_clang() && is_no_driver_option(value),
+                "-Xassembler" => true,
                 _ => false,
             }
     }
@@ -292,11 +295,22 @@ impl<'a> Walker<'_, 'a> {
             Effect::PreprocessorWord | Effect::AssemblerParts | Effect::Llvm => {
                 return Err(Reason::Value(found.row.name.to_owned(), text(value)));
             }
-            Effect::Local(why) => {
-                if !self.passes(why, word) {
-                    return Err(Reason::Option(text(word), why));
-                }
+            // `-fopt-info-vec=FILE`
+            Effect::OnlyOurs(_) if found.row.name == "-fopt-info-" && value.contains(&b'=') => {
+                return Err(Reason::Option(text(word), Why::NamesFile));
+            }
+            // clang's driver records its own words, and a host is told others.
+            Effect::OnlyOurs(Why::Records) if self.side == Side::Client && self.is_clang() => {
+                return Err(Reason::Option(text(word), Why::Records));
+            }
+            Effect::OnlyOurs(why) if self.side == Side::Client || self.passes(why, word) => {
+                let reason = || Reason::Option(text(word), why);
+                self.walk.only_ours.get_or_insert_with(reason);
                 Role::Code
+            }
+            Effect::Local(why) if self.passes(why, word) => Role::Code,
+            Effect::OnlyOurs(why) | Effect::Local(why) => {
+                return Err(Reason::Option(text(word), why));
             }
         };
         Ok(role)
@@ -306,6 +320,8 @@ impl<'a> Walker<'_, 'a> {
     fn passes(&self, why: Why, word: &[u8]) -> bool {
         let harmless = match why {
             Why::Prints | Why::ExtraFiles | Why::Records | Why::Lto | Why::Preprocessing => true,
+            // Of what is allowed at all only what writes no file.
+            Why::Instruments => self.side == Side::Pump,
             Why::NoObject
             | Why::NamesFile
             | Why::RunsProgram
@@ -466,6 +482,8 @@ fn is_harmless_to_gas(part: &[u8]) -> bool {
         b"--compress-debug-sections",
         b"--nocompress-debug-sections",
         b"--no-pad-sections",
+        b"--keep-locals",
+        b"-L",
         b"-q",
     ];
     let starts = |heads: &[&[u8]]| heads.iter().any(|head| part.starts_with(head));
