@@ -15,6 +15,9 @@ pub mod model {
     pub mod expand;
     pub mod command_line;
     pub mod invocation;
+    pub mod native;
+    pub mod native_proof;
+    pub mod explain;
     pub mod received;
     pub mod dependencies;
     pub mod indentation;
@@ -84,6 +87,7 @@ pub mod os {
     pub mod files;
     pub mod beneath;
     pub mod namespace;
+    pub mod limits;
     pub mod fence;
     pub mod handover;
     pub mod terminal;
@@ -91,7 +95,10 @@ pub mod os {
     pub mod gather;
     pub mod process;
     pub mod liveness;
+    pub mod apart;
+    pub mod machine;
     pub mod daemonize;
+    pub mod log_json;
     pub mod logging;
     pub mod supervise;
 }
@@ -113,6 +120,7 @@ pub mod client {
     pub mod masquerade;
     pub mod cross;
     pub mod local;
+    pub mod native;
     pub mod output;
     pub mod here;
     pub mod remote;
@@ -120,14 +128,20 @@ pub mod client {
     pub mod pumped;
     pub mod scan_includes;
     pub mod distribute;
+    pub mod call;
     pub mod program;
+    pub mod report;
+    pub mod why;
 }
 
 /// Floor 3: the daemon.
 pub mod daemon {
+    pub mod tally;
+    pub mod statistics;
     pub mod options;
     pub mod access;
     pub mod compilers;
+    pub mod sandbox;
     pub mod config;
     pub mod workspace;
     pub mod arrange;
@@ -148,6 +162,10 @@ pub mod daemon {
     pub mod pump_mirror;
     pub mod pump_job;
     pub mod job;
+    pub mod stock_page;
+    pub mod metrics;
+    pub mod page;
+    pub mod web;
     pub mod front;
     pub mod serve;
 }

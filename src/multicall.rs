@@ -1,7 +1,7 @@
 //! Which program am I? A table of names, looked up with argv[0] and then with the first word; any other name is a
 //! compiler's. The one place where an error that ends a program is printed.
 
-use crate::client::{distribute, program};
+use crate::client::{call, program, why};
 use crate::daemon::{enter, serve};
 use crate::model::error::{Error, Result, Status};
 use crate::model::settings::ClientSettings;
@@ -69,6 +69,11 @@ const ROLES: &[Role] = &[
         run: try_build::try_build,
         by_link: false,
     },
+    Role {
+        name: "why",
+        run: why::why,
+        by_link: false,
+    },
 ];
 
 /// Runs the program that `argv` names and says how it ended.
@@ -94,7 +99,7 @@ fn dispatch(mut argv: Vec<OsString>) -> (String, Result<Status>) {
     if !name.contains("distcc") {
         return (
             name,
-            start_client().and_then(|settings| distribute::masquerade(argv, settings)),
+            start_client().and_then(|settings| call::masquerade(argv, settings)),
         );
     }
     if let Some(role) = argv.get(1).and_then(|word| role(word)) {

@@ -245,7 +245,7 @@ fn what_is_no_compile_runs_here_as_it_is() {
         &["gcc", "-M", "x.c"],
         &["gcc", "-S", "x.c", "-o", "-"],
         &["gcc", "-c", "x.c", "-o", "/dev/null"],
-        &["gcc", "-march=native", "-c", "x.c"],
+        &["gcc", "-mcpu=native", "-c", "x.c"],
         &["gcc"],
         &["gcc", "-c"],
         &["gcc", "--no-such-option", "-c", "x.c"],

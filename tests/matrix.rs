@@ -87,7 +87,7 @@ const ROWS: &[Row] = &[
     Row(For::Gnu, "CC -specs=f -c x.E", Local, Local),
     // Stock compiles for the server's processor.
     Row(For::Gnu, "CC -mcpu=native -c x.E", Remote, Local),
-    both("CC -march=native -c x.E", Local),
+    Row(For::All, "CC -march=native -c x.E", Local, Remote),
     // Stock leaves the other files on the server.
     Row(For::All, "CC -save-temps -c x.E", Remote, Local),
     Row(For::All, "CC -gsplit-dwarf -c x.E", Remote, Local),

@@ -1,101 +1,31 @@
-//! The program distcc as a compiler: the one path from a command line to an exit status. What to try next is decided
-//! by `model::plan`; here it is done.
+//! One distributable compile on its way to an exit status: what to try next is decided by `model::plan`; here it is done.
 
 use super::cross::Compiler;
 use super::discrepancy::Session;
 use super::here::{self, Farm};
 use super::output::{
-    base_name, log_end, log_exit, log_words, refusal, say, says_the_same, without_daemons_words,
-    words, write_deps, write_object,
+    base_name, log_end, log_words, refusal, say, says_the_same, without_daemons_words, words,
+    write_deps, write_object,
 };
 use super::pumped::{Pump, Pumped, Trust};
 use super::remote::{attempt, Attempt, Job, Means};
-use super::{local, masquerade};
 use crate::farm::slots::{Slot, Trait};
 use crate::model::error::{Code, Error, Result, Status};
 use crate::model::hosts::{HostSpec, Place};
-use crate::model::invocation::{scan, Invocation, LocalOnly, Scan};
+use crate::model::invocation::Invocation;
 use crate::model::plain::{self, Family, Way};
 use crate::model::plan::{self, Outcome, Policy, Step};
 use crate::model::settings::ClientSettings;
 use crate::model::wait_status::WaitStatus;
 use crate::model::wire::Reply;
 use crate::model::{dependencies, leaks};
-use crate::os::files::read_plain_file;
 use std::ffi::OsString;
-use std::path::Path;
-use std::time::Instant;
-
-/// A call of distcc: what it was called as, with which settings.
-#[derive(Debug)]
-pub struct Call {
-    /// All settings from the environment.
-    pub settings: ClientSettings,
-    /// argv[0].
-    pub called_as: OsString,
-    /// PATH for the compiler, if it is not the one that was given.
-    pub path: Option<OsString>,
-}
-
-/// Called through a link that bears a compiler's name: all words, the first is that name.
-pub fn masquerade(mut argv: Vec<OsString>, settings: ClientSettings) -> Result<Status> {
-    let called_as = argv.first().cloned().unwrap_or_default();
-    let path = settings
-        .path
-        .as_ref()
-        .and_then(|path| masquerade::path_without_links(&called_as, path));
-    if let (Some(word), Some(name)) = (argv.first_mut(), Path::new(&called_as).file_name()) {
-        *word = name.to_owned();
-    }
-    let call = Call {
-        settings,
-        called_as,
-        path,
-    };
-    call.compile(&argv)
-}
-
-impl Call {
-    /// Runs the compiler command `argv`, here or elsewhere.
-    pub fn compile(&self, argv: &[OsString]) -> Result<Status> {
-        let level = self.settings.safeguard;
-        masquerade::guard_against_recursion(level, self.path.is_some(), &self.called_as)?;
-        let runs = argv.first().map(OsString::as_os_str).unwrap_or_default();
-        masquerade::mark_environment(level, &self.called_as, runs, self.path.as_deref());
-        if level > 0 {
-            return Err(local::become_command(argv));
-        }
-        let begun = Instant::now();
-        let status = match scan(argv, &read_plain_file) {
-            Scan::Distributable(invocation) => Distribution::new(self, argv, &invocation).run(),
-            Scan::Local(why) => self.stay(argv, &why),
-        };
-        log_exit(begun, &status);
-        status
-    }
-
-    /// Runs what is not for other machines, in a slot of this one.
-    fn stay(&self, argv: &[OsString], why: &LocalOnly) -> Result<Status> {
-        let mut farm = Farm::open(&self.settings);
-        let slots_max = match why.preprocess_only {
-            true => farm.preprocess_slots(),
-            false => farm.compile_slots(),
-        };
-        let slot = farm.local_slot(slots_max);
-        let source = why.source.as_deref();
-        let ended = farm.run_here(argv, source, &why.reason.to_string(), slot.as_ref())?;
-        Ok(ended.status())
-    }
-
-    fn path(&self) -> OsString {
-        let path = self.path.as_ref().or(self.settings.path.as_ref());
-        path.cloned().unwrap_or_default()
-    }
-}
 
 /// One distributable compile on its way.
-struct Distribution<'d> {
-    call: &'d Call,
+pub struct Distribution<'d> {
+    settings: &'d ClientSettings,
+    /// PATH for the compiler.
+    path: OsString,
     argv: &'d [OsString],
     invocation: &'d Invocation,
     compiler: Compiler,
@@ -146,14 +76,21 @@ enum Tried {
 }
 
 impl<'d> Distribution<'d> {
-    fn new(call: &'d Call, argv: &'d [OsString], invocation: &'d Invocation) -> Self {
-        let compiler = Compiler::of(argv, &call.path(), call.settings.rewrite_cross);
+    /// The compile `invocation` of the command `argv`, which is what is run here; `path` is PATH.
+    pub fn new(
+        settings: &'d ClientSettings,
+        path: OsString,
+        argv: &'d [OsString],
+        invocation: &'d Invocation,
+    ) -> Self {
+        let compiler = Compiler::of(argv, &path, settings.rewrite_cross);
         Distribution {
-            call,
+            settings,
+            path,
             argv,
             invocation,
             compiler,
-            farm: Farm::open(&call.settings),
+            farm: Farm::open(settings),
             plain: None,
             pump: None,
             not_by_pump: Vec::new(),
@@ -166,14 +103,15 @@ impl<'d> Distribution<'d> {
         }
     }
 
-    fn run(mut self) -> Result<Status> {
+    /// Compiles it, elsewhere or here.
+    pub fn run(mut self) -> Result<Status> {
         if let Err(why) = self.prepare() {
             self.why_here = why;
             return self.compile_here(None);
         }
         let policy = Policy {
-            fallback: self.call.settings.fallback,
-            skip_local_retry: self.call.settings.skip_local_retry,
+            fallback: self.settings.fallback,
+            skip_local_retry: self.settings.skip_local_retry,
         };
         self.log_names();
         loop {
@@ -216,7 +154,7 @@ impl<'d> Distribution<'d> {
 
     /// Makes the job ready in one of the two ways at least, or says why it can't be sent at all.
     fn prepare(&mut self) -> std::result::Result<(), String> {
-        if let Some(name) = self.call.settings.compiler_variable {
+        if let Some(name) = self.settings.compiler_variable {
             return Err(format!("${name} is set, which a server would not see"));
         }
         here::check_source(&self.invocation.input, self.argv)?;
@@ -234,13 +172,13 @@ impl<'d> Distribution<'d> {
     }
 
     fn prepare_pump(&mut self) {
-        let settings = &self.call.settings;
+        let settings = self.settings;
         if self.invocation.preprocessed {
             log::info!("cannot use distcc_pump on already preprocessed file");
         } else if let Err(why) = Session::of(&settings.pump).check() {
             log::info!("using plain distcc: {why}");
         } else {
-            match Pump::new(self.invocation, &self.compiler, &self.call.path(), settings) {
+            match Pump::new(self.invocation, &self.compiler, &self.path, settings) {
                 Ok(pump) => self.pump = Some(pump),
                 Err(why) => self.leave_pump_mode(why),
             }
@@ -257,14 +195,14 @@ impl<'d> Distribution<'d> {
     /// Says why the job did not go by pump mode, unless it did not compile here either: then it is no matter of ours.
     fn tell_no_pump(&self, went_well: bool) {
         if let Some(why) = self.no_pump.as_ref().filter(|_| went_well) {
-            let session = Session::of(&self.call.settings.pump);
+            let session = Session::of(&self.settings.pump);
             session.tell(&self.invocation.input, why, self.farm.slots.as_ref().ok());
         }
     }
 
     /// Makes the job as preprocessed text, unless it has been made.
     fn prepare_plain(&mut self) -> &std::result::Result<Job<'d>, String> {
-        let dumb = self.call.settings.dumb_terminal;
+        let dumb = self.settings.dumb_terminal;
         self.plain
             .get_or_insert_with(|| Job::new(self.invocation, &self.compiler, dumb))
     }
@@ -306,7 +244,7 @@ impl<'d> Distribution<'d> {
     fn try_pump(&mut self, slot: &Slot) -> Option<Outcome> {
         let host = &slot.host;
         let pump = self.pump.as_mut()?;
-        match pump.attempt(slot, &mut self.farm, &self.call.settings) {
+        match pump.attempt(slot, &mut self.farm, self.settings) {
             Pumped::Answered(reply, trust) => Some(self.weigh(host, reply, Made::There(trust))),
             Pumped::HostTrouble(err) => Some(self.blame(host, err)),
             Pumped::NotOnHost(why) => {
@@ -351,7 +289,7 @@ impl<'d> Distribution<'d> {
             return Outcome::Inexact;
         };
         let mut means = Means {
-            settings: &self.call.settings,
+            settings: self.settings,
             slots,
             preprocess_slots,
             state: &mut self.farm.state,
@@ -454,7 +392,7 @@ impl<'d> Distribution<'d> {
 
     /// Takes the result of a compile that went well, or says why it is not what a local run would give.
     fn take(&mut self, host: &HostSpec, reply: &mut Reply, made: Made) -> Outcome {
-        if self.differs(reply, made) && !self.call.settings.skip_local_retry {
+        if self.differs(reply, made) && !self.settings.skip_local_retry {
             self.why_here =
                 "the compiler has something to say, and only a local compile says it exactly"
                     .to_owned();
@@ -523,7 +461,7 @@ impl<'d> Distribution<'d> {
         else {
             return Code::Failed.into();
         };
-        if !reply.status.success() && !self.call.settings.fallback {
+        if !reply.status.success() && !self.settings.fallback {
             log::error!("failed to distribute and fallbacks are disabled");
         }
         let prepared = match &self.plain {
@@ -589,7 +527,7 @@ impl<'d> Distribution<'d> {
         if answer.pumped {
             let deps = dependencies::file(self.invocation);
             let sent = self.pump.as_ref().map(Pump::sent).unwrap_or_default();
-            let session = Session::of(&self.call.settings.pump);
+            let session = Session::of(&self.settings.pump);
             session.note(input, deps.as_deref(), sent, &answer.reply.stderr);
         }
     }

@@ -1,13 +1,14 @@
 //! What runs on this machine: the compiler itself, and the preprocessor whose text is sent away.
 
 use crate::model::error::{Code, Error, Result};
+use crate::model::native_proof::Answer;
 use crate::model::wait_status::WaitStatus;
 use crate::os::gather::{self, Gatherer};
 use crate::os::pages::Bytes;
 use crate::os::{cleanup, files};
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
-use std::io;
+use std::io::{self, Write};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -108,6 +109,36 @@ impl Preprocessor {
             said: files::memory_contents(&self.said).map_err(trouble)?,
         })
     }
+}
+
+/// Asks a compiler something: what it says in English, to `input`, and at once.
+pub fn ask(argv: &[OsString], input: &[u8]) -> Result<Answer> {
+    let trouble = |err| Error::io("prepare to ask the compiler", &err);
+    let file = || files::memory_file().map_err(trouble);
+    let (mut fed, output, messages) = (file()?, file()?, file()?);
+    fed.write_all(input).map_err(trouble)?;
+    let stdio = |file: &File| file.try_clone().map_err(trouble);
+    let (stdin, stdout, stderr) = (
+        files::from_start(&fed).map_err(trouble)?,
+        stdio(&output)?,
+        stdio(&messages)?,
+    );
+    let (mut child, _signals) = spawn(argv, true, |command| {
+        command
+            .env("LC_ALL", "C")
+            .stdin(stdin)
+            .stdout(stdout)
+            .stderr(stderr)
+            .process_group(0)
+    })?;
+    let status = child
+        .wait()
+        .map_err(|err| Error::io("wait for the compiler", &err))?;
+    Ok(Answer {
+        success: status.success(),
+        output: files::memory_contents(&output).map_err(trouble)?,
+        messages: files::memory_contents(&messages).map_err(trouble)?,
+    })
 }
 
 fn spawn(

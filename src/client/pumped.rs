@@ -144,6 +144,11 @@ impl<'p> Pump<'p> {
         Pumped::NotOnHost("its answers contradict each other".to_owned())
     }
 
+    /// What a host is asked to run.
+    pub fn words(&self) -> &[OsString] {
+        &self.server_argv
+    }
+
     /// What any host would be sent at first.
     pub fn files(&mut self) -> std::result::Result<&Covered, String> {
         self.ask(Asked::default())

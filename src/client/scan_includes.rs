@@ -3,6 +3,7 @@
 
 use super::cross::Compiler;
 use super::discrepancy::Session;
+use super::native;
 use super::pumped::Pump;
 use crate::model::about;
 use crate::model::entries::{Entries, Raw};
@@ -33,6 +34,8 @@ pub fn scan_includes(argv: &[OsString], settings: &ClientSettings) -> Result<Sta
     };
     Session::of(&settings.pump).check().map_err(unused)?;
     let path = settings.path.clone().unwrap_or_default();
+    let invocation = native::for_other_machines(&invocation, &path, settings)
+        .map_err(|why| unused(why.to_string()))?;
     let compiler = Compiler::of(argv, &path, settings.rewrite_cross);
     let mut pump = Pump::new(&invocation, &compiler, &path, settings).map_err(unused)?;
     match pump.files() {

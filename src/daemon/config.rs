@@ -3,7 +3,9 @@
 use super::access::Access;
 use super::compilers::Compilers;
 use super::options::{bad, Flags, PORT};
+use super::sandbox::{self, Wanted};
 use crate::model::error::{Code, Error, Result};
+use crate::os::limits::{machine_memory, Limits};
 use crate::os::logging::Verbosity;
 use std::ffi::OsString;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};
@@ -12,6 +14,20 @@ use std::time::Duration;
 
 /// How long a peer may be silent in the middle of its request, or not read our answer.
 const SILENCE: Duration = Duration::from_secs(300);
+
+/// Largest file that a compiler may write; assembler text is larger than the object that it becomes.
+const FILE_BYTES_MAX: u64 = 4 << 30;
+
+/// How many files a compiler may have open; it has one include file open after the other.
+const OPEN_FILES_MAX: u64 = 1024;
+
+/// Memory for each process of a job if nothing is said is that of the machine, but within these bounds: more than any
+/// compile needs. And what may be said at least.
+const JOB_MEMORY_MIN: u64 = 4 << 30;
+const JOB_MEMORY_MAX: u64 = 32 << 30;
+const JOB_MEMORY_LEAST: u64 = 64 << 20;
+/// Where the statistics are, as with stock.
+const STATISTICS_PORT: u16 = 3633;
 
 /// How jobs come in.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -52,6 +68,8 @@ pub struct Config {
     pub nice: i32,
     /// Addresses to try to listen on; the first that works is used.
     pub listen: Vec<SocketAddr>,
+    /// Addresses to try for the statistics; the first that works is used. None: there are none.
+    pub statistics: Vec<SocketAddr>,
     /// Whether a connection is handed over by the system only when bytes have come.
     pub defer_accept: bool,
     /// File for the process id.
@@ -60,6 +78,8 @@ pub struct Config {
     pub user: Option<String>,
     /// Where the log goes.
     pub log: LogTo,
+    /// Whether its lines are of JSON.
+    pub log_json: bool,
     /// How much it says.
     pub verbosity: Verbosity,
     /// Seconds until the daemon ends by itself; 0: never.
@@ -70,6 +90,8 @@ pub struct Config {
     pub silence: Duration,
     /// Folder for jobs, absolute.
     pub temp_dir: PathBuf,
+    /// What keeps compilers to their jobs.
+    pub sandbox: sandbox::Asked,
     /// Leave the folders of jobs behind.
     pub keep_temps: bool,
     /// To be said once the log is open.
@@ -139,6 +161,8 @@ fn config(flags: Flags, around: &Surroundings) -> Result<Config> {
         in_range(option, value.unwrap_or(0).max(0), 0, u32::MAX.into()).map(|value| value as u32)
     };
     let job_lifetime = seconds("--job-lifetime", flags.job_lifetime)?;
+    let temp_dir = text("TMPDIR").unwrap_or_else(|| "/tmp".into());
+    let temp_dir = around.folder.join(temp_dir);
     Ok(Config {
         listen,
         compilers: compilers(&flags, &path, around)?,
@@ -147,10 +171,11 @@ fn config(flags: Flags, around: &Surroundings) -> Result<Config> {
         lifetime: seconds("--lifetime", flags.lifetime)?,
         job_lifetime: (job_lifetime > 0).then(|| Duration::from_secs(job_lifetime.into())),
         silence: silence(text("DISTCC_IO_TIMEOUT"))?,
-        temp_dir: around
-            .folder
-            .join(text("TMPDIR").unwrap_or_else(|| "/tmp".into())),
+        sandbox: sandbox(&flags, around, &temp_dir, job_lifetime)?,
+        temp_dir,
         keep_temps: text("DISTCC_SAVE_TEMPS").is_some_and(|value| value == "1"),
+        log_json: log_json(&flags)?,
+        statistics: statistics(&flags, mode, &mut warnings)?,
         pid_file: flags.pid_file,
         user: flags.user,
         mode,
@@ -161,6 +186,65 @@ fn config(flags: Flags, around: &Surroundings) -> Result<Config> {
         verbosity,
         warnings,
     })
+}
+
+fn sandbox(
+    flags: &Flags,
+    around: &Surroundings,
+    temp_dir: &Path,
+    job_lifetime: u32,
+) -> Result<sandbox::Asked> {
+    let wanted = match &flags.sandbox {
+        None => Wanted::default(),
+        Some(name) => Wanted::named(name)
+            .ok_or_else(|| bad(format!("--sandbox {name}: there are auto, require and off")))?,
+    };
+    let memory = match &flags.job_memory {
+        None => machine_memory().clamp(JOB_MEMORY_MIN, JOB_MEMORY_MAX),
+        Some(size) => match bytes(size) {
+            Some(bytes) if bytes == 0 || bytes >= JOB_MEMORY_LEAST => bytes,
+            _ => {
+                return Err(bad(format!(
+                    "--job-memory {size}: must be 0 or a size from 64M on, such as 8G"
+                )))
+            }
+        },
+    };
+    let folder = |option: &str, name: &PathBuf| {
+        let path = around.folder.join(name);
+        let fault = |why: &str| bad(format!("{option} {}: {why}", path.display()));
+        let found = path.canonicalize();
+        let found = found.map_err(|err| fault(&err.to_string()))?;
+        match temp_dir.canonicalize() {
+            Ok(jobs) if jobs.starts_with(&found) => Err(fault("has all jobs' folders in it")),
+            _ => Ok(found),
+        }
+    };
+    let folders = |option: &str, names: &[PathBuf]| {
+        let found = names.iter().map(|name| folder(option, name));
+        found.collect::<Result<Vec<PathBuf>>>()
+    };
+    Ok(sandbox::Asked {
+        wanted,
+        show: folders("--show", &flags.show)?,
+        share: folders("--share", &flags.share)?,
+        limits: Limits {
+            memory,
+            file: FILE_BYTES_MAX,
+            open_files: OPEN_FILES_MAX,
+            cpu_seconds: job_lifetime.into(),
+            processes: 0,
+        },
+    })
+}
+
+/// A size with K, M or G behind it, or in bytes.
+fn bytes(size: &str) -> Option<u64> {
+    let units = [('K', 10), ('M', 20), ('G', 30)];
+    let unit = units.iter().find(|(unit, _)| size.ends_with(*unit));
+    let shift = unit.map_or(0, |(_, shift)| *shift);
+    let digits = size.get(..size.len() - usize::from(shift > 0))?;
+    digits.parse::<u64>().ok()?.checked_mul(1 << shift)
 }
 
 fn verbosity(flags: &Flags, warnings: &mut Vec<String>) -> Verbosity {
@@ -176,6 +260,14 @@ fn verbosity(flags: &Flags, warnings: &mut Vec<String>) -> Verbosity {
         ));
         Verbosity::Notice
     })
+}
+
+fn log_json(flags: &Flags) -> Result<bool> {
+    match flags.log_format.as_deref() {
+        None | Some("text") => Ok(false),
+        Some("json") => Ok(true),
+        Some(other) => Err(bad(format!("--log-format {other}: must be text or json"))),
+    }
 }
 
 fn compilers(flags: &Flags, path: &OsString, around: &Surroundings) -> Result<Compilers> {
@@ -225,10 +317,38 @@ fn listen(flags: &Flags, access: &Access, port: u16) -> Result<Vec<SocketAddr>> 
         };
         return Ok(any.iter().map(|ip| SocketAddr::new(*ip, port)).collect());
     };
+    addresses("--listen", name, port)
+}
+
+/// Where the statistics are to be had: on this machine only unless another address is named.
+fn statistics(flags: &Flags, mode: Mode, warnings: &mut Vec<String>) -> Result<Vec<SocketAddr>> {
+    let port = flags.stats_port.unwrap_or(STATISTICS_PORT.into());
+    let port = in_range("--stats-port", port, 0, 65535)? as u16;
+    if !flags.stats {
+        if flags.stats_port.is_some() || flags.stats_listen.is_some() {
+            warnings.push("--stats-port and --stats-listen do nothing without --stats".to_owned());
+        }
+        return Ok(Vec::new());
+    }
+    if mode == Mode::Inetd {
+        warnings.push("--stats does nothing where one job is served on standard input".to_owned());
+        return Ok(Vec::new());
+    }
+    match &flags.stats_listen {
+        Some(name) => addresses("--stats-listen", name, port),
+        None => Ok(vec![
+            SocketAddr::new(Ipv4Addr::LOCALHOST.into(), port),
+            SocketAddr::new(Ipv6Addr::LOCALHOST.into(), port),
+        ]),
+    }
+}
+
+/// The addresses that a name or an address stands for.
+fn addresses(option: &str, name: &str, port: u16) -> Result<Vec<SocketAddr>> {
     let bare = name.trim_start_matches('[').trim_end_matches(']');
     let found: Vec<SocketAddr> = match bare.parse::<IpAddr>() {
         Ok(ip) => vec![SocketAddr::new(ip, port)],
-        Err(_) => (name.as_str(), port)
+        Err(_) => (name, port)
             .to_socket_addrs()
             .map(Iterator::collect)
             .unwrap_or_default(),
@@ -236,7 +356,7 @@ fn listen(flags: &Flags, access: &Access, port: u16) -> Result<Vec<SocketAddr>> 
     if found.is_empty() || name.is_empty() {
         return Err(Error::new(
             Code::BindFailed,
-            format!("--listen {name}: neither an address nor a name that has one"),
+            format!("{option} {name}: neither an address nor a name that has one"),
         ));
     }
     Ok(found)
@@ -321,6 +441,23 @@ mod tests {
     }
 
     #[test]
+    fn statistics_are_for_this_machine_unless_told_otherwise() {
+        let at = |options: &str| {
+            let config = served(options);
+            let at = config.statistics.first().map(SocketAddr::to_string);
+            (at.unwrap_or_default(), config.warnings.len())
+        };
+        assert_eq!(at("-a ::1"), (String::new(), 0));
+        assert_eq!(at("-a ::1 --stats"), ("127.0.0.1:3633".into(), 0));
+        assert_eq!(
+            at("-a ::1 --stats --stats-listen [::] --stats-port=80"),
+            ("[::]:80".into(), 0)
+        );
+        assert_eq!(at("-a ::1 --stats-port 1"), (String::new(), 1));
+        assert_eq!(at("--inetd --stats"), (String::new(), 1));
+    }
+
+    #[test]
     fn what_is_wrong_is_named() {
         for (options, name) in [
             ("--frob", "--frob"),
@@ -329,9 +466,9 @@ mod tests {
             ("--jobs x", "--jobs"),
             ("--port 65536", "--port 65536"),
             ("--allow 1.2.3.4/x", "1.2.3.4/x"),
-            ("--stats", "--stats"),
+            ("--log-format xml", "--log-format xml"),
+            ("--stats-port 65536", "--stats-port 65536"),
             ("--zeroconf", "--zeroconf"),
-            ("--stats-port=1", "--stats-port=1"),
             ("extra", "extra"),
         ] {
             let err = read_line(&format!("distccd {options}")).unwrap_err();

@@ -1,17 +1,20 @@
 //! How a job ends for the one who asked: the answer and its sending, stock's classes, and the line in the log.
 
+use super::statistics::{Connection, Desk};
+use super::tally::{Class, Done};
 use crate::model::error::Code;
 use crate::model::wait_status::WaitStatus;
 use crate::model::wire::{Reply, WireError};
 use crate::os::daemonize::FinalSignals;
 use crate::os::logging::NOTICE;
 use crate::os::net::{drain, wait_any, Event};
+use log::Level;
 use std::borrow::Cow;
 use std::fmt;
 use std::fs::File;
 use std::io::{self, IoSlice, Write};
 use std::os::fd::AsFd;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 /// Bytes after the request that are taken off the socket before it is closed.
 const SURPLUS_BYTES_MAX: usize = 1 << 20;
@@ -27,41 +30,24 @@ pub struct Client {
     pub name: String,
     /// When it came.
     pub since: Instant,
+    /// It among all connections.
+    pub connection: Connection,
+    /// Bytes of its request.
+    pub received: u64,
+    /// How long the whole request waited for a slot.
+    pub waited: Option<Duration>,
 }
 
 impl Client {
+    /// A line about it.
+    pub fn say(&self, level: Level, event: &str, text: &str) {
+        let name = self.name.as_str();
+        let job = self.connection.number();
+        log::log!(level, event = event, peer = name, job = job; "{name}: {text}");
+    }
+
     fn output(&self) -> &File {
         self.output.as_ref().unwrap_or(&self.input)
-    }
-}
-
-/// How a job ended, in stock's classes.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Class {
-    /// The compiler made what was wanted.
-    CompileOk,
-    /// The compiler failed.
-    CompileError,
-    /// The compiler took too long.
-    CompileTimeout,
-    /// The client went away.
-    Disconnected,
-    /// That was no request.
-    BadRequest,
-    /// Refused, or trouble here.
-    Other,
-}
-
-impl Class {
-    fn name(self) -> &'static str {
-        match self {
-            Class::CompileOk => "COMPILE_OK",
-            Class::CompileError => "COMPILE_ERROR",
-            Class::CompileTimeout => "COMPILE_TIMEOUT",
-            Class::Disconnected => "CLI_DISCONN",
-            Class::BadRequest => "REJ_BAD_REQ",
-            Class::Other => "OTHER",
-        }
     }
 }
 
@@ -74,12 +60,34 @@ pub struct Ending {
     pub status: WaitStatus,
     /// Stock's internal code; the exit status in inetd mode.
     pub code: u8,
-    /// Compiler and source, as the client named them, as far as they are known.
-    pub what: Option<String>,
+    /// Compiler and source, as far as they are known.
+    pub what: Option<What>,
+    /// Why it came to nothing, if it did.
+    pub why: Option<Box<str>>,
+    /// How long a slot worked at it.
+    pub worked: Duration,
+    /// How long the compiler ran.
+    pub compiled: Option<Duration>,
     /// The answer; `None`: the connection is closed without a word.
     pub answer: Option<Answer>,
     /// What is still to be tidied up, after the answer is sent.
     pub leftover: Option<Leftover>,
+}
+
+/// What is to be compiled and by what, as the client named them; empty as long as that is not known.
+#[derive(Clone, Default, PartialEq, Eq, Debug)]
+pub struct What {
+    /// The compiler.
+    pub compiler: String,
+    /// The source.
+    pub source: String,
+}
+
+impl fmt::Display for What {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let gap = if self.source.is_empty() { "" } else { " " };
+        write!(f, "{}{gap}{}", self.compiler, self.source)
+    }
 }
 
 /// Something that tidies up when it is dropped.
@@ -147,13 +155,25 @@ impl Ending {
             status: WaitStatus::SUCCESS,
             code,
             what: None,
+            why: None,
+            worked: Duration::ZERO,
+            compiled: None,
             answer: None,
             leftover: None,
         }
     }
 
+    /// With the reason.
+    pub fn because(mut self, why: impl Into<Box<str>>) -> Ending {
+        self.why = Some(why.into());
+        self
+    }
+
     /// The client could not be told.
-    pub fn not_sent(mut self) -> Ending {
+    pub fn not_sent(mut self, client: &Client, why: &impl fmt::Display) -> Ending {
+        let why = format!("the answer was not taken: {why}");
+        client.say(Level::Warn, "not_sent", &why);
+        self.why = Some(why.into());
         self.class = Class::Disconnected;
         self.code = Code::Io as u8;
         self.answer = None;
@@ -171,7 +191,7 @@ impl Ending {
             self.status.0 & 0x80,
             self.code,
             client.since.elapsed().as_millis(),
-            self.what.as_deref().unwrap_or(""),
+            self.what.clone().unwrap_or_default(),
         )
     }
 }
@@ -203,10 +223,45 @@ pub fn send(
     Ok(true)
 }
 
-/// Says the job's line, and leaves nothing unread: a socket closed so would be reset, and our answer lost.
-pub fn finish(client: Client, ending: &Ending) {
+/// Says the job's line, counts it, and leaves nothing unread: a socket closed so would be reset, and our answer lost.
+pub fn finish(desk: &Desk, client: Client, ending: &Ending) {
     if ending.answer.is_some() {
         drain(client.input.as_fd(), SURPLUS_BYTES_MAX);
     }
-    log::info!(target: NOTICE, "{}", ending.summary(&client));
+    let summary = ending.summary(&client);
+    let what = ending.what.clone().unwrap_or_default();
+    let done = Done {
+        number: client.connection.number(),
+        peer: client.name,
+        compiler: what.compiler,
+        source: what.source,
+        why: ending.why.as_deref().unwrap_or_default().to_owned(),
+        class: ending.class,
+        at: SystemTime::now(),
+        took: client.since.elapsed(),
+        waited: client.waited,
+        worked: ending.worked,
+        compiled: ending.compiled,
+        received: client.received,
+        sent: ending
+            .answer
+            .as_ref()
+            .map_or(0, |answer| answer.sent as u64),
+    };
+    say(&summary, &done, ending);
+    desk.ended(done);
+}
+
+/// The job's line; what stands in it, and more, also as values.
+fn say(summary: &str, done: &Done, ending: &Ending) {
+    let ms = |time: Option<Duration>| time.map(|time| time.as_millis() as u64);
+    log::info!(
+        target: NOTICE,
+        event = "job", peer = done.peer.as_str(), job = done.number, result = done.class.label(),
+        compiler = done.compiler.as_str(), file = done.source.as_str(),
+        exit = ending.status.exit_code().unwrap_or(0), signal = ending.status.signal().unwrap_or(0), code = ending.code,
+        ms = ms(Some(done.took)), waited_ms = ms(done.waited), compiled_ms = ms(done.compiled),
+        received_bytes = done.received, sent_bytes = done.sent, reason = done.why.as_str();
+        "{summary}"
+    );
 }

@@ -4,6 +4,8 @@
 use super::ending::{self, Client, Ending};
 use super::job::{self, TRANSFER};
 use super::shop::Shop;
+use super::statistics::{Connection, Desk, Waiting};
+use super::web;
 use crate::model::decode::RequestDecoder;
 use async_net::TcpListener;
 use smol::channel::{Receiver, Sender};
@@ -42,6 +44,8 @@ pub struct Arrived {
     pub decoder: RequestDecoder,
     /// Given back when the job is done and its answer taken.
     pub held: Held,
+    /// Given back when a slot takes it.
+    pub waiting: Waiting,
 }
 
 /// An answer that its client is slow to take.
@@ -105,12 +109,14 @@ struct Front<'f> {
     arrived: Sender<Arrived>,
     connections_max: usize,
     load: Arc<Load>,
+    desk: Arc<Desk>,
 }
 
-/// Serves until a final signal comes. At most `connections_max` connections are open at the same time; more wait in the
+/// Serves, and tells statistics where `statistics` listens, until a final signal comes. At most `connections_max` connections are open at the same time; more wait in the
 /// system's queue.
 pub fn run(
     listener: std::net::TcpListener,
+    statistics: Option<std::net::TcpListener>,
     shop: &Shop,
     connections_max: usize,
     arrived: Sender<Arrived>,
@@ -121,6 +127,7 @@ pub fn run(
         arrived,
         connections_max,
         load: Arc::default(),
+        desk: shop.statistics.desk(),
     };
     let listener = TcpListener::from(Async::new(listener)?);
     let signals = Async::new(shop.signals.0.as_fd())?;
@@ -130,7 +137,15 @@ pub fn run(
             front.accept(&listener, &executor),
             front.send_late(unsent, &executor),
         );
-        or(async { signals.readable().await }, serving).await
+        let telling = async {
+            if let Some(listener) = statistics {
+                if let Err(err) = web::serve(listener, shop, &executor).await {
+                    log::error!("statistics can't be served: {err}");
+                }
+            }
+            std::future::pending().await
+        };
+        or(async { signals.readable().await }, or(serving, telling)).await
     }))
 }
 
@@ -154,7 +169,8 @@ impl<'f> Front<'f> {
                     let address = SocketAddr::new(address.ip().to_canonical(), address.port());
                     if self.admits(address) {
                         let held = Held::new(&self.load);
-                        let serving = self.serve(stream.into(), address, held);
+                        let connection = self.shop.statistics.connected();
+                        let serving = self.serve(stream.into(), address, held, connection);
                         executor.spawn(serving).detach();
                     }
                 }
@@ -195,27 +211,43 @@ impl<'f> Front<'f> {
         log::debug!("connection from {address}");
         let admits = self.shop.config().access.admits(address.ip());
         if !admits {
+            self.shop.statistics.refused();
             log::error!(
+                event = "denied", peer = name(address).as_str();
                 "{address} may not connect: it is not in --allow; the connection is closed"
             );
         }
         admits
     }
 
-    async fn serve(&self, stream: Arc<Async<TcpStream>>, address: SocketAddr, mut held: Held) {
+    async fn serve(
+        &self,
+        stream: Arc<Async<TcpStream>>,
+        address: SocketAddr,
+        mut held: Held,
+        connection: Connection,
+    ) {
         let since = Instant::now();
         while self.is_laden() {
             Timer::after(PAUSE).await;
         }
         let received = self.receive(&stream, since, &mut held).await;
-        let Ok(input) = into_file(stream) else {
-            return;
+        let input = match into_file(stream) {
+            Ok(input) => input,
+            Err(err) => {
+                let peer = name(address);
+                log::error!(event = "failed", peer = peer.as_str(), job = connection.number(); "{peer}: take the connection: {err}");
+                return;
+            }
         };
         let client = Client {
             input,
             output: None,
             name: name(address),
             since,
+            connection,
+            received: held.bytes as u64,
+            waited: None,
         };
         let ending = match received {
             Ok(decoder) => {
@@ -224,13 +256,14 @@ impl<'f> Front<'f> {
                     client,
                     decoder,
                     held,
+                    waiting: self.shop.statistics.queued(),
                 });
                 return;
             }
             Err(Lost::Wire(err)) => job::broken_request(&client, &err),
             Err(Lost::Io(err)) => job::lost_request(&client, &err),
         };
-        ending::finish(client, &ending);
+        ending::finish(&self.desk, client, &ending);
     }
 
     /// Reads until the request is whole, can't become one, or the peer is silent for too long.
@@ -253,8 +286,9 @@ impl<'f> Front<'f> {
                     break;
                 }
                 last_byte.set(Instant::now());
+                let fits = held.grow(count);
                 decoder.filled(count).map_err(Lost::Wire)?;
-                if !held.grow(count) {
+                if !fits {
                     return Err(Lost::Io(io::ErrorKind::OutOfMemory.into()));
                 }
             }
@@ -310,10 +344,9 @@ impl<'f> Front<'f> {
         let watching = async { Err(self.patience(begun, &last_byte).await) };
         let sent: io::Result<()> = or(sending, watching).await;
         if let Err(err) = sent {
-            log::warn!("{}: the answer was not taken: {err}", client.name);
-            ending = ending.not_sent();
+            ending = ending.not_sent(&client, &err);
         }
-        ending::finish(client, &ending);
+        ending::finish(&self.desk, client, &ending);
         drop(held);
     }
 }

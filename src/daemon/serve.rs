@@ -9,7 +9,7 @@ use super::options::{self, Asked};
 use super::shop::{compiler_environment, Shop};
 use crate::model::error::{Code, Error, Result, Status};
 use crate::os::daemonize::{self, FinalSignals, PidFile};
-use crate::os::logging::{init_daemon, open_log, OrStderr, NOTICE};
+use crate::os::logging::{init_daemon, open_log, use_json, OrStderr, NOTICE};
 use crate::os::net::{self, Peer};
 use crate::os::start::keep_freed_memory;
 use env_logger::Target;
@@ -18,7 +18,7 @@ use std::env;
 use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io::{self, Write};
-use std::net::TcpListener;
+use std::net::{SocketAddr, TcpListener};
 use std::os::fd::AsFd;
 use std::path::Path;
 use std::sync::atomic::Ordering;
@@ -103,6 +103,7 @@ fn settle(config: &mut Config) -> Result<()> {
             }
         },
     };
+    use_json(config.log_json);
     init_daemon(config.verbosity, target);
     for warning in &warnings {
         log::warn!("{warning}");
@@ -194,23 +195,32 @@ fn serve_one(config: Config) -> Result<Status> {
         fd.map(File::from)
             .map_err(|err| Error::io("use standard input and output", &err))
     };
-    let client = Client {
+    let mut client = Client {
         input: file(stdin.as_fd().try_clone_to_owned())?,
         output: Some(file(stdout.as_fd().try_clone_to_owned())?),
         name,
         since,
+        connection: shop.statistics.connected(),
+        received: 0,
+        waited: None,
     };
+    let desk = shop.statistics.desk();
     let _ = net::set_nonblocking(stdout.as_fd(), true);
-    let mut ending = match job::receive(&shop, &client) {
-        Ok(decoder) => job::perform(&shop, &client, decoder),
-        Err(ending) => ending,
+    let mut ending = match job::receive(&shop, &mut client) {
+        Ok(decoder) => job::perform(&shop, &desk, &client, decoder),
+        Err(ending) => *ending,
     };
     let sent = ending::send(&shop.signals, &client, &mut ending, shop.config().silence);
-    if !matches!(sent, Ok(true)) {
-        ending = ending.not_sent();
+    let unsent = match sent {
+        Ok(true) => None,
+        Ok(false) => Some(io::ErrorKind::TimedOut.into()),
+        Err(err) => Some(err),
+    };
+    if let Some(err) = unsent {
+        ending = ending.not_sent(&client, &err);
     }
     let code = ending.code;
-    ending::finish(client, &ending);
+    ending::finish(&desk, client, &ending);
     if let Some((signal, _)) = shop.signals.caught() {
         daemonize::end_by(signal);
     }
@@ -220,7 +230,16 @@ fn serve_one(config: Config) -> Result<Status> {
 /// Listens until a final signal comes.
 fn serve_all(config: Config) -> Result<Status> {
     keep_freed_memory(KEPT_BYTES);
-    let listener = listen(&config)?;
+    let listener = listen(&config.listen, config.defer_accept, "--port", "--listen")?;
+    let statistics = match config.statistics.is_empty() {
+        true => None,
+        false => Some(listen(
+            &config.statistics,
+            false,
+            "--stats-port",
+            "--stats-listen",
+        )?),
+    };
     let address = listener
         .local_addr()
         .map_err(|err| Error::io("listen", &err))?;
@@ -253,14 +272,17 @@ fn serve_all(config: Config) -> Result<Status> {
     let shop = open_shop(config)?;
     let connections_max = connections_max(shop.config().jobs);
     log::info!(target: NOTICE, "listening on {address}, {} jobs at once", shop.config().jobs);
+    if let Some(address) = statistics.as_ref().and_then(|at| at.local_addr().ok()) {
+        log::info!(target: NOTICE, "statistics at http://{address}/");
+    }
     log::info!("{}", shop.config().compilers.describe());
-    shop.way();
+    shop.announce()?;
     if let Some(launcher) = launcher {
         launcher
             .ready(shop.config().log == LogTo::Stderr)
             .map_err(|err| Error::io("go to the background", &err))?;
     }
-    let served = staff(&shop, listener, connections_max);
+    let served = staff(&shop, listener, statistics, connections_max);
     drop(pid_file);
     served.map_err(|err| Error::new(Code::ConnectFailed, format!("serve connections: {err}")))?;
     let (signal, name) = shop.signals.caught().unwrap_or((15, "SIGTERM"));
@@ -289,20 +311,21 @@ fn take_pid_file(path: &Path, config: &Config) -> Result<Option<PidFile>> {
     }
 }
 
-fn listen(config: &Config) -> Result<TcpListener> {
+/// Listens on the first of these addresses that works; the options are those that choose others.
+fn listen(addresses: &[SocketAddr], defer: bool, port: &str, listen: &str) -> Result<TcpListener> {
     let mut fault = None;
-    for address in &config.listen {
-        match net::listen(*address, config.defer_accept) {
+    for address in addresses {
+        match net::listen(*address, defer) {
             Ok(listener) => return Ok(listener),
             Err(err) => {
                 let way_out = match err.kind() {
                     io::ErrorKind::AddrInUse => {
-                        "; is another distccd running? --port chooses another"
+                        format!("; is another distccd running? {port} chooses another")
                     }
                     io::ErrorKind::AddrNotAvailable => {
-                        "; --listen must be an address of this machine"
+                        format!("; {listen} must be an address of this machine")
                     }
-                    _ => "",
+                    _ => String::new(),
                 };
                 let why = format!("cannot listen on {address}: {err}{way_out}");
                 fault.get_or_insert(Error::new(Code::BindFailed, why));
@@ -319,7 +342,12 @@ fn connections_max(jobs: usize) -> usize {
 }
 
 /// Starts the job slots, runs the front, and waits for all of them to end.
-fn staff(shop: &Shop, listener: TcpListener, connections_max: usize) -> io::Result<()> {
+fn staff(
+    shop: &Shop,
+    listener: TcpListener,
+    statistics: Option<TcpListener>,
+    connections_max: usize,
+) -> io::Result<()> {
     let (arrived, to_do) = unbounded();
     let (late, unsent) = unbounded();
     thread::scope(|scope| {
@@ -335,7 +363,7 @@ fn staff(shop: &Shop, listener: TcpListener, connections_max: usize) -> io::Resu
                 break;
             }
         }
-        let served = front::run(listener, shop, connections_max, arrived, unsent);
+        let served = front::run(listener, statistics, shop, connections_max, arrived, unsent);
         shop.stopping.store(true, Ordering::Relaxed);
         to_do.close();
         served
@@ -344,20 +372,24 @@ fn staff(shop: &Shop, listener: TcpListener, connections_max: usize) -> io::Resu
 
 /// One job slot: does one job after the other.
 fn work(shop: &Shop, to_do: &Receiver<Arrived>, late: &Sender<Unsent>) {
+    let desk = shop.statistics.desk();
     while let Ok(Arrived {
-        client,
+        mut client,
         decoder,
         mut held,
+        waiting,
     }) = to_do.recv_blocking()
     {
+        client.waited = Some(waiting.over());
         if shop.stopping.load(Ordering::Relaxed) {
             return;
         }
-        let mut ending = job::perform(shop, &client, decoder);
+        let mut ending = job::perform(shop, &desk, &client, decoder);
         match ending::send(&shop.signals, &client, &mut ending, PATIENCE) {
-            Ok(true) => ending::finish(client, &ending),
+            Ok(true) => ending::finish(&desk, client, &ending),
             Ok(false) if held.exchange(ending.answer.as_ref().map_or(0, Answer::bytes)) => {
                 ending.leftover = None;
+                desk.clear();
                 let _ = late.try_send(Unsent {
                     client,
                     ending,
@@ -365,15 +397,12 @@ fn work(shop: &Shop, to_do: &Receiver<Arrived>, late: &Sender<Unsent>) {
                 });
             }
             Ok(false) => {
-                log::warn!(
-                    "{}: the answer was not taken: too many others are not, either",
-                    client.name
-                );
-                ending::finish(client, &ending.not_sent());
+                let ending = ending.not_sent(&client, &"too many others are not, either");
+                ending::finish(&desk, client, &ending);
             }
             Err(err) => {
-                log::warn!("{}: the answer was not taken: {err}", client.name);
-                ending::finish(client, &ending.not_sent());
+                let ending = ending.not_sent(&client, &err);
+                ending::finish(&desk, client, &ending);
             }
         }
     }

@@ -79,6 +79,8 @@ pub struct Walk<'a> {
     pub assembly: bool,
     /// `-g…` asks for debug information.
     pub debug_info: bool,
+    /// `-march=native` or one of its kin was seen: it means the sender's processor.
+    pub native: bool,
     /// The only source.
     pub input: Option<InputAt>,
     /// The only `-o`.
@@ -124,6 +126,9 @@ pub fn walk<'a>(words: &[&'a [u8]], side: Side) -> Result<Walk<'a>, Reason> {
     }
     Ok(walker.walk)
 }
+
+/// How a value of `-march=`, `-mtune=` or `-mcpu=` begins that means the processor of whoever compiles.
+pub const NATIVE: &[u8] = b"native";
 
 /// A word for people.
 pub fn text(word: &[u8]) -> String {
@@ -258,8 +263,13 @@ impl<'a> Walker<'_, 'a> {
                 self.walk.debug_info = !matches!(value, b"0" | b"gdb0" | b"stabs0" | b"xcoff0");
                 Role::Code
             }
-            Effect::Machine if value.starts_with(b"native") => {
+            Effect::Machine if value.starts_with(NATIVE) && self.is_stranger() => {
                 return Err(Reason::Option(text(word), Why::Machine));
+            }
+            Effect::Machine if value.starts_with(NATIVE) => {
+                check_path(word)?;
+                self.walk.native = true;
+                Role::Code
             }
             Effect::Machine => {
                 check_path(word)?;

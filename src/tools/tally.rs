@@ -199,7 +199,7 @@ distcc[7] 10500 bytes from x.c compiled on 127.0.0.1:4000/4 in 0.0312s, rate 336
 distcc[7] (exchange) 1200 bytes received in 0.000100s, rate 12000kB/s
 distcc[7] compile x.c on 127.0.0.1:4000/4 completed ok
 distcc[8] compile y on it.c on localhost completed ok
-distcc[8] y on it.c compiled locally: -march=native names this machine
+distcc[8] y on it.c compiled locally: -flto leaves optimisation to the linker
 distcc[9] run locally: called for link
 distcc[10] run locally: called for link
 a line of something else, 17 bytes from nowhere";

@@ -7,6 +7,7 @@ mod compare;
 mod daemon;
 pub mod fake;
 mod farm;
+pub mod http;
 mod peer;
 pub mod pump;
 mod ran;

@@ -1,0 +1,96 @@
+//! A call of distcc as a compiler: from a command line to an exit status, by way of another machine or not.
+
+use super::distribute::Distribution;
+use super::here::Farm;
+use super::output::log_exit;
+use super::{local, masquerade, native};
+use crate::model::error::{Result, Status};
+use crate::model::invocation::{scan, Invocation, LocalOnly, Scan};
+use crate::model::settings::ClientSettings;
+use crate::os::files::read_plain_file;
+use std::ffi::OsString;
+use std::path::Path;
+use std::time::Instant;
+
+/// A call of distcc: what it was called as, with which settings.
+#[derive(Debug)]
+pub struct Call {
+    /// All settings from the environment.
+    pub settings: ClientSettings,
+    /// argv[0].
+    pub called_as: OsString,
+    /// PATH for the compiler, if it is not the one that was given.
+    pub path: Option<OsString>,
+}
+
+/// Called through a link that bears a compiler's name: all words, the first is that name.
+pub fn masquerade(mut argv: Vec<OsString>, settings: ClientSettings) -> Result<Status> {
+    let called_as = argv.first().cloned().unwrap_or_default();
+    let path = settings
+        .path
+        .as_ref()
+        .and_then(|path| masquerade::path_without_links(&called_as, path));
+    if let (Some(word), Some(name)) = (argv.first_mut(), Path::new(&called_as).file_name()) {
+        *word = name.to_owned();
+    }
+    let call = Call {
+        settings,
+        called_as,
+        path,
+    };
+    call.compile(&argv)
+}
+
+impl Call {
+    /// Runs the compiler command `argv`, here or elsewhere.
+    pub fn compile(&self, argv: &[OsString]) -> Result<Status> {
+        let level = self.settings.safeguard;
+        masquerade::guard_against_recursion(level, self.path.is_some(), &self.called_as)?;
+        let runs = argv.first().map(OsString::as_os_str).unwrap_or_default();
+        masquerade::mark_environment(level, &self.called_as, runs, self.path.as_deref());
+        if level > 0 {
+            return Err(local::become_command(argv));
+        }
+        let begun = Instant::now();
+        let status = match scan(argv, &read_plain_file) {
+            Scan::Distributable(invocation) => self.send(argv, &invocation),
+            Scan::Local(why) => self.stay(argv, &why),
+        };
+        log_exit(begun, &status);
+        status
+    }
+
+    /// Has another machine compile, if one can.
+    fn send(&self, argv: &[OsString], invocation: &Invocation) -> Result<Status> {
+        let path = self.path();
+        match native::for_other_machines(invocation, &path, &self.settings) {
+            Ok(invocation) => Distribution::new(&self.settings, path, argv, &invocation).run(),
+            Err(reason) => self.stay(
+                argv,
+                &LocalOnly {
+                    reason,
+                    preprocess_only: false,
+                    source: Some(invocation.input.clone()),
+                },
+            ),
+        }
+    }
+
+    /// Runs what is not for other machines, in a slot of this one.
+    fn stay(&self, argv: &[OsString], why: &LocalOnly) -> Result<Status> {
+        let mut farm = Farm::open(&self.settings);
+        let slots_max = match why.preprocess_only {
+            true => farm.preprocess_slots(),
+            false => farm.compile_slots(),
+        };
+        let slot = farm.local_slot(slots_max);
+        let source = why.source.as_deref();
+        let ended = farm.run_here(argv, source, &why.reason.to_string(), slot.as_ref())?;
+        Ok(ended.status())
+    }
+
+    fn path(&self) -> OsString {
+        let path = self.path.as_ref().or(self.settings.path.as_ref());
+        path.cloned().unwrap_or_default()
+    }
+}
