@@ -298,9 +298,7 @@ impl<'a> Walker<'_, 'a> {
             }
             Effect::PreprocessorParts => self.preprocessor_parts(word, value)?,
             Effect::PreprocessorWord if is_macro_or_folder(value) => Role::Preprocess,
-            Effect::AssemblerParts if value.split(|byte| *byte == b',').all(is_harmless_to_gas) => {
-                Role::Code
-            }
+            Effect::AssemblerParts if are_harmless_to_gas(value) => Role::Code,
             Effect::Llvm if is_harmless_to_llvm(value) => Role::Code,
             Effect::PreprocessorWord | Effect::AssemblerParts | Effect::Llvm => {
                 return Err(Reason::Value(found.row.name.to_owned(), text(value)));
@@ -370,10 +368,8 @@ impl<'a> Walker<'_, 'a> {
     fn language(&mut self, at: OutputAt, value: &[u8]) -> Result<(), Reason> {
         if self.side == Side::Client && self.walk.input.is_some() {
             // gcc warns of it; two runs would warn twice.
-            return Err(Reason::Value(
-                "-x".to_owned(),
-                "no source after it".to_owned(),
-            ));
+            let reason = || Reason::Value("-x".to_owned(), "no source after it".to_owned());
+            self.walk.only_ours.get_or_insert_with(reason);
         }
         self.walk.languages.push(at);
         self.forced = match sources::kind_of_option_value(value) {
@@ -423,6 +419,10 @@ impl<'a> Walker<'_, 'a> {
                     depends = true;
                 }
                 _ if is_macro_or_folder(part) => defines = true,
+                b"-w" | b"-C" | b"-CC" | [b'-', b'W', b'a'..=b'z', ..] => {
+                    self.walk.only_ours.get_or_insert_with(refused);
+                    defines = true;
+                }
                 _ => return Err(refused()),
             }
         }
@@ -474,6 +474,23 @@ fn check_path(word: &[u8]) -> Result<(), Reason> {
         return Err(Reason::Option(text(word), Why::NamesFile));
     }
     Ok(())
+}
+
+/// Whether all parts of `-Wa,` are harmless; one of them takes the next for its value.
+fn are_harmless_to_gas(value: &[u8]) -> bool {
+    let mut parts = value.split(|byte| *byte == b',');
+    while let Some(part) = parts.next() {
+        let is_harmless = match part {
+            b"--defsym" => parts.next().is_some_and(|part| !part.contains(&b'/')),
+            // Names no file, but how one is called.
+            part if part.starts_with(b"--debug-prefix-map=") => true,
+            part => is_harmless_to_gas(part),
+        };
+        if !is_harmless {
+            return false;
+        }
+    }
+    true
 }
 
 /// Parts of `-Wa,` that neither name a file nor write one, nor depend on the machine.

@@ -455,7 +455,6 @@ mod tests {
         for option in [
             "-aux-info x",
             "-dumpdir d",
-            "-dP",
             "-fdump-tree-all",
             "-fdump-tree-all=x",
             "-fstack-usage",
@@ -500,7 +499,6 @@ mod tests {
             "-unheard",
             "@missing",
             "-I @missing",
-            "-x c",
             "-MG",
             "-MF x.d",
             "-MD -MF -",
