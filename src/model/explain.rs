@@ -138,7 +138,7 @@ mod tests {
             (
                 "gcc -x go x",
                 1,
-                "-x go: keeps it here: -x go is not compiled elsewhere",
+                "-x go: keeps it here: go is not compiled elsewhere",
             ),
             ("gcc -o x.o", 1, "-o x.o: the output, which is written here"),
             (
