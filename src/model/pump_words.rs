@@ -1,10 +1,10 @@
 //! Pump mode's words: what a server is asked to run when it preprocesses itself, and which commands a daemon of stock's
 //! would not run as a compiler here does, though it can be sent them.
 
+use super::clang_text;
 use super::dependencies;
 use super::family::Family;
 use super::invocation::{Invocation, Reason, Role};
-use super::plain;
 use super::search_variables;
 use super::sources;
 use super::stock_limits;
@@ -27,6 +27,10 @@ pub fn server_words(
     }
     if sources::language_of(&invocation.input).is_none() {
         return Err(Reason::new("servers know sources by their extension"));
+    }
+    if let Some(why) = clang_text::keeps_local(invocation).filter(|_| family == Some(Family::Clang))
+    {
+        return Err(why);
     }
     let mut words = Vec::with_capacity(invocation.argv.len() + 8);
     for (word, role) in invocation.argv.iter().zip(&invocation.roles) {
@@ -83,7 +87,7 @@ pub fn stock_differs(
 
 /// Whether the object holds checksums of the sources as the compiler saw them.
 pub fn shows_checksums(invocation: &Invocation, family: Option<Family>) -> bool {
-    family == Some(Family::Clang) && invocation.debug_info && !plain::old_dwarf(invocation)
+    family == Some(Family::Clang) && invocation.debug_info && !clang_text::old_dwarf(invocation)
 }
 
 #[cfg(test)]
