@@ -88,6 +88,7 @@ pub mod os {
     pub mod files;
     pub mod beneath;
     pub mod namespace;
+    pub mod limits;
     pub mod fence;
     pub mod handover;
     pub mod terminal;
@@ -95,8 +96,10 @@ pub mod os {
     pub mod gather;
     pub mod process;
     pub mod liveness;
+    pub mod apart;
     pub mod machine;
     pub mod daemonize;
+    pub mod log_json;
     pub mod logging;
     pub mod supervise;
 }
@@ -139,6 +142,7 @@ pub mod daemon {
     pub mod options;
     pub mod access;
     pub mod compilers;
+    pub mod sandbox;
     pub mod config;
     pub mod workspace;
     pub mod arrange;

@@ -192,10 +192,11 @@ fn finish_text(job: &mut Job, under_way: UnderWay) -> std::result::Result<(), St
                 "cpp {} on localhost completed ok",
                 base_name(input).to_string_lossy()
             );
-            Prepared {
-                text: done.text,
-                said: done.said,
+            let (mut text, said) = (done.text, done.said);
+            if job.recipe.way == Way::Expanded {
+                plain::unmark_expansions(&mut text);
             }
+            Prepared { text, said }
         }
         None => Prepared {
             text: fs::read(input).map_err(|err| err.to_string())?.into(),

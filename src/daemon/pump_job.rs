@@ -31,7 +31,7 @@ const TIME_ZONES: [&[u8]; 2] = [b"/usr/share/zoneinfo/", b"/etc/localtime"];
 pub fn run(job: &mut Job, cwd: &[u8], mut entries: Vec<Entry>) -> Result<Ending, Stop> {
     let told = take_about(&mut entries);
     job.is_told = told.is_some();
-    let refused = |reason| Stop::Ended(job.refuse_command(&reason));
+    let refused = |reason| Stop::Ended(Box::new(job.refuse_command(&reason)));
     let received = scan_received_pump(job.argv).map_err(refused)?;
     job.input = received.input;
     let program = job.program()?;
@@ -49,7 +49,7 @@ pub fn run(job: &mut Job, cwd: &[u8], mut entries: Vec<Entry>) -> Result<Ending,
         about,
     };
     match job.shop.way() {
-        Way::Views { merges } => pump_view::run(&pump, cwd, entries, *merges),
+        Way::Views { merges, .. } => pump_view::run(&pump, cwd, entries, *merges),
         Way::Mirrors(_) => pump_mirror::run(&pump, cwd, entries),
     }
 }

@@ -20,7 +20,7 @@ use super::plain_text::{self, TextEdit};
 use super::sources;
 
 pub use super::family::{family, Family};
-pub use super::plain_text::{as_source, dropped_pragma};
+pub use super::plain_text::{as_source, dropped_pragma, unmark_expansions};
 
 /// How the text that travels is made.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -71,6 +71,37 @@ pub fn leading_markers(text: &[u8]) -> impl Iterator<Item = Marker<'_>> {
     text.split(|&byte| byte == b'\n').map_while(marker)
 }
 
+/// Takes the mark of a system header from what its macros are expanded to in other files. The compiler, which knows where a
+/// macro stood, warns of some things there; of a text that is marked so, never. So it may warn of more now, but of nothing less.
+pub fn unmark_expansions(text: &mut [u8]) {
+    // Within a file that is no system header, and what was marked since without a sign that it is for good.
+    let (mut own, mut pending, mut spans) = (true, Vec::new(), Vec::new());
+    for at in memmem::find_iter(text, b"\n# ") {
+        let line = text.get(at + 1..).unwrap_or_default();
+        let line = line.split(|byte| *byte == b'\n').next().unwrap_or_default();
+        let Some(found) = marker(line) else {
+            continue;
+        };
+        let has = |flag| found.flags.contains(&flag);
+        let end = at + 1 + line.len();
+        match (has(b'1') || has(b'2'), has(b'3')) {
+            // A file that says of itself that it is a system header is left by a flag.
+            (true, system) => {
+                pending.clear();
+                own = !system;
+            }
+            (false, true) if own => pending.push(end - found.flags.len()..end),
+            (false, true) => {}
+            (false, false) => spans.append(&mut pending),
+        }
+    }
+    for span in spans.into_iter().chain(pending) {
+        if let Some(flags) = text.get_mut(span) {
+            flags.fill(b' ');
+        }
+    }
+}
+
 /// Is this gcc's marker for the working directory, `# 1 "/home/me//"`?
 pub fn working_directory<'a>(marker: &Marker<'a>) -> Option<&'a [u8]> {
     marker.name.strip_suffix(b"//")
@@ -329,6 +360,24 @@ mod tests {
         ] {
             assert!(odd_pragma(text.as_bytes()).is_none(), "{text}");
         }
+    }
+
+    #[test]
+    fn what_system_macros_expand_to_is_unmarked() {
+        let unmarked = |text: &str| {
+            let mut bytes = text.as_bytes().to_vec();
+            unmark_expansions(&mut bytes);
+            String::from_utf8(bytes).unwrap_or_default()
+        };
+        let header = "# 0 \"a.c\"\n# 1 \"/usr/include/s.h\" 1 3 4\n# 9 \"/usr/include/s.h\" 3 4\nint s;\n# 2 \"a.c\" 2\n";
+        let [marked, plain] = [" 3 4", "    "].map(|flags| {
+            format!("{header}f(\n# 2 \"a.c\"{flags}\n((void *)0)\n# 2 \"a.c\"\n);\nx =\n# 3 \"a.c\"{flags}\n0")
+        });
+        assert_eq!(unmarked(&marked), plain);
+        let says_so =
+            "# 0 \"a.c\"\n# 1 \"b.h\" 1\n       \n# 2 \"b.h\" 3\nint b;\n# 2 \"a.c\" 2\nint a;\n";
+        assert_eq!(unmarked(says_so), says_so);
+        assert_eq!(unmarked(""), "");
     }
 
     #[test]
