@@ -70,6 +70,8 @@ pub struct Config {
     pub listen: Vec<SocketAddr>,
     /// Addresses to try for the statistics; the first that works is used. None: there are none.
     pub statistics: Vec<SocketAddr>,
+    /// Whether the local network is told of the daemon.
+    pub zeroconf: bool,
     /// Whether a connection is handed over by the system only when bytes have come.
     pub defer_accept: bool,
     /// File for the process id.
@@ -174,6 +176,7 @@ fn config(flags: Flags, around: &Surroundings) -> Result<Config> {
         sandbox: sandbox(&flags, around, &temp_dir, job_lifetime)?,
         temp_dir,
         keep_temps: text("DISTCC_SAVE_TEMPS").is_some_and(|value| value == "1"),
+        zeroconf: flags.zeroconf,
         log_json: log_json(&flags)?,
         statistics: statistics(&flags, mode, &mut warnings)?,
         pid_file: flags.pid_file,
@@ -468,7 +471,6 @@ mod tests {
             ("--allow 1.2.3.4/x", "1.2.3.4/x"),
             ("--log-format xml", "--log-format xml"),
             ("--stats-port 65536", "--stats-port 65536"),
-            ("--zeroconf", "--zeroconf"),
             ("extra", "extra"),
         ] {
             let err = read_line(&format!("distccd {options}")).unwrap_err();

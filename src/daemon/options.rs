@@ -94,6 +94,9 @@ pub struct Flags {
     /// most memory for each process of a job, such as 8G (that of the machine, from 4G to 32G); 0: no limit
     #[argh(option, arg_name = "size")]
     pub job_memory: Option<String>,
+    /// tell the local network of this daemon, so that clients with +zeroconf in their host lists find it
+    #[argh(switch)]
+    pub zeroconf: bool,
     /// tell what is done and has been done, over HTTP: numbers, /metrics, and a page for people
     #[argh(switch)]
     pub stats: bool,
@@ -136,7 +139,6 @@ const VALUED: &[Valued] = &[
 
 /// Options of stock's daemon that this version does not have. Better to say so than to run without what was asked for.
 const NOT_YET: &[&str] = &[
-    "--zeroconf",
     "--auth",
     "--blacklist",
     "--whitelist",

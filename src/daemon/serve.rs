@@ -1,6 +1,7 @@
 //! The program distccd: start-up in the order that its users rely on, job slots as threads, and an end that leaves
 //! nothing behind.
 
+use super::announcer;
 use super::config::{Config, LogTo, Mode, Surroundings};
 use super::ending::{self, Answer, Client};
 use super::front::{self, Arrived, Unsent};
@@ -282,7 +283,9 @@ fn serve_all(config: Config) -> Result<Status> {
             .ready(shop.config().log == LogTo::Stderr)
             .map_err(|err| Error::io("go to the background", &err))?;
     }
+    let announcer = announcer::start(&shop.config(), &[address]);
     let served = staff(&shop, listener, statistics, connections_max);
+    drop(announcer);
     drop(pid_file);
     served.map_err(|err| Error::new(Code::ConnectFailed, format!("serve connections: {err}")))?;
     let (signal, name) = shop.signals.caught().unwrap_or((15, "SIGTERM"));
