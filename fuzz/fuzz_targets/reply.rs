@@ -3,7 +3,7 @@
 
 #![no_main]
 
-use distcc::model::decode::ReplyDecoder;
+use distcc::model::decode_reply::ReplyDecoder;
 use distcc::model::packets::Limits;
 use distcc::model::wire::Version;
 use libfuzzer_sys::fuzz_target;

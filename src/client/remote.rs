@@ -8,7 +8,7 @@ use super::output::{base_name, log_transfer, shows_color};
 use crate::farm::slots::{CpuSlot, Slot, Slots};
 use crate::farm::state::{Phase, StateFile};
 use crate::farm::transport::{connect, Link};
-use crate::model::decode::ReplyDecoder;
+use crate::model::decode_reply::ReplyDecoder;
 use crate::model::error::{Error, Result};
 use crate::model::hosts::HostSpec;
 use crate::model::invocation::Invocation;

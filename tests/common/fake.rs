@@ -1,7 +1,7 @@
 //! A compiler that does what a test wants, daemons that have it, and requests made by hand.
 
 use super::{wait_for, Daemon, DaemonPlan, Farm, Which, BOUND};
-use distcc::model::decode::ReplyDecoder;
+use distcc::model::decode_reply::ReplyDecoder;
 use distcc::model::wire::{encode_plain_request, Reply, Version};
 use std::fs;
 use std::io::{Read, Write};

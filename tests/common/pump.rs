@@ -312,6 +312,7 @@ pub fn exact_reply() -> Reply {
         object: Some(b"pumped".to_vec()),
         deps: Some(b"x.o: x.c\n".to_vec()),
         remark: Some(Remark::Exact),
+        sides: None,
     }
 }
 
@@ -319,6 +320,7 @@ pub fn exact_reply() -> Reply {
 pub fn stock_reply() -> Reply {
     Reply {
         remark: None,
+        sides: None,
         ..exact_reply()
     }
 }
@@ -331,6 +333,7 @@ pub fn failed_reply(status: u8, stderr: &str, remark: Option<Remark>) -> Reply {
         object: None,
         deps: None,
         remark,
+        sides: None,
         ..exact_reply()
     }
 }
@@ -342,6 +345,7 @@ pub fn plain_reply(version: Version) -> Reply {
         object: Some(b"plain".to_vec()),
         deps: None,
         remark: None,
+        sides: None,
         ..exact_reply()
     }
 }

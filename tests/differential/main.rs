@@ -32,7 +32,10 @@ mod table;
 use std::sync::Mutex;
 
 /// The tables, each with its name.
-const TABLES: &[(&str, &str)] = &[("gcc-outputs", include_str!("gcc-outputs.txt"))];
+const TABLES: &[(&str, &str)] = &[
+    ("gcc-outputs", include_str!("gcc-outputs.txt")),
+    ("sides", include_str!("sides.txt")),
+];
 
 /// Of the rows that only compile, so many of 100 must be distributed in pump mode with our daemon.
 const DISTRIBUTED_MIN: usize = 90;
