@@ -343,8 +343,8 @@ fn why(answer: &PumpAnswer) -> &'static str {
         Some(Remark::NotHere) => "it says that it can't do this job exactly",
         Some(Remark::NoSides) => NO_SIDES,
         _ if plan::refusal(answer.status).is_some() => "it refuses the job so",
-        _ if answer.lacks_sides && answer.status.success() => NO_SIDES,
         _ if answer.misses => "it missed files that are here",
+        Some(Remark::Exact) if answer.lacks_sides => NO_SIDES,
         Some(Remark::Exact) => "it is no daemon of stock's",
         None => "only a distccd of this version does this job exactly",
     }

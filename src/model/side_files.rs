@@ -126,9 +126,10 @@ impl SideFiles {
             .iter()
             .filter_map(|stem| name.strip_prefix(stem.as_slice()));
         let tails: Vec<&[u8]> = tails.collect();
-        let may_be_here =
-            |kind: &Side| is_here(Beside::Output) || matches!(kind, Side::Temps | Side::Stats);
-        let mut kinds = self.kinds.iter().filter(|kind| may_be_here(kind));
+        // With `-save-temps` gcc and clang make also others there.
+        let moves = |kind: &Side| matches!(kind, Side::Temps | Side::Stats);
+        let is_used = is_here(Beside::Output) || self.kinds.iter().any(moves);
+        let mut kinds = self.kinds.iter().filter(|_| is_used);
         kinds
             .find(|kind| tails.iter().any(|tail| self.ends_so(**kind, tail)))
             .copied()
@@ -320,9 +321,8 @@ mod tests {
         for (name, kind) in [
             ("x.i", Some(Side::Temps)),
             ("aux", Some(Side::Named)),
-            ("y.su", None),
-            ("y.dwo", None),
-            ("y.c.1t.x", None),
+            ("y.su", Some(Side::StackUsage)),
+            ("y.gcno", None),
             ("y.o", None),
         ] {
             assert_eq!(
@@ -331,6 +331,8 @@ mod tests {
                 "{name}"
             );
         }
+        let elsewhere = of("gcc -fstack-usage -c d/x.c", "o/y.o").unwrap().unwrap();
+        assert_eq!(elsewhere.kind(Beside::Working, b"y.su", false), None);
         // Where both are one folder, so are their names; but the output is never one of them.
         for (name, is_known) in [("y.su", true), ("aux", true), ("y.o", false)] {
             let kind = sides.kind(Beside::Working, name.as_bytes(), true);

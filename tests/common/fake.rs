@@ -91,7 +91,20 @@ pub fn request(version: Version, words: &str, text: &str) -> Vec<u8> {
 /// The answer, which must be whole.
 #[track_caller]
 pub fn reply(version: Version, bytes: &[u8]) -> Reply {
-    let mut decoder = ReplyDecoder::for_reply(version, Default::default());
+    read(ReplyDecoder::for_reply(version, Default::default()), bytes)
+}
+
+/// The answer to a pump job that asks for files beside the object.
+#[track_caller]
+pub fn reply_with_sides(bytes: &[u8]) -> Reply {
+    read(
+        ReplyDecoder::for_reply_with_sides(Default::default()),
+        bytes,
+    )
+}
+
+#[track_caller]
+fn read(mut decoder: ReplyDecoder, bytes: &[u8]) -> Reply {
     let mut rest = bytes;
     while !rest.is_empty() && !decoder.is_done() {
         let space = decoder.space();

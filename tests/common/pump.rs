@@ -320,7 +320,6 @@ pub fn exact_reply() -> Reply {
 pub fn stock_reply() -> Reply {
     Reply {
         remark: None,
-        sides: None,
         ..exact_reply()
     }
 }
@@ -333,7 +332,6 @@ pub fn failed_reply(status: u8, stderr: &str, remark: Option<Remark>) -> Reply {
         object: None,
         deps: None,
         remark,
-        sides: None,
         ..exact_reply()
     }
 }
@@ -345,7 +343,6 @@ pub fn plain_reply(version: Version) -> Reply {
         object: Some(b"plain".to_vec()),
         deps: None,
         remark: None,
-        sides: None,
         ..exact_reply()
     }
 }
