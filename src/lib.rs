@@ -18,6 +18,7 @@ pub mod model {
     pub mod invocation;
     pub mod native;
     pub mod native_proof;
+    pub mod explain;
     pub mod received;
     pub mod dependencies;
     pub mod indentation;
@@ -88,6 +89,7 @@ pub mod os {
     pub mod files;
     pub mod beneath;
     pub mod namespace;
+    pub mod limits;
     pub mod fence;
     pub mod handover;
     pub mod terminal;
@@ -95,8 +97,10 @@ pub mod os {
     pub mod gather;
     pub mod process;
     pub mod liveness;
+    pub mod apart;
     pub mod machine;
     pub mod daemonize;
+    pub mod log_json;
     pub mod logging;
     pub mod supervise;
 }
@@ -129,6 +133,8 @@ pub mod client {
     pub mod distribute;
     pub mod call;
     pub mod program;
+    pub mod report;
+    pub mod why;
 }
 
 /// Floor 3: the daemon.
@@ -138,6 +144,7 @@ pub mod daemon {
     pub mod options;
     pub mod access;
     pub mod compilers;
+    pub mod sandbox;
     pub mod config;
     pub mod workspace;
     pub mod arrange;

@@ -1,7 +1,7 @@
 //! Which program am I? A table of names, looked up with argv[0] and then with the first word; any other name is a
 //! compiler's. The one place where an error that ends a program is printed.
 
-use crate::client::{call, program};
+use crate::client::{call, program, why};
 use crate::daemon::{enter, serve};
 use crate::model::error::{Error, Result, Status};
 use crate::model::settings::ClientSettings;
@@ -67,6 +67,11 @@ const ROLES: &[Role] = &[
     Role {
         name: "try",
         run: try_build::try_build,
+        by_link: false,
+    },
+    Role {
+        name: "why",
+        run: why::why,
         by_link: false,
     },
 ];

@@ -221,9 +221,13 @@ fn a_job_may_be_limited_in_time() {
     let daemon = fake_daemon(&farm, &folder)
         .options(&["--job-lifetime=1"])
         .start();
-    let answer = reply(Version::V1, &job(&daemon, "gcc -fake=sleep -c x.c -o x.o"));
+    let mut stream = connect(&daemon);
+    let words = "gcc -fake=sleep -c x.c -o x.o";
+    stream.write_all(&request(Version::V1, words, "")).unwrap();
+    let pids = noted(&folder);
+    let answer = reply(Version::V1, &rest_of(&stream));
     assert_eq!(answer.status.0, 0x7600);
-    expect_gone(&noted(&folder));
+    expect_gone(&pids);
     expect_line(&daemon, &["COMPILE_TIMEOUT", "ret:118", "ms gcc x.c"]);
     assert_eq!(daemon.leftovers(), [""; 0]);
 }

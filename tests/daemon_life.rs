@@ -110,31 +110,31 @@ fn inetd_and_ssh_get_one_job() {
 #[test]
 fn a_compiler_sees_nothing_that_is_not_its_job() {
     let (farm, folder) = fake_farm();
-    let daemon = fake_daemon(&farm, &folder)
-        .env("CPATH", "/nowhere")
-        .env("SECRET", "x")
-        .start();
-    reply(Version::V1, &job(&daemon, "gcc -fake=look -c x.c -o x.o"));
-    let seen = fs::read_to_string(folder.join("seen")).unwrap();
-    let tmp = daemon.tmp.canonicalize().unwrap();
-    let root = format!("{}/distccd_", tmp.display());
-    assert!(seen.starts_with(&root), "{seen}");
-    assert!(seen.contains(&format!("\nTMPDIR={root}")), "{seen}");
-    assert!(seen.contains("\n_DISTCC_SAFEGUARD=1"), "{seen}");
-    assert!(seen.contains("SigBlk:\t0000000000000000"), "{seen}");
-    assert!(
-        !seen.contains("CPATH") && !seen.contains("SECRET"),
-        "{seen}"
-    );
-    assert!(
-        !seen.contains("socket:") && !seen.contains("/log"),
-        "{seen}"
-    );
-    reply(
-        Version::V1,
-        &job(&daemon, "gcc -fake=mess -c d/x.c -o d/x.o"),
-    );
-    assert_eq!(daemon.leftovers(), [""; 0]);
+    // Only where all is shown there is a /proc to look into.
+    for sandbox in ["auto", "off"] {
+        let daemon = fake_daemon(&farm, &folder)
+            .options(&["--sandbox", sandbox])
+            .env("CPATH", "/nowhere")
+            .env("SECRET", "x")
+            .start();
+        reply(Version::V1, &job(&daemon, "gcc -fake=look -c x.c -o x.o"));
+        let seen = fs::read_to_string(folder.join("seen")).unwrap();
+        let tmp = daemon.tmp.canonicalize().unwrap();
+        let root = format!("{}/distccd_", tmp.display());
+        assert!(seen.starts_with(&root), "{seen}");
+        assert!(seen.contains(&format!("\nTMPDIR={root}")), "{seen}");
+        assert!(seen.contains("\n_DISTCC_SAFEGUARD=1"), "{seen}");
+        let is_unblocked = seen.contains("SigBlk:\t0000000000000000");
+        assert_eq!(is_unblocked, sandbox == "off", "{seen}");
+        for hidden in ["CPATH", "SECRET", "socket:", "/log", "\nopen "] {
+            assert!(!seen.contains(hidden), "{hidden}: {seen}");
+        }
+        reply(
+            Version::V1,
+            &job(&daemon, "gcc -fake=mess -c d/x.c -o d/x.o"),
+        );
+        assert_eq!(daemon.leftovers(), [""; 0]);
+    }
 }
 
 #[test]

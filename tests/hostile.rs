@@ -270,7 +270,7 @@ fn compilers_inherit_no_descriptor() {
     command
         .args([
             "-c",
-            "exec 7</etc/passwd; exec \"$0\" --inetd --log-stderr --compilers \"$1\" <\"$2\"",
+            "exec 7</etc/passwd; exec \"$0\" --inetd --log-stderr --sandbox=off --compilers \"$1\" <\"$2\"",
         ])
         .args([&distccd, &folder.join("gcc"), &asked])
         .env("TMPDIR", &tmp);

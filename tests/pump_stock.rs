@@ -1,5 +1,5 @@
-//! Our client in pump mode where the include server or the daemon is stock's, or both: objects are a local compile's, but
-//! for slashes in debug information; dependency files say the same; and `--scan-includes` says what stock's says.
+//! Our client in pump mode where the include server or the daemon is stock's, or both: objects are a local compile's,
+//! dependency files say the same, and `--scan-includes` says what stock's says.
 #![allow(clippy::unwrap_used)]
 
 mod common;
@@ -145,22 +145,16 @@ fn objects(pump: &Path, which: Which) {
         assert!(!ran.log.contains("exec on localhost"), "{ran}");
         assert_eq!(differs, None, "{command}");
     }
-    // The folder of a compile is in the debug information, after slashes.
+    // The folder of a compile is in the debug information: stock's daemon is not asked for that.
     for debug in ["-g", "-gdwarf-4 -g", "-g3"] {
         for command in [
             format!("gcc {debug} {OPTIONS}"),
             format!("gcc {debug} -IWORK/inc -IWORK/lib -c WORK/src/main.c -o r.o"),
         ] {
             let (ran, differs) = compare(&farm, &client, &command);
-            assert!(ran.log.contains("in pump mode"), "{ran}");
-            assert!(!ran.log.contains("exec on localhost"), "{ran}");
-            let object = fs::read(farm.work().join("r.o")).unwrap();
-            let shown = format!("///{}\0", farm.work().display());
-            assert!(!contains(&object, b"/distccd_"), "{command}");
-            match which {
-                Which::Stock => assert!(contains(&object, shown.as_bytes()), "{command}"),
-                Which::Ours => assert_eq!(differs, None, "{command}"),
-            }
+            assert_eq!(differs, None, "{command}");
+            let here = ran.log.contains("exec on localhost");
+            assert_eq!(here, which == Which::Stock, "{ran}");
             let linked = farm.local(&["gcc", "r.o", "-o", "prog"]);
             linked.expect(0);
             let said = farm.local(&["./prog"]).stdout;
@@ -173,10 +167,6 @@ fn objects(pump: &Path, which: Which) {
     drop(session);
     assert_eq!(daemon.leftovers(), [""; 0]);
     farm.expect_clean("stock's pump");
-}
-
-fn contains(bytes: &[u8], part: &[u8]) -> bool {
-    bytes.windows(part.len()).any(|at| at == part)
 }
 
 #[test]

@@ -208,11 +208,9 @@ impl<'d> Distribution<'d> {
 
     /// Makes the job as preprocessed text, unless it has been made.
     fn prepare_plain(&mut self) -> &std::result::Result<Job<'d>, String> {
-        let (invocation, dumb) = (self.invocation, self.settings.dumb_terminal);
-        self.plain.get_or_insert_with(|| match &invocation.sides {
-            Some(sides) => Err(sides.reason.to_string()),
-            None => Job::new(invocation, &self.compiler, dumb),
-        })
+        let dumb = self.settings.dumb_terminal;
+        self.plain
+            .get_or_insert_with(|| Job::new(self.invocation, &self.compiler, dumb))
     }
 
     fn goes_by_pump(&self, host: &HostSpec) -> bool {

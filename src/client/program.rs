@@ -62,7 +62,7 @@ pub fn distcc(argv: Vec<OsString>, settings: ClientSettings) -> Result<Status> {
 }
 
 /// A compiler's command, with or without the compiler.
-fn command(first: OsString, words: impl Iterator<Item = OsString>) -> Vec<OsString> {
+pub fn command(first: OsString, words: impl Iterator<Item = OsString>) -> Vec<OsString> {
     let compiler = is_implicit(&first).then(|| IMPLICIT_COMPILER.into());
     compiler.into_iter().chain([first]).chain(words).collect()
 }
@@ -101,6 +101,7 @@ Usage: distcc COMPILER [COMPILER OPTIONS]   compile, on another machine if possi
        COMPILER [COMPILER OPTIONS]          the same, through a link to distcc called COMPILER
        distcc pump COMMAND                  build in pump mode; distcc pump --help explains
        distcc try [--plain] [COMMAND]       build with a private daemon on this machine, and say how it went
+       distcc why COMPILER [OPTIONS]        what would become of this command, and why
        distcc distccd [OPTIONS]             the daemon; distcc distccd --help explains
        distcc distccmon-text [SECONDS]      what runs where now, or again and again
        distcc lsdistcc [OPTIONS] [HOST...]  which hosts answer

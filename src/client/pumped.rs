@@ -13,12 +13,13 @@ use crate::model::decode_reply::ReplyDecoder;
 use crate::model::direct::{Covered, Query};
 use crate::model::entries::{Entries, Raw};
 use crate::model::error::{Code, Error, Result};
+use crate::model::family::Family;
 use crate::model::hosts::HostSpec;
 use crate::model::invocation::Invocation;
 use crate::model::plan::{self, Asked, PumpAnswer, PumpStep};
 use crate::model::settings::ClientSettings;
 use crate::model::wire::{self, Limits, Remark, Reply, Version};
-use crate::model::{missed, pump_words};
+use crate::model::{make_rule, missed, pump_words};
 use std::env;
 use std::ffi::{OsStr, OsString};
 use std::fs;
@@ -42,6 +43,7 @@ const NO_SIDES: &str = "it brings home no files but the object";
 #[derive(Debug)]
 pub struct Pump<'p> {
     invocation: &'p Invocation,
+    family: Option<Family>,
     server: IncludeServer,
     query: Query,
     /// What a host is asked to run.
@@ -99,6 +101,7 @@ impl<'p> Pump<'p> {
         }
         Ok(Pump {
             invocation,
+            family,
             server: IncludeServer::at(port, settings.io_timeout, settings.pump.silence_file()),
             query,
             server_argv: words,
@@ -142,6 +145,11 @@ impl<'p> Pump<'p> {
             }
         }
         Pumped::NotOnHost("its answers contradict each other".to_owned())
+    }
+
+    /// What a host is asked to run.
+    pub fn words(&self) -> &[OsString] {
+        &self.server_argv
     }
 
     /// What any host would be sent at first.
@@ -284,6 +292,13 @@ impl<'p> Pump<'p> {
         files.is_some_and(|files| files.covered.needs_ours)
     }
 
+    /// Whether a daemon of stock's leaves the name of its own folder in the object. Of one that could not be told of the job it
+    /// is not known whose it is: its answer is looked at.
+    fn shows_folder(&self) -> bool {
+        let told = self.answer.as_ref().is_some_and(|(_, files)| files.told);
+        told && self.invocation.debug_info
+    }
+
     /// Whether no daemon of stock's gives what a compile here gives, whatever it is sent.
     fn needs_ours(&self) -> bool {
         let files = self.answer.as_ref().map(|(_, files)| files);
@@ -292,10 +307,15 @@ impl<'p> Pump<'p> {
             || self.stock_differs.is_some()
             || self.needs_paths()
             || changes_text && self.is_untouchable
+            || self.shows_folder()
     }
 
     /// The answer, if it is whole: a host that could not make the dependencies hangs up where they are due.
-    fn answered(&self, reply: Reply, trust: Trust, host: &HostSpec) -> Pumped {
+    fn answered(&self, mut reply: Reply, trust: Trust, host: &HostSpec) -> Pumped {
+        if let (Trust::Examined, Some(family), Some(rule)) = (trust, self.family, &reply.deps) {
+            // Its compiler met longer names, of which stock's daemon takes its folder away.
+            reply.deps = Some(make_rule::broken_anew(rule, family));
+        }
         let has_deps = reply.deps.as_ref().is_some_and(|deps| !deps.is_empty());
         match self.invocation.deps.is_some() && reply.status.success() && !has_deps {
             true => Pumped::HostTrouble(Error::new(

@@ -44,6 +44,9 @@ impl<'j> Job<'j> {
         dumb_terminal: bool,
     ) -> std::result::Result<Job<'j>, String> {
         let family = compiler.family;
+        if let Some(sides) = &invocation.sides {
+            return Err(sides.reason.to_string());
+        }
         let source = || fs::read(&invocation.input).ok();
         if plain::indentation_matters(invocation, family, source) {
             return Err(
@@ -190,10 +193,11 @@ fn finish_text(job: &mut Job, under_way: UnderWay) -> std::result::Result<(), St
                 "cpp {} on localhost completed ok",
                 base_name(input).to_string_lossy()
             );
-            Prepared {
-                text: done.text,
-                said: done.said,
+            let (mut text, said) = (done.text, done.said);
+            if job.recipe.way == Way::Expanded {
+                plain::unmark_expansions(&mut text);
             }
+            Prepared { text, said }
         }
         None => Prepared {
             text: fs::read(input).map_err(|err| err.to_string())?.into(),

@@ -7,7 +7,6 @@ use crate::model::plain_text::{as_source, OwnSource};
 use crate::model::received::Received;
 use std::borrow::Cow;
 use std::ffi::{OsStr, OsString};
-use std::io;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::Path;
 
@@ -23,14 +22,14 @@ pub struct Arranged<'t> {
     pub text: Cow<'t, [u8]>,
 }
 
-/// Makes room for the source and finds the words. `program` is the compiler's file.
+/// Finds room for the source, and the words. `program` is the compiler's file.
 pub fn arrange<'t>(
     workspace: &mut Workspace,
     program: &Path,
     argv: &[Vec<u8>],
     received: &Received,
     text: &'t [u8],
-) -> io::Result<Arranged<'t>> {
+) -> Arranged<'t> {
     if undoes_directives_only(program, argv) {
         let named = |own: &OwnSource| {
             let name = argv.get(received.input).map(Vec::as_slice);
@@ -40,11 +39,11 @@ pub fn arrange<'t>(
         if let Some(own) = as_source(text).filter(named) {
             // An absolute name shows where the mirror is in what the sanitizers write into the object.
             let shown = own.name.is_absolute() && has(argv, |word| word.starts_with(b"-fsanitize"));
-            if !shown && workspace.place_in_mirror(&own.cwd, &own.name)? {
-                return Ok(Arranged {
+            if !shown && workspace.place_in_mirror(&own.cwd, &own.name) {
+                return Arranged {
                     words: own_words(workspace, argv, received),
                     text: Cow::Owned(own.text),
-                });
+                };
             }
         }
     }
@@ -52,16 +51,16 @@ pub fn arrange<'t>(
     // a stock client has preprocessed; clang must, for a client of ours.
     let suffix = received.languages.is_empty().then_some(received.suffix);
     let name = argv.get(received.input).map(Vec::as_slice);
-    workspace.place(name.unwrap_or_default(), suffix)?;
+    workspace.place(name.unwrap_or_default(), suffix);
     let mut argv = Cow::Borrowed(argv);
     if received.preprocesses && kin(program) == Some(Family::Gcc) {
         let value = received.kind.language.preprocessed_option_value();
         say_language(argv.to_mut(), received, value);
     }
-    Ok(Arranged {
+    Arranged {
         words: words(workspace, &argv, received),
         text: Cow::Borrowed(text),
-    })
+    }
 }
 
 /// Which options the compiler knows, by its name or that of the file that it is a link to.
@@ -163,7 +162,7 @@ mod tests {
         let received = scan_received(&argv).unwrap();
         let mut workspace = Workspace::create(dir.path(), "out.o", false).unwrap();
         let program = Path::new(line.split(' ').next().unwrap());
-        let arranged = arrange(&mut workspace, program, &argv, &received, text.as_bytes()).unwrap();
+        let arranged = arrange(&mut workspace, program, &argv, &received, text.as_bytes());
         let root = workspace.root().display().to_string();
         let words: Vec<_> = arranged
             .words

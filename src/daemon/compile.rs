@@ -4,9 +4,13 @@
 use super::compilers::Refusal;
 use super::config::Config;
 use super::ending::{Answer, Client, Ending, Leftover, What};
+use super::enter::PROCESSES_MAX;
+use super::launch::{Launch, Way};
+use super::sandbox::Wanted;
 use super::shop::Shop;
 use super::statistics::Desk;
 use super::tally::Class;
+use super::view::View;
 use crate::model::compiler_options::Reason;
 use crate::model::error::Code;
 use crate::model::job_tree::Refused;
@@ -14,14 +18,15 @@ use crate::model::side_files::SideFile;
 use crate::model::wait_status::WaitStatus;
 use crate::model::wire::{Remark, Reply, Version};
 use crate::os::files::{bounded_memory_file, said};
+use crate::os::limits::Limits;
 use crate::os::logging::first_lines;
 use crate::os::net::{wait_any, Event};
 use crate::os::process::Group;
+use log::Level;
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
-use std::os::unix::ffi::OsStrExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -30,9 +35,6 @@ pub const OUTPUT_BYTES_MAX: u64 = 1 << 30;
 
 /// Most that a compiler can say on each of stdout and stderr; what goes beyond is a fault of its writing.
 const MESSAGES_BYTES_MAX: u64 = 64 << 20;
-
-/// Largest file that a compiler may write; assembler text is larger than the object that it becomes.
-const FILE_BYTES_MAX: u64 = 4 << 30;
 
 /// How long a compiler that was asked to end may take.
 const GRACE: Duration = Duration::from_secs(1);
@@ -72,7 +74,7 @@ pub enum Stop {
     /// What a client takes to be here is not.
     OtherSystem(String),
     /// It has its ending already.
-    Ended(Ending),
+    Ended(Box<Ending>),
     /// Something went wrong.
     Failed(Failure),
 }
@@ -134,6 +136,35 @@ impl Ran {
 }
 
 impl Job<'_> {
+    /// A view as a compiler of this job gets it: with what keeps it there.
+    pub fn within(&self, view: View) -> View {
+        let counts = match self.shop.way() {
+            Way::Views { counts, .. } => *counts,
+            Way::Mirrors(_) => false,
+        };
+        View {
+            limits: Limits {
+                processes: if counts { PROCESSES_MAX as u64 } else { 0 },
+                ..self.config.sandbox.limits
+            },
+            is_fenced: self.shop.sandbox().wanted != Wanted::Off,
+            is_counted: !counts,
+            ..view
+        }
+    }
+
+    /// What the small process had to say if it did not become `program`.
+    pub fn complaint(&self, launch: Launch, program: &Path) -> Option<Stop> {
+        let (number, words) = launch.complaint()?;
+        let why = format!("{}: {words}", program.display());
+        let err = io::Error::from_raw_os_error(number);
+        let is_missing = err.kind() == io::ErrorKind::NotFound && words.starts_with("run ");
+        Some(match is_missing {
+            true => Stop::Ended(Box::new(self.not_run(&why, Code::CompilerMissing as u8))),
+            false => Stop::NotHere(why),
+        })
+    }
+
     /// Runs a command; `begun` is called once it is started.
     pub fn run(
         &self,
@@ -151,13 +182,12 @@ impl Job<'_> {
             Ok(group) => group,
             Err(err) => {
                 let program = command.get_program().to_string_lossy().into_owned();
-                return Err(Stop::Ended(self.not_started(&program, &err)));
+                return Err(Stop::Ended(Box::new(self.not_started(&program, &err))));
             }
         };
         drop(command); // With our ends of what it was given.
         let what = self.what();
         self.desk.tell(&what.compiler, &what.source, true);
-        group.limit_files(FILE_BYTES_MAX);
         begun()?;
         let watched = self
             .watch(group, since)
@@ -193,7 +223,6 @@ impl Job<'_> {
 
     /// The answer about a compiler that has run; `leftover` is tidied up after it is sent.
     pub fn ending(&self, ran: Ran, made: Made, leftover: Leftover) -> Result<Ending, Stop> {
-        let (client, what) = (&self.client.name, self.what());
         let (class, status, code) = match ran.watched {
             Watched::Ended(status) if status.success() => (Class::CompileOk, status, 0),
             Watched::Ended(status) => (Class::CompileError, status, 0),
@@ -203,23 +232,32 @@ impl Job<'_> {
                 Code::Timeout as u8,
             ),
             Watched::HungUp => (Class::Disconnected, WaitStatus::exited(107), Code::Io as u8),
-            Watched::Stopped => return Ok(Ending::silent(Class::Other, Code::Failed as u8)),
+            Watched::Stopped => {
+                let why = "killed, the daemon ends";
+                self.say(Level::Warn, "stopped", why);
+                return Ok(Ending::silent(Class::Other, Code::Failed as u8).because(why));
+            }
         };
         let took = ran.begun.elapsed();
-        match class {
-            Class::CompileTimeout => log::warn!("{client}: {what}: killed after {took:?}"),
-            Class::Disconnected => log::warn!("{client}: {what}: killed, the client hung up"),
-            _ => log::info!("{client}: {what}: {} after {took:?}", status.describe()),
+        let vanished = class == Class::CompileOk && made.object.is_none();
+        let why = match class {
+            Class::CompileTimeout => Some(format!("killed after {took:?}")),
+            Class::Disconnected => Some("killed, the client hung up".to_owned()),
+            _ if vanished => Some("the compiler succeeded without an output".to_owned()),
+            _ => None,
+        };
+        match &why {
+            Some(why) => self.say(Level::Warn, "stopped", why),
+            None => {
+                let how = format!("{} after {took:?}", status.describe());
+                self.say(Level::Info, "compiled", &how);
+            }
         }
         if class == Class::CompileError {
             // The client may compile it all the same, and then nobody else tells why this did not.
             for line in first_lines(&ran.stderr) {
-                log::info!("{client}: {what}: says: {line}");
+                self.say(Level::Info, "says", &format!("says: {line}"));
             }
-        }
-        let vanished = class == Class::CompileOk && made.object.is_none();
-        if vanished {
-            log::warn!("{client}: {what}: the compiler succeeded without an output");
         }
         let reply = Reply {
             version: self.version,
@@ -237,7 +275,8 @@ impl Job<'_> {
             class: if vanished { Class::Disconnected } else { class },
             status,
             code: if vanished { Code::Io as u8 } else { code },
-            what: Some(Box::new(what)),
+            what: Some(self.what()),
+            why: why.map(Into::into),
             answer: Some(answer),
             leftover: Some(leftover),
             worked: Duration::ZERO,
@@ -255,25 +294,25 @@ impl Job<'_> {
 
     /// The answer for a compiler that could not be started: as if it had ended with `code`, and said why.
     pub fn not_run(&self, why: &str, code: u8) -> Ending {
-        log::error!("{why}");
+        self.say(Level::Error, "not_run", why);
         let status = WaitStatus::exited(code);
         Ending {
             status,
-            what: Some(Box::new(self.what())),
+            what: Some(self.what()),
             answer: self.words_only(status, why, None),
-            ..Ending::silent(Class::CompileError, 0)
+            ..Ending::silent(Class::CompileError, 0).because(why)
         }
     }
 
     /// A refusal that the client hears of, as if the compiler had said it and ended with status 113. A client that meets
     /// silence shuns the whole host for a while, because of one command.
     pub fn refuse(&self, why: &str, code: u8, remark: Option<Remark>) -> Ending {
-        log::warn!("{}: job refused: {why}", self.client.name);
+        self.say(Level::Warn, "refused", &format!("job refused: {why}"));
         let status = WaitStatus::exited(Code::Denied as u8);
         Ending {
             status,
             answer: self.words_only(status, &format!("job refused: {why}"), remark),
-            ..Ending::silent(Class::Refused, code)
+            ..Ending::silent(Class::Refused, code).because(why)
         }
     }
 
@@ -282,7 +321,7 @@ impl Job<'_> {
         let code = Code::Failed as u8;
         let remark = |remark| self.is_told.then_some(remark);
         match stop {
-            Stop::Ended(ending) => ending,
+            Stop::Ended(ending) => *ending,
             Stop::Refused(why) => self.refuse(&why, code, None),
             Stop::NotHere(why) => self.refuse(&why, code, remark(Remark::NotHere)),
             Stop::NoSides => {
@@ -295,10 +334,25 @@ impl Job<'_> {
                 self.refuse(&why, code, remark(Remark::OtherSystem))
             }
             Stop::Failed((doing, err)) => {
-                log::error!("{}: {doing}: {err}", self.client.name);
-                Ending::silent(Class::Other, Code::Io as u8)
+                let why = format!("{doing}: {err}");
+                self.say(Level::Error, "failed", &why);
+                Ending::silent(Class::Other, Code::Io as u8).because(why)
             }
         }
+    }
+
+    /// A line about this job.
+    pub fn say(&self, level: Level, event: &str, text: &str) {
+        if !log::log_enabled!(level) {
+            return;
+        }
+        let (client, what) = (&self.client.name, self.what());
+        log::log!(
+            level,
+            event = event, peer = client.as_str(), job = self.client.connection.number(),
+            compiler = what.compiler.as_str(), file = what.source.as_str();
+            "{client}: {what}: {text}"
+        );
     }
 
     /// The refusal of a command.
@@ -312,10 +366,10 @@ impl Job<'_> {
         let compiler = self.argv.first().map(Vec::as_slice).unwrap_or_default();
         let found = self.config.compilers.find(compiler);
         found.map_err(|refusal| {
-            Stop::Ended(match refusal {
+            Stop::Ended(Box::new(match refusal {
                 Refusal::NotAllowed(why) => self.refuse(&why, 0, None),
                 Refusal::Missing(why) => self.not_run(&why, Code::CompilerMissing as u8),
-            })
+            }))
         })
     }
 
@@ -352,10 +406,4 @@ impl Job<'_> {
 pub fn show<'w>(words: impl IntoIterator<Item = &'w [u8]>) -> String {
     let words: Vec<_> = words.into_iter().map(String::from_utf8_lossy).collect();
     words.join(" ")
-}
-
-/// The words of a command that is about to run.
-pub fn show_command(command: &Command) -> String {
-    let words = std::iter::once(command.get_program()).chain(command.get_args());
-    show(words.map(OsStrExt::as_bytes))
 }

@@ -3,7 +3,9 @@
 use super::access::Access;
 use super::compilers::Compilers;
 use super::options::{bad, Flags, PORT};
+use super::sandbox::{self, Wanted};
 use crate::model::error::{Code, Error, Result};
+use crate::os::limits::{machine_memory, Limits};
 use crate::os::logging::Verbosity;
 use std::ffi::OsString;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};
@@ -13,6 +15,17 @@ use std::time::Duration;
 /// How long a peer may be silent in the middle of its request, or not read our answer.
 const SILENCE: Duration = Duration::from_secs(300);
 
+/// Largest file that a compiler may write; assembler text is larger than the object that it becomes.
+const FILE_BYTES_MAX: u64 = 4 << 30;
+
+/// How many files a compiler may have open; it has one include file open after the other.
+const OPEN_FILES_MAX: u64 = 1024;
+
+/// Memory for each process of a job if nothing is said is that of the machine, but within these bounds: more than any
+/// compile needs. And what may be said at least.
+const JOB_MEMORY_MIN: u64 = 4 << 30;
+const JOB_MEMORY_MAX: u64 = 32 << 30;
+const JOB_MEMORY_LEAST: u64 = 64 << 20;
 /// Where the statistics are, as with stock.
 const STATISTICS_PORT: u16 = 3633;
 
@@ -65,6 +78,8 @@ pub struct Config {
     pub user: Option<String>,
     /// Where the log goes.
     pub log: LogTo,
+    /// Whether its lines are of JSON.
+    pub log_json: bool,
     /// How much it says.
     pub verbosity: Verbosity,
     /// Seconds until the daemon ends by itself; 0: never.
@@ -75,6 +90,8 @@ pub struct Config {
     pub silence: Duration,
     /// Folder for jobs, absolute.
     pub temp_dir: PathBuf,
+    /// What keeps compilers to their jobs.
+    pub sandbox: sandbox::Asked,
     /// Leave the folders of jobs behind.
     pub keep_temps: bool,
     /// To be said once the log is open.
@@ -144,6 +161,8 @@ fn config(flags: Flags, around: &Surroundings) -> Result<Config> {
         in_range(option, value.unwrap_or(0).max(0), 0, u32::MAX.into()).map(|value| value as u32)
     };
     let job_lifetime = seconds("--job-lifetime", flags.job_lifetime)?;
+    let temp_dir = text("TMPDIR").unwrap_or_else(|| "/tmp".into());
+    let temp_dir = around.folder.join(temp_dir);
     Ok(Config {
         listen,
         compilers: compilers(&flags, &path, around)?,
@@ -152,10 +171,10 @@ fn config(flags: Flags, around: &Surroundings) -> Result<Config> {
         lifetime: seconds("--lifetime", flags.lifetime)?,
         job_lifetime: (job_lifetime > 0).then(|| Duration::from_secs(job_lifetime.into())),
         silence: silence(text("DISTCC_IO_TIMEOUT"))?,
-        temp_dir: around
-            .folder
-            .join(text("TMPDIR").unwrap_or_else(|| "/tmp".into())),
+        sandbox: sandbox(&flags, around, &temp_dir, job_lifetime)?,
+        temp_dir,
         keep_temps: text("DISTCC_SAVE_TEMPS").is_some_and(|value| value == "1"),
+        log_json: log_json(&flags)?,
         statistics: statistics(&flags, mode, &mut warnings)?,
         pid_file: flags.pid_file,
         user: flags.user,
@@ -167,6 +186,65 @@ fn config(flags: Flags, around: &Surroundings) -> Result<Config> {
         verbosity,
         warnings,
     })
+}
+
+fn sandbox(
+    flags: &Flags,
+    around: &Surroundings,
+    temp_dir: &Path,
+    job_lifetime: u32,
+) -> Result<sandbox::Asked> {
+    let wanted = match &flags.sandbox {
+        None => Wanted::default(),
+        Some(name) => Wanted::named(name)
+            .ok_or_else(|| bad(format!("--sandbox {name}: there are auto, require and off")))?,
+    };
+    let memory = match &flags.job_memory {
+        None => machine_memory().clamp(JOB_MEMORY_MIN, JOB_MEMORY_MAX),
+        Some(size) => match bytes(size) {
+            Some(bytes) if bytes == 0 || bytes >= JOB_MEMORY_LEAST => bytes,
+            _ => {
+                return Err(bad(format!(
+                    "--job-memory {size}: must be 0 or a size from 64M on, such as 8G"
+                )))
+            }
+        },
+    };
+    let folder = |option: &str, name: &PathBuf| {
+        let path = around.folder.join(name);
+        let fault = |why: &str| bad(format!("{option} {}: {why}", path.display()));
+        let found = path.canonicalize();
+        let found = found.map_err(|err| fault(&err.to_string()))?;
+        match temp_dir.canonicalize() {
+            Ok(jobs) if jobs.starts_with(&found) => Err(fault("has all jobs' folders in it")),
+            _ => Ok(found),
+        }
+    };
+    let folders = |option: &str, names: &[PathBuf]| {
+        let found = names.iter().map(|name| folder(option, name));
+        found.collect::<Result<Vec<PathBuf>>>()
+    };
+    Ok(sandbox::Asked {
+        wanted,
+        show: folders("--show", &flags.show)?,
+        share: folders("--share", &flags.share)?,
+        limits: Limits {
+            memory,
+            file: FILE_BYTES_MAX,
+            open_files: OPEN_FILES_MAX,
+            cpu_seconds: job_lifetime.into(),
+            processes: 0,
+        },
+    })
+}
+
+/// A size with K, M or G behind it, or in bytes.
+fn bytes(size: &str) -> Option<u64> {
+    let units = [('K', 10), ('M', 20), ('G', 30)];
+    let unit = units.iter().find(|(unit, _)| size.ends_with(*unit));
+    let shift = unit.map_or(0, |(_, shift)| *shift);
+    let digits = size.get(..size.len() - usize::from(shift > 0))?;
+    digits.parse::<u64>().ok()?.checked_mul(1 << shift)
 }
 
 fn verbosity(flags: &Flags, warnings: &mut Vec<String>) -> Verbosity {
@@ -182,6 +260,14 @@ fn verbosity(flags: &Flags, warnings: &mut Vec<String>) -> Verbosity {
         ));
         Verbosity::Notice
     })
+}
+
+fn log_json(flags: &Flags) -> Result<bool> {
+    match flags.log_format.as_deref() {
+        None | Some("text") => Ok(false),
+        Some("json") => Ok(true),
+        Some(other) => Err(bad(format!("--log-format {other}: must be text or json"))),
+    }
 }
 
 fn compilers(flags: &Flags, path: &OsString, around: &Surroundings) -> Result<Compilers> {
@@ -380,6 +466,7 @@ mod tests {
             ("--jobs x", "--jobs"),
             ("--port 65536", "--port 65536"),
             ("--allow 1.2.3.4/x", "1.2.3.4/x"),
+            ("--log-format xml", "--log-format xml"),
             ("--stats-port 65536", "--stats-port 65536"),
             ("--zeroconf", "--zeroconf"),
             ("extra", "extra"),

@@ -213,6 +213,7 @@ impl<'f> Front<'f> {
         if !admits {
             self.shop.statistics.refused();
             log::error!(
+                event = "denied", peer = name(address).as_str();
                 "{address} may not connect: it is not in --allow; the connection is closed"
             );
         }
@@ -231,8 +232,13 @@ impl<'f> Front<'f> {
             Timer::after(PAUSE).await;
         }
         let received = self.receive(&stream, since, &mut held).await;
-        let Ok(input) = into_file(stream) else {
-            return;
+        let input = match into_file(stream) {
+            Ok(input) => input,
+            Err(err) => {
+                let peer = name(address);
+                log::error!(event = "failed", peer = peer.as_str(), job = connection.number(); "{peer}: take the connection: {err}");
+                return;
+            }
         };
         let client = Client {
             input,
@@ -338,8 +344,7 @@ impl<'f> Front<'f> {
         let watching = async { Err(self.patience(begun, &last_byte).await) };
         let sent: io::Result<()> = or(sending, watching).await;
         if let Err(err) = sent {
-            log::warn!("{}: the answer was not taken: {err}", client.name);
-            ending = ending.not_sent();
+            ending = ending.not_sent(&client, &err);
         }
         ending::finish(&self.desk, client, &ending);
         drop(held);

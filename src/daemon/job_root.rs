@@ -1,7 +1,6 @@
 //! The private folder of a pump job, which stands for the client's `/`: the client's files are placed in it, what the
 //! compiler made is read from it, and all of it is removed in the end. Nothing is done through a link.
 
-use super::enter::TEMPORARY;
 use super::workspace::{private_folder, remove_folder};
 use crate::model::about::Time;
 use crate::model::client_path::ClientPath;
@@ -16,6 +15,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 /// Names in the private folder of the job's folder.
 const DEPS: &[u8] = b"deps";
+const TEMPORARY: &[u8] = b"tmp";
 const OUTPUT: &[u8] = b"output";
 
 /// A folder on disk that exists as long as this value.
@@ -71,7 +71,7 @@ impl JobRoot {
     /// The root that is `dir`, which lies over the folder on disk where its view is.
     pub fn new(dir: Dir, scratch: Scratch) -> io::Result<JobRoot> {
         dir.make(PRIVATE)?;
-        dir.enter(PRIVATE)?.make(TEMPORARY.as_bytes())?;
+        dir.enter(PRIVATE)?.make(TEMPORARY)?;
         Ok(JobRoot { dir, scratch })
     }
 
@@ -93,13 +93,7 @@ impl JobRoot {
 
     /// Places files, folders and links. In a mirror links to absolute paths lead to what lies below this folder.
     pub fn place(&self, files: Files, is_mirror: bool) -> io::Result<()> {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH);
-        let placing = Placing {
-            files,
-            mirror: is_mirror.then_some(self.path()),
-            now: now.map_or(0, |now| now.as_secs() as i64),
-        };
-        placing.fill(&self.dir, &files.tree.top)
+        place_in(&self.dir, files, is_mirror.then_some(self.path()))
     }
 
     /// What the compiler wrote at a place; `None` if there is no plain file. To be called when nothing of the job runs any
@@ -124,9 +118,24 @@ impl JobRoot {
     }
 }
 
+/// Places files, folders and links in a folder that stands for `/`.
+pub fn place(top: &Dir, files: Files) -> io::Result<()> {
+    place_in(top, files, None)
+}
+
+fn place_in(top: &Dir, files: Files, mirror: Option<&Path>) -> io::Result<()> {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH);
+    let placing = Placing {
+        files,
+        mirror,
+        now: now.map_or(0, |now| now.as_secs() as i64),
+    };
+    placing.fill(top, &files.tree.top)
+}
+
 /// Where the compiler's temporary files go; no client's file is there.
 pub fn temporary() -> ClientPath {
-    own(TEMPORARY.as_bytes())
+    own(TEMPORARY)
 }
 
 /// Where dependencies are written.

@@ -1,12 +1,12 @@
-//! How compilers of pump jobs are started: through the small process that makes a view of its own, where the system lets
-//! it; which is found out by trying.
+//! How compilers are started: through the small process that makes a view of its own, where the system lets it; which is
+//! found out by trying.
 
 use super::enter;
 use super::job_root::{Files, JobRoot, Scratch};
 use super::shown::{os, Shown};
 use super::view::{Mount, View};
 use crate::model::client_path::ClientPath;
-use crate::model::job_tree::{JobTree, Refused};
+use crate::model::job_tree::{JobTree, Node, Refused};
 use crate::os::beneath::Dir;
 use crate::os::handover::{self, Came};
 use crate::os::process::Group;
@@ -32,27 +32,18 @@ const STEP_TIME: Duration = Duration::from_secs(60);
 /// How long such a process may take to end what it says.
 const COMPLAINT_TIME: Duration = Duration::from_secs(1);
 
-/// How a pump job's compiler sees the client's files.
+/// How a job's compiler sees files.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Way {
-    /// Under the client's own names, in namespaces; `merges` says whether folders of this machine can be shown merged with
-    /// those of the client.
+    /// In namespaces; those of a pump job under the client's own names.
     Views {
-        /// See above.
+        /// Folders of this machine can be shown merged with those of the client.
         merges: bool,
+        /// The system counts the processes of a job apart from all others.
+        counts: bool,
     },
-    /// Below a folder of the daemon's, since the system forbids namespaces, for this reason.
+    /// As they are here, since the system forbids namespaces, for this reason; those of a pump job below a folder.
     Mirrors(String),
-}
-
-impl Way {
-    /// In a word, for statistics.
-    pub fn name(&self) -> &'static str {
-        match self {
-            Way::Views { .. } => "namespaces",
-            Way::Mirrors(_) => "mirrors",
-        }
-    }
 }
 
 /// The link to a process that is about to become a compiler.
@@ -63,15 +54,15 @@ pub struct Launch {
     said: Vec<u8>,
 }
 
-/// The command that makes a view over a folder on disk, and becomes the compiler in it.
-pub fn prepare(scratch: &Scratch) -> io::Result<(Command, Launch)> {
-    let how = scratch.is_kept().then_some(enter::ON_DISK);
-    prepare_for(scratch.path(), how)
+/// The command that makes a view over a folder on disk, and becomes the compiler in it. If the folder is to be looked at
+/// afterwards, what is in the view lies in it.
+pub fn prepare(folder: &Path, is_kept: bool) -> io::Result<(Command, Launch)> {
+    prepare_for(folder, is_kept.then_some(enter::ON_DISK))
 }
 
-/// The command that becomes the compiler where there are no namespaces; its files lie in `folder`.
-pub fn prepare_in_mirror(folder: &Path) -> io::Result<(Command, Launch)> {
-    prepare_for(folder, Some(enter::IN_MIRROR))
+/// The command that becomes the compiler without a view; its files lie in `folder`.
+pub fn prepare_here(folder: &Path) -> io::Result<(Command, Launch)> {
+    prepare_for(folder, Some(enter::HERE))
 }
 
 fn prepare_for(folder: &Path, how: Option<&str>) -> io::Result<(Command, Launch)> {
@@ -142,6 +133,13 @@ pub fn mounts(shown: &Shown, tree: &mut JobTree) -> Result<Vec<Mount>, Refused> 
     for device in &shown.devices {
         tree.make_spot(device)?;
     }
+    for share in &shown.shares {
+        let is_clients = |node: &Node| !matches!(node, Node::Folder(folder) if folder.nodes.is_empty() && !folder.written);
+        if tree.get(share).is_some_and(is_clients) {
+            return Err(Refused::new(share.shown(), "is this machine's own"));
+        }
+        tree.make_folder(&ClientPath::default(), share.shown())?;
+    }
     Ok(pieces(shown))
 }
 
@@ -152,7 +150,8 @@ pub fn pieces(shown: &Shown) -> Vec<Mount> {
         to: os(&piece.path),
     });
     let devices = shown.devices.iter().map(|path| Mount::Device(os(path)));
-    pieces.chain(devices).collect()
+    let shares = shown.shares.iter().map(|path| Mount::Share(os(path)));
+    pieces.chain(devices).chain(shares).collect()
 }
 
 /// The name by which a view has a program of this machine: without links, but for its last part.
@@ -169,18 +168,25 @@ pub fn program_in_view(program: &Path) -> PathBuf {
 /// Tries out which way can be gone.
 pub fn find_way(shown: &Shown, temp_dir: &Path) -> Way {
     match try_view(shown, temp_dir, true) {
-        Ok(()) => Way::Views { merges: true },
+        Ok(counts) => Way::Views {
+            merges: true,
+            counts,
+        },
         Err(_) => match try_view(shown, temp_dir, false) {
-            Ok(()) => Way::Views { merges: false },
+            Ok(counts) => Way::Views {
+                merges: false,
+                counts,
+            },
             Err(why) => Way::Mirrors(why),
         },
     }
 }
 
-fn try_view(shown: &Shown, temp_dir: &Path, merges: bool) -> Result<(), String> {
+/// Whether a job's processes are counted apart in the view that could be made.
+fn try_view(shown: &Shown, temp_dir: &Path, merges: bool) -> Result<bool, String> {
     let text = |err: io::Error| err.to_string();
     let scratch = Scratch::create(temp_dir, false).map_err(text)?;
-    let (mut command, mut launch) = prepare(&scratch).map_err(text)?;
+    let (mut command, mut launch) = prepare(scratch.path(), false).map_err(text)?;
     command.stdout(Stdio::null()).stderr(Stdio::null());
     let group = Group::spawn(&mut command).map_err(text)?;
     drop(command); // With the process's end of the link.
@@ -203,8 +209,10 @@ fn try_view(shown: &Shown, temp_dir: &Path, merges: bool) -> Result<(), String> 
         root.place(nothing, false).map_err(text)?;
         launch.tell(&view).map_err(text)?;
         let status = group.wait().map_err(text)?;
-        if status.success() {
-            return Ok(());
+        match status.exit_code() {
+            Some(0) => return Ok(true),
+            Some(enter::COUNTED_TOGETHER) => return Ok(false),
+            _ => {}
         }
     }
     let (_, why) = launch

@@ -97,7 +97,8 @@ pub fn text(shop: &Shop) -> String {
         "gauge",
         "How compilers are confined.",
     );
-    page.sample("", &[("state", shop.way().name())], 1);
+    let layers = shop.sandbox().to_string();
+    page.sample("", &[("layers", &layers)], 1);
     page.text
 }
 

@@ -70,6 +70,9 @@ pub struct Flags {
     /// how much to say: error, warning, notice, info or debug (notice)
     #[argh(option, arg_name = "level")]
     pub log_level: Option<String>,
+    /// how lines of the log look: text or json (text)
+    #[argh(option, arg_name = "format")]
+    pub log_format: Option<String>,
     /// say everything
     #[argh(switch)]
     pub verbose: bool,
@@ -79,6 +82,18 @@ pub struct Flags {
     /// end a job after so many seconds (0: never)
     #[argh(option, arg_name = "seconds", from_str_fn(c_integer))]
     pub job_lifetime: Option<i64>,
+    /// how compilers are kept to their jobs: auto (as well as the system can), require (well, or do not start) or off (auto)
+    #[argh(option, arg_name = "how")]
+    pub sandbox: Option<String>,
+    /// let jobs read this folder of this machine, too; may be repeated
+    #[argh(option, arg_name = "folder")]
+    pub show: Vec<PathBuf>,
+    /// let jobs read and change this folder of this machine; may be repeated
+    #[argh(option, arg_name = "folder")]
+    pub share: Vec<PathBuf>,
+    /// most memory for each process of a job, such as 8G (that of the machine, from 4G to 32G); 0: no limit
+    #[argh(option, arg_name = "size")]
+    pub job_memory: Option<String>,
     /// tell what is done and has been done, over HTTP: numbers, /metrics, and a page for people
     #[argh(switch)]
     pub stats: bool,
@@ -110,6 +125,11 @@ const VALUED: &[Valued] = &[
     valued("--log-level", None, false),
     valued("--lifetime", None, false),
     valued("--job-lifetime", None, false),
+    valued("--sandbox", None, false),
+    valued("--show", None, true),
+    valued("--share", None, true),
+    valued("--job-memory", None, false),
+    valued("--log-format", None, false),
     valued("--stats-port", None, false),
     valued("--stats-listen", None, false),
 ];

@@ -29,7 +29,7 @@ struct Seen<'s> {
     connections: usize,
     connections_total: u64,
     connections_refused: u64,
-    sandbox: &'s str,
+    sandbox: String,
     load: Option<[f64; 3]>,
     memory_bytes: Option<u64>,
     disk_bytes: Option<u64>,
@@ -63,6 +63,8 @@ struct Job<'s> {
     source: &'s str,
     /// `waits`, `compiles`, or how it ended.
     state: &'s str,
+    /// Why it came to nothing.
+    why: &'s str,
     /// When it ended.
     at_ms: Option<u64>,
     /// How long it runs, or took.
@@ -91,7 +93,7 @@ pub fn json(shop: &Shop, machine: &Machine) -> Vec<u8> {
         connections: statistics.connections_open(),
         connections_total: statistics.connections(),
         connections_refused: statistics.connections_refused(),
-        sandbox: shop.way().name(),
+        sandbox: shop.sandbox().to_string(),
         load: machine.load.as_ref().map(|load| load.means),
         memory_bytes: machine.memory,
         disk_bytes: machine.disk,
@@ -153,6 +155,7 @@ fn ended(done: &Done) -> Job<'_> {
         compiler: &done.compiler,
         source: &done.source,
         state: done.class.label(),
+        why: &done.why,
         at_ms: Some(epoch_ms(done.at)),
         ms: ms(done.took),
         waited_ms: done.waited.map(ms),

@@ -3,12 +3,10 @@
 
 use super::compile::{failed, show, Job, Made, Ran, Stop, Watched, OUTPUT_BYTES_MAX};
 use super::job_root::{self, Files, JobRoot, Scratch};
-use super::launch::Launch;
 use super::shown::Shown;
 use super::view::View;
 use crate::model::about::{About, Time, VARIABLES};
 use crate::model::client_path::ClientPath;
-use crate::model::error::Code;
 use crate::model::job_tree::{JobTree, Node, Refused};
 use crate::model::received::{DepsWanted, ReceivedPump};
 use crate::model::side_files::SideFiles;
@@ -16,7 +14,6 @@ use crate::model::sources::base_name;
 use crate::model::stock_line::said_path;
 use crate::model::wire::{Entry, EntryKind, Remark};
 use std::ffi::{OsStr, OsString};
-use std::io;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
@@ -215,18 +212,6 @@ impl PumpJob<'_> {
         let program = view.program.display();
         let words = show(view.words.iter().map(Vec::as_slice));
         log::info!("{}: {program} as {words}", self.job.client.name);
-    }
-
-    /// What the small process had to say if it did not become the compiler.
-    pub fn complaint(&self, launch: Launch) -> Option<Stop> {
-        let (number, words) = launch.complaint()?;
-        let why = format!("{}: {words}", self.program.display());
-        let err = io::Error::from_raw_os_error(number);
-        let is_missing = err.kind() == io::ErrorKind::NotFound && words.starts_with("run ");
-        Some(match is_missing {
-            true => Stop::Ended(self.job.not_run(&why, Code::CompilerMissing as u8)),
-            false => Stop::NotHere(why),
-        })
     }
 
     /// Reads what the compiler made.

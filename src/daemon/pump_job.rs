@@ -32,7 +32,7 @@ const TIME_ZONES: [&[u8]; 2] = [b"/usr/share/zoneinfo/", b"/etc/localtime"];
 pub fn run(job: &mut Job, cwd: &[u8], mut entries: Vec<Entry>) -> Result<Ending, Stop> {
     let told = take_about(&mut entries);
     job.is_told = told.is_some();
-    let refused = |reason| Stop::Ended(job.refuse_command(&reason));
+    let refused = |reason| Stop::Ended(Box::new(job.refuse_command(&reason)));
     let received = scan_received_pump(job.argv).map_err(refused)?;
     job.input = received.input;
     let program = job.program()?;
@@ -54,7 +54,7 @@ pub fn run(job: &mut Job, cwd: &[u8], mut entries: Vec<Entry>) -> Result<Ending,
         about,
     };
     match job.shop.way() {
-        Way::Views { merges } => pump_view::run(&pump, cwd, entries, *merges),
+        Way::Views { merges, .. } => pump_view::run(&pump, cwd, entries, *merges),
         Way::Mirrors(_) => pump_mirror::run(&pump, cwd, entries),
     }
 }
@@ -102,7 +102,7 @@ fn names_file(name: &[u8], value: &[u8]) -> bool {
 /// Whether the files beside the output do no harm, and come to whom they are meant for.
 fn check_sides(job: &Job, sides: &SideFiles, wanted: bool) -> Result<(), Stop> {
     match (&sides.wants_home, wanted, job.shop.way()) {
-        (Some(reason), false, _) => Err(Stop::Ended(job.refuse_command(reason))),
+        (Some(reason), false, _) => Err(Stop::Ended(Box::new(job.refuse_command(reason)))),
         (_, true, Way::Mirrors(_)) => Err(Stop::NoSides),
         _ => Ok(()),
     }

@@ -41,20 +41,21 @@ pub fn run(pump: &PumpJob, cwd: &[u8], mut entries: Vec<Entry>) -> Result<Ending
         return Err(Stop::NotHere(why.to_owned()));
     }
     pump.place(&root, &laid, entries, true)?;
-    let view = View {
+    let view = pump.job.within(View {
         mounts: launch::pieces(&pump.shown),
         cwd: root.here(&laid.cwd),
         program: pump.program.clone(),
         words,
-    };
-    let (mut command, mut launch) = launch::prepare_in_mirror(root.path())
+        ..View::default()
+    });
+    let (mut command, mut launch) = launch::prepare_here(root.path())
         .map_err(failed("make a link to the compiler's process"))?;
     command.envs(pump.environment(&laid, &|place| root.here(place)));
     pump.announce(&view);
     let mut ran = pump.job.run(command, || {
         launch.tell(&view).map_err(failed("tell of a view"))
     })?;
-    if let Some(stop) = pump.complaint(launch) {
+    if let Some(stop) = pump.job.complaint(launch, &pump.program) {
         return Err(stop);
     }
     for said in [&mut ran.stdout, &mut ran.stderr] {

@@ -33,15 +33,16 @@ pub fn run(
     let mut laid = pump.lay(cwd, &mut entries, tree)?;
     let sizes = pump.wanted_sides().map(|_| sizes(&entries));
     let mounts = mounts(pump, &mut laid.tree, &entries, merges)?;
-    let view = View {
+    let view = pump.job.within(View {
         mounts,
         cwd: os(&laid.cwd),
         program: launch::program_in_view(&pump.program),
         words: words(pump),
-    };
+        ..View::default()
+    });
     let scratch = pump.scratch()?;
-    let (mut command, mut launch) =
-        launch::prepare(&scratch).map_err(failed("make a link to the compiler's process"))?;
+    let (mut command, mut launch) = launch::prepare(scratch.path(), scratch.is_kept())
+        .map_err(failed("make a link to the compiler's process"))?;
     command.envs(pump.environment(&laid, &os));
     pump.announce(&view);
     let mut root = None;
@@ -55,7 +56,7 @@ pub fn run(
         root = Some(made);
         launch.tell(&view).map_err(failed("tell of a view"))
     })?;
-    if let Some(stop) = pump.complaint(launch) {
+    if let Some(stop) = pump.job.complaint(launch, &pump.program) {
         return Err(stop);
     }
     let root = root.ok_or_else(|| Stop::NotHere("there was no view".to_owned()))?;

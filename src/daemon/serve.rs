@@ -9,7 +9,7 @@ use super::options::{self, Asked};
 use super::shop::{compiler_environment, Shop};
 use crate::model::error::{Code, Error, Result, Status};
 use crate::os::daemonize::{self, FinalSignals, PidFile};
-use crate::os::logging::{init_daemon, open_log, OrStderr, NOTICE};
+use crate::os::logging::{init_daemon, open_log, use_json, OrStderr, NOTICE};
 use crate::os::net::{self, Peer};
 use crate::os::start::keep_freed_memory;
 use env_logger::Target;
@@ -103,6 +103,7 @@ fn settle(config: &mut Config) -> Result<()> {
             }
         },
     };
+    use_json(config.log_json);
     init_daemon(config.verbosity, target);
     for warning in &warnings {
         log::warn!("{warning}");
@@ -207,11 +208,16 @@ fn serve_one(config: Config) -> Result<Status> {
     let _ = net::set_nonblocking(stdout.as_fd(), true);
     let mut ending = match job::receive(&shop, &mut client) {
         Ok(decoder) => job::perform(&shop, &desk, &client, decoder),
-        Err(ending) => ending,
+        Err(ending) => *ending,
     };
     let sent = ending::send(&shop.signals, &client, &mut ending, shop.config().silence);
-    if !matches!(sent, Ok(true)) {
-        ending = ending.not_sent();
+    let unsent = match sent {
+        Ok(true) => None,
+        Ok(false) => Some(io::ErrorKind::TimedOut.into()),
+        Err(err) => Some(err),
+    };
+    if let Some(err) = unsent {
+        ending = ending.not_sent(&client, &err);
     }
     let code = ending.code;
     ending::finish(&desk, client, &ending);
@@ -270,7 +276,7 @@ fn serve_all(config: Config) -> Result<Status> {
         log::info!(target: NOTICE, "statistics at http://{address}/");
     }
     log::info!("{}", shop.config().compilers.describe());
-    shop.way();
+    shop.announce()?;
     if let Some(launcher) = launcher {
         launcher
             .ready(shop.config().log == LogTo::Stderr)
@@ -391,15 +397,12 @@ fn work(shop: &Shop, to_do: &Receiver<Arrived>, late: &Sender<Unsent>) {
                 });
             }
             Ok(false) => {
-                log::warn!(
-                    "{}: the answer was not taken: too many others are not, either",
-                    client.name
-                );
-                ending::finish(&desk, client, &ending.not_sent());
+                let ending = ending.not_sent(&client, &"too many others are not, either");
+                ending::finish(&desk, client, &ending);
             }
             Err(err) => {
-                log::warn!("{}: the answer was not taken: {err}", client.name);
-                ending::finish(&desk, client, &ending.not_sent());
+                let ending = ending.not_sent(&client, &err);
+                ending::finish(&desk, client, &ending);
             }
         }
     }

@@ -2,9 +2,11 @@
 
 use super::config::Config;
 use super::launch::{self, Way};
+use super::sandbox::{self, Sandbox, Wanted};
 use super::shown::Shown;
 use super::statistics::Statistics;
 use super::system_headers::SystemHeaders;
+use crate::model::error::{Code, Error, Result};
 use crate::os::daemonize::FinalSignals;
 use crate::os::fence;
 use crate::os::logging::NOTICE;
@@ -14,8 +16,11 @@ use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 
 /// Variables of our environment that compilers get, beside those that are set for each job. Whatever else could
 /// change the object or lead out of the job is left out.
-const ENVIRONMENT: [&str; 4] = ["HOME", "LANG", "LANGUAGE", "LD_LIBRARY_PATH"];
+const ENVIRONMENT: [&str; 4] = ["HOME", "LANG", "LANGUAGE", LIBRARIES];
 const ENVIRONMENT_PREFIXES: [&str; 2] = ["LC_", "CCACHE_"];
+
+/// Where programs look for libraries beside the system's folders.
+const LIBRARIES: &str = "LD_LIBRARY_PATH";
 
 /// What all jobs share.
 #[derive(Debug)]
@@ -26,7 +31,7 @@ pub struct Shop {
     pub environment: Vec<(OsString, OsString)>,
     /// Whether we are ending, so that no new job is begun.
     pub stopping: AtomicBool,
-    /// What of this machine jobs of pump mode see.
+    /// What of this machine jobs see.
     pub shown: Shown,
     /// What is known of this machine's headers.
     pub headers: SystemHeaders,
@@ -34,6 +39,7 @@ pub struct Shop {
     pub statistics: Statistics,
     config: RwLock<Arc<Config>>,
     way: OnceLock<Way>,
+    sandbox: OnceLock<Sandbox>,
 }
 
 impl Shop {
@@ -44,14 +50,15 @@ impl Shop {
         environment: Vec<(OsString, OsString)>,
     ) -> Shop {
         Shop {
+            shown: shown(&config.sandbox, &environment),
             config: RwLock::new(Arc::new(config)),
             signals,
             environment,
             stopping: AtomicBool::new(false),
-            shown: Shown::find(),
             headers: SystemHeaders::default(),
             statistics: Statistics::default(),
             way: OnceLock::new(),
+            sandbox: OnceLock::new(),
         }
     }
 
@@ -67,35 +74,68 @@ impl Shop {
         *current = Arc::new(config);
     }
 
-    /// How compilers of pump jobs see their files here: tried out when it is first asked, and said once.
+    /// How compilers see their files here: tried out when it is first asked.
     pub fn way(&self) -> &Way {
-        self.way.get_or_init(|| {
-            let way = launch::find_way(&self.shown, &self.config().temp_dir);
-            match &way {
-                Way::Views { merges: true } => {
-                    log::info!(target: NOTICE, "pump jobs see their clients' own paths");
-                }
-                Way::Views { merges: false } => log::warn!(
-                    "pump jobs see their clients' own paths, but none among this machine's own folders: the system can't merge them"
-                ),
-                Way::Mirrors(why) => log::warn!(
-                    "pump jobs can't see their clients' own paths, and those that need it are refused: {why}; allow user namespaces to unprivileged users to change that"
-                ),
-            }
-            warn_of_missing_fences(&way);
-            way
+        let config = || self.config().temp_dir.clone();
+        self.way
+            .get_or_init(|| launch::find_way(&self.shown, &config()))
+    }
+
+    /// What keeps compilers to their jobs, from the start on; its text is for the log and the statistics.
+    pub fn sandbox(&self) -> &Sandbox {
+        self.sandbox.get_or_init(|| Sandbox {
+            wanted: self.config().sandbox.wanted,
+            namespaces: match self.way() {
+                Way::Views { .. } => Ok(()),
+                Way::Mirrors(why) => Err(why.clone()),
+            },
+            seccomp: fence::has_filters(),
+            landlock: fence::has_files(),
         })
+    }
+
+    /// Says how jobs will run here.
+    ///
+    /// # Errors
+    /// What is missing, if it is required.
+    pub fn announce(&self) -> Result<()> {
+        let sandbox = self.sandbox();
+        match sandbox.fault() {
+            Some(fault) if sandbox.wanted == Wanted::Require => {
+                let why = format!("--sandbox=require: {fault}");
+                return Err(Error::new(Code::DropPrivileges, why));
+            }
+            Some(fault) => log::warn!("sandbox: {sandbox}; {fault}"),
+            None => log::info!(target: NOTICE, "sandbox: {sandbox}"),
+        }
+        match self.way() {
+            Way::Views { merges: true, .. } => {
+                log::info!(target: NOTICE, "pump jobs see their clients' own paths");
+            }
+            Way::Views { .. } => log::warn!(
+                "pump jobs see their clients' own paths, but none among this machine's own folders: the system can't merge them"
+            ),
+            Way::Mirrors(why) => log::warn!(
+                "pump jobs can't see their clients' own paths, and those that need it are refused: {why}; allow user namespaces to unprivileged users to change that"
+            ),
+        }
+        Ok(())
     }
 }
 
-/// Says what compilers of pump jobs can do here that they should not, were one of them taken over by what it compiles.
-fn warn_of_missing_fences(way: &Way) {
-    if !fence::has_filters() {
-        log::warn!("compilers of pump jobs can't be kept from the network, and from outliving their jobs: the system has no seccomp");
+/// What of this machine jobs see, the folders included in which programs here look for libraries.
+fn shown(asked: &sandbox::Asked, environment: &[(OsString, OsString)]) -> Shown {
+    let mut shown = Shown::find();
+    let libraries = environment.iter().filter(|(name, _)| name == LIBRARIES);
+    for (_, folders) in libraries {
+        let folders = std::env::split_paths(folders);
+        folders
+            .filter(|folder| folder.is_absolute())
+            .for_each(|folder| shown.show(&folder));
     }
-    if matches!(way, Way::Mirrors(_)) && !fence::has_files() {
-        log::warn!("compilers of pump jobs can read what this user can read: the system has neither namespaces nor Landlock");
-    }
+    asked.show.iter().for_each(|path| shown.show(path));
+    asked.share.iter().for_each(|path| shown.share(path));
+    shown
 }
 
 /// The part of our environment that compilers get.

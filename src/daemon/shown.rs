@@ -1,5 +1,6 @@
-//! What of this machine is shown to a job beside the client's files: the system's programs and headers, a few devices,
-//! and the compiler's own folder. Found once at the start; only the compiler's folder is asked for each job.
+//! What of this machine is shown to a job beside the client's files: the system's programs and headers, a few devices, what
+//! the daemon was told to show, and the compiler's own folder. Found once at the start; only the compiler's folder is asked
+//! for each job.
 
 use super::arrange::kin;
 use crate::model::client_path::ClientPath;
@@ -69,6 +70,8 @@ pub struct Shown {
     pub devices: Vec<ClientPath>,
     /// Links, as they are here.
     pub links: Vec<(ClientPath, Vec<u8>)>,
+    /// Folders that jobs may change.
+    pub shares: Vec<ClientPath>,
 }
 
 impl Shown {
@@ -83,6 +86,18 @@ impl Shown {
             .filter_map(|path| ClientPath::plain(path.as_bytes()).ok())
             .collect();
         shown
+    }
+
+    /// Shows another folder or file of this machine, under the name that it has without links.
+    pub fn show(&mut self, path: &Path) {
+        if let Some(path) = plain(path) {
+            self.add_piece(path, true);
+        }
+    }
+
+    /// Lets jobs change a folder of this machine.
+    pub fn share(&mut self, path: &Path) {
+        self.shares.extend(plain(path));
     }
 
     /// Adds what has that name: a link, and what it leads to, or the thing itself.
@@ -122,7 +137,13 @@ impl Shown {
 
     /// Whether a place is seen as it is here.
     pub fn shows(&self, path: &ClientPath) -> bool {
-        self.pieces.iter().any(|piece| path.is_within(&piece.path))
+        let mut pieces = self.pieces.iter().map(|piece| &piece.path);
+        pieces.any(|piece| path.is_within(piece)) || self.is_shared(path)
+    }
+
+    /// Whether jobs may change a place.
+    pub fn is_shared(&self, path: &ClientPath) -> bool {
+        self.shares.iter().any(|share| path.is_within(share))
     }
 
     /// The piece of which a place is part.

@@ -1,13 +1,32 @@
-//! A job of plain mode: the text that came is written to a file in a private folder, and compiled there.
+//! A job of plain mode: the text that came is written to a file in a private folder, and compiled there; in a view of its own
+//! where the system allows namespaces, in which the folder has the name that it has here.
 
 use super::arrange::arrange;
-use super::compile::{failed, show_command, Job, Made, Stop, OUTPUT_BYTES_MAX};
+use super::compile::{failed, show, Job, Made, Ran, Stop, OUTPUT_BYTES_MAX};
 use super::ending::Ending;
+use super::job_root::{self, Files};
+use super::launch::{self, Way};
+use super::sandbox::Wanted;
+use super::shown::{os, Shown};
+use super::view::{Mount, View};
 use super::workspace::Workspace;
+use crate::model::client_path::ClientPath;
 use crate::model::received::Received;
-use std::fs;
-use std::path::Path;
-use std::process::{Command, Stdio};
+use std::borrow::Cow;
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::{Path, PathBuf};
+
+/// A job whose command may run.
+struct TextJob<'j> {
+    job: &'j Job<'j>,
+    /// What of this machine it sees.
+    shown: Shown,
+    workspace: Workspace,
+    /// The words after the compiler.
+    words: Vec<OsString>,
+    text: Vec<u8>,
+}
 
 /// Compiles `text` with `program`.
 pub fn run(job: &Job, program: &Path, received: &Received, text: Vec<u8>) -> Result<Ending, Stop> {
@@ -18,26 +37,23 @@ pub fn run(job: &Job, program: &Path, received: &Received, text: Vec<u8>) -> Res
     let config = &job.config;
     let mut workspace = Workspace::create(&config.temp_dir, output, config.keep_temps)
         .map_err(failed("make a folder for the job"))?;
-    let arranged = arrange(&mut workspace, program, job.argv, received, &text)
-        .map_err(failed("make room for the source"))?;
-    fs::write(workspace.source(), &arranged.text).map_err(failed("write the source"))?;
-    let mut command = Command::new(program);
-    command
-        .args(arranged.words)
-        .env_clear()
-        .envs(
-            job.shop
-                .environment
-                .iter()
-                .map(|(name, value)| (name, value)),
-        )
-        .env("TMPDIR", workspace.root())
-        .current_dir(&workspace.cwd)
-        .stdin(Stdio::null());
-    drop(arranged.text);
-    drop(text); // A compile may take long.
-    log::info!("{}: {}", job.client.name, show_command(&command));
-    let ran = job.run(command, || Ok(()))?;
+    let arranged = arrange(&mut workspace, program, job.argv, received, &text);
+    let other = match arranged.text {
+        Cow::Owned(other) => Some(other),
+        Cow::Borrowed(_) => None,
+    };
+    let text_job = TextJob {
+        job,
+        shown: job.shop.shown.with_program(program, &config.temp_dir),
+        workspace,
+        words: arranged.words,
+        text: other.unwrap_or(text),
+    };
+    let is_off = job.shop.sandbox().wanted == Wanted::Off;
+    let (ran, workspace) = match job.shop.way() {
+        Way::Views { .. } if !is_off => text_job.run_in_view(program)?,
+        _ => text_job.run_here(program)?,
+    };
     let object = match ran.succeeded() {
         true => workspace
             .read_output(OUTPUT_BYTES_MAX)
@@ -49,4 +65,105 @@ pub fn run(job: &Job, program: &Path, received: &Received, text: Vec<u8>) -> Res
         ..Made::default()
     };
     job.ending(ran, made, Box::new(workspace))
+}
+
+impl TextJob<'_> {
+    /// Runs the compiler where it sees its job and the toolchain, and no more.
+    fn run_in_view(mut self, program: &Path) -> Result<(Ran, Workspace), Stop> {
+        let folder = self.workspace.root().to_owned();
+        let refused = |why: &str| Stop::NotHere(format!("{}: {why}", folder.display()));
+        let place = ClientPath::plain(folder.as_os_str().as_bytes()).map_err(refused)?;
+        let mut tree = launch::tree(&self.shown);
+        let mut mounts = launch::mounts(&self.shown, &mut tree)?;
+        tree.make_folder(&ClientPath::default(), place.shown())?;
+        if self.shown.shows(&place) {
+            mounts.push(Mount::Own(os(&place)));
+        }
+        let program = launch::program_in_view(program);
+        let view = self.view(&program, mounts);
+        let (mut command, mut launch) = launch::prepare(&folder, self.workspace.is_kept())
+            .map_err(failed("make a link to the compiler's process"))?;
+        command.envs(self.environment());
+        let (workspace, text) = (&mut self.workspace, self.text);
+        let ran = self.job.run(command, || {
+            let top = launch.root().map_err(failed("get the root of a view"))?;
+            let Some(top) = top else {
+                return Ok(()); // It will be asked why.
+            };
+            let nothing = Files {
+                tree: &tree,
+                entries: &[],
+                times: &[],
+            };
+            job_root::place(&top, nothing).map_err(failed("make the places of a view"))?;
+            workspace.move_below(top);
+            let written = workspace.write(&text);
+            drop(text); // A compile may take long.
+            written.map_err(failed("write the source"))?;
+            launch.tell(&view).map_err(failed("tell of a view"))
+        })?;
+        match self.job.complaint(launch, &program) {
+            Some(stop) => Err(stop),
+            None => Ok((ran, self.workspace)),
+        }
+    }
+
+    /// Runs the compiler where we are ourselves.
+    fn run_here(self, program: &Path) -> Result<(Ran, Workspace), Stop> {
+        let written = self.workspace.write(&self.text);
+        written.map_err(failed("write the source"))?;
+        let view = self.view(program, launch::pieces(&self.shown));
+        let (mut command, mut launch) = launch::prepare_here(self.workspace.root())
+            .map_err(failed("make a link to the compiler's process"))?;
+        command.envs(self.environment());
+        drop(self.text); // A compile may take long.
+        let ran = self.job.run(command, || {
+            launch.tell(&view).map_err(failed("tell of a view"))
+        })?;
+        match self.job.complaint(launch, program) {
+            Some(stop) => Err(stop),
+            None => Ok((ran, self.workspace)),
+        }
+    }
+
+    fn view(&self, program: &Path, mounts: Vec<Mount>) -> View {
+        let words = self.words.iter().cloned().map(OsString::into_vec);
+        let name = program.as_os_str().as_bytes().to_vec();
+        let words: Vec<Vec<u8>> = std::iter::once(name).chain(words).collect();
+        let told = show(words.iter().map(Vec::as_slice));
+        log::info!("{}: {told}", self.job.client.name);
+        self.job.within(View {
+            mounts,
+            cwd: self.workspace.cwd.clone(),
+            program: program.to_owned(),
+            words,
+            ..View::default()
+        })
+    }
+
+    /// The compiler's environment. What a compiler leaves in a cache that was taken over by its job, others would get.
+    fn environment(&self) -> Vec<(OsString, OsString)> {
+        let shop = self.job.shop;
+        let mut environment = shop.environment.clone();
+        environment.push(("TMPDIR".into(), self.workspace.root().into()));
+        if shop.sandbox().hides_files() && !has_cache(&environment, &self.shown) {
+            environment.push(("CCACHE_DISABLE".into(), "1".into()));
+        }
+        environment
+    }
+}
+
+/// Whether jobs may use the cache of ccache.
+fn has_cache(environment: &[(OsString, OsString)], shown: &Shown) -> bool {
+    let value = |wanted: &str| {
+        let mut all = environment.iter();
+        let found = all.find(|(name, _)| name == OsStr::new(wanted));
+        found.map(|(_, value)| PathBuf::from(value))
+    };
+    let in_home = |name: &str| value("HOME").map(|home| home.join(name));
+    let old = in_home(".ccache").filter(|old| old.is_dir());
+    let place = value("CCACHE_DIR").or(old).or(in_home(".cache/ccache"));
+    let place = place.and_then(|place| place.canonicalize().ok());
+    let place = place.and_then(|place| ClientPath::plain(place.as_os_str().as_bytes()).ok());
+    place.is_some_and(|place| shown.is_shared(&place))
 }

@@ -1,6 +1,7 @@
 //! What one compiler is to see in place of this machine's file tree, and as what it runs: decided by the daemon, and
 //! told to the small process that will become the compiler, as one run of fields that end in NUL bytes.
 
+use crate::os::limits::Limits;
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::PathBuf;
@@ -16,6 +17,12 @@ pub struct View {
     pub program: PathBuf,
     /// The compiler's words, its name first.
     pub words: Vec<Vec<u8>>,
+    /// What it may use.
+    pub limits: Limits,
+    /// It gives up all that a compiler does not need.
+    pub is_fenced: bool,
+    /// Its processes must be counted, since the system does not.
+    pub is_counted: bool,
 }
 
 /// Something in a view. Paths `to` and `at` are absolute in the view, and without links.
@@ -34,6 +41,8 @@ pub enum Mount {
     Merge(PathBuf),
     /// Only what the job's folder holds there, in place of what this machine has.
     Own(PathBuf),
+    /// A folder of this machine, under its own name, that jobs may change.
+    Share(PathBuf),
 }
 
 impl View {
@@ -60,6 +69,16 @@ impl View {
                 Mount::Device(path) => field(b'd', path.as_os_str().as_bytes()),
                 Mount::Merge(path) => field(b'm', path.as_os_str().as_bytes()),
                 Mount::Own(path) => field(b'o', path.as_os_str().as_bytes()),
+                Mount::Share(path) => field(b's', path.as_os_str().as_bytes()),
+            }
+        }
+        let mut limits = self.limits;
+        for limit in numbers(&mut limits) {
+            field(b'l', limit.to_string().as_bytes());
+        }
+        for (kind, is_so) in [(b'F', self.is_fenced), (b'N', self.is_counted)] {
+            if is_so {
+                field(kind, b"");
             }
         }
         field(b'c', self.cwd.as_os_str().as_bytes());
@@ -76,6 +95,7 @@ impl View {
         let mut view = View::default();
         let mut fields = bytes.split(|byte| *byte == 0);
         let path = |text: &[u8]| PathBuf::from(OsStr::from_bytes(text));
+        let mut limits = Vec::new();
         loop {
             let (kind, text) = fields.next()?.split_first()?;
             match kind {
@@ -89,14 +109,33 @@ impl View {
                 b'd' => view.mounts.push(Mount::Device(path(text))),
                 b'm' => view.mounts.push(Mount::Merge(path(text))),
                 b'o' => view.mounts.push(Mount::Own(path(text))),
+                b's' => view.mounts.push(Mount::Share(path(text))),
+                b'l' => limits.push(std::str::from_utf8(text).ok()?.parse().ok()?),
+                b'F' => view.is_fenced = true,
+                b'N' => view.is_counted = true,
                 b'c' => view.cwd = path(text),
                 b'p' => view.program = path(text),
                 b'w' => view.words.push(text.to_vec()),
-                b'.' => return Some(view),
+                b'.' => break,
                 _ => return None,
             }
         }
+        for (number, limit) in numbers(&mut view.limits).into_iter().zip(limits) {
+            *number = limit;
+        }
+        Some(view)
     }
+}
+
+/// All limits, in the order in which they are told.
+fn numbers(limits: &mut Limits) -> [&mut u64; 5] {
+    [
+        &mut limits.memory,
+        &mut limits.file,
+        &mut limits.open_files,
+        &mut limits.cpu_seconds,
+        &mut limits.processes,
+    ]
 }
 
 /// A path of the view, below a folder that stands for its root.
@@ -122,10 +161,20 @@ mod tests {
                 Mount::Device("/dev/null".into()),
                 Mount::Merge("/usr/src".into()),
                 Mount::Own("/usr/include".into()),
+                Mount::Share("/var/cache".into()),
             ],
             cwd: "/home/me".into(),
             program: "/usr/bin/gcc".into(),
             words: vec![b"gcc".to_vec(), b"".to_vec(), b"-D\xff\n".to_vec()],
+            limits: Limits {
+                memory: u64::MAX,
+                file: 4 << 30,
+                open_files: 1,
+                cpu_seconds: 0,
+                processes: 7,
+            },
+            is_fenced: true,
+            is_counted: true,
         }
     }
 

@@ -26,6 +26,8 @@ const MIRROR: &str = "in";
 pub struct Workspace {
     root: PathBuf,
     keep: bool,
+    /// Where what the compiler sees as the root is for us, if it is no part of our file tree; open as long as it is needed.
+    elsewhere: Option<(Dir, PathBuf)>,
     /// Working directory of the compiler.
     pub cwd: PathBuf,
     /// The source as the compiler is told, relative to `cwd`.
@@ -44,7 +46,27 @@ impl Workspace {
             input: PathBuf::new(),
             root,
             keep,
+            elsewhere: None,
         })
+    }
+
+    /// From here on the folder is what has its path below `top`.
+    pub fn move_below(&mut self, top: Dir) {
+        let path = [
+            b"/proc/self/fd/",
+            top.number().to_string().as_bytes(),
+            self.root.as_os_str().as_bytes(),
+        ]
+        .concat();
+        self.elsewhere = Some((top, PathBuf::from(OsStr::from_bytes(&path))));
+    }
+
+    /// Where a path of the compiler's is for us.
+    fn here(&self, path: &Path) -> PathBuf {
+        match (&self.elsewhere, path.strip_prefix(&self.root)) {
+            (Some((_, root)), Ok(rest)) => root.join(rest),
+            _ => path.to_owned(),
+        }
     }
 
     /// The job's folder, also the compiler's folder for temporary files.
@@ -57,14 +79,25 @@ impl Workspace {
         self.root.join(MIRROR)
     }
 
-    /// Where the source is to be written.
-    pub fn source(&self) -> PathBuf {
+    /// Whether it is to be looked at when the job is done.
+    pub fn is_kept(&self) -> bool {
+        self.keep
+    }
+
+    /// Where the source is, for the compiler.
+    fn source(&self) -> PathBuf {
         self.cwd.join(&self.input)
     }
 
-    /// Makes room for a source that the client calls `name`, with `suffix` (such as `.i`) in place of its own if one is
+    /// Makes the folders, and writes the source.
+    pub fn write(&self, text: &[u8]) -> io::Result<()> {
+        self.make_folders()?;
+        fs::write(self.here(&self.source()), text)
+    }
+
+    /// Finds room for a source that the client calls `name`, with `suffix` (such as `.i`) in place of its own if one is
     /// given. The working directory is as many levels down as the name climbs.
-    pub fn place(&mut self, name: &[u8], suffix: Option<&str>) -> io::Result<()> {
+    pub fn place(&mut self, name: &[u8], suffix: Option<&str>) {
         let name = Path::new(OsStr::from_bytes(name));
         self.input = relative(name).unwrap_or_else(|| PathBuf::from(last_part(name)));
         if let Some(suffix) = suffix {
@@ -80,37 +113,35 @@ impl Workspace {
         for _ in 0..climbs(&self.input) {
             self.cwd.push(MIRROR);
         }
-        self.make_folders()
     }
 
-    /// Makes room for a source at the client's own path, below the mirror: `name` as seen from `cwd`. Says no if that can't
+    /// Finds room for a source at the client's own path, below the mirror: `name` as seen from `cwd`. Says no if that can't
     /// be.
-    pub fn place_in_mirror(&mut self, cwd: &Path, name: &Path) -> io::Result<bool> {
+    pub fn place_in_mirror(&mut self, cwd: &Path, name: &Path) -> bool {
         let (Some(cwd), depth) = (below_root(cwd), cwd.components().count()) else {
-            return Ok(false);
+            return false;
         };
         self.input = match below_root(name) {
             Some(name) => self.mirror().join(name),
             None => match relative(name).filter(|name| climbs(name) < depth) {
                 Some(name) => name,
-                None => return Ok(false),
+                None => return false,
             },
         };
         self.cwd = self.mirror().join(cwd);
-        self.make_folders()?;
-        Ok(true)
+        true
     }
 
     /// Makes the working directory, and all that the source's name passes through.
     fn make_folders(&self) -> io::Result<()> {
         if self.cwd != self.root {
-            fs::create_dir_all(&self.cwd)?;
+            fs::create_dir_all(self.here(&self.cwd))?;
         }
         let parent = self.input.parent().unwrap_or(Path::new(""));
         if parent.is_absolute() {
-            return fs::create_dir_all(parent);
+            return fs::create_dir_all(self.here(parent));
         }
-        let mut folder = self.cwd.clone();
+        let mut folder = self.here(&self.cwd);
         for part in parent.components() {
             folder.push(part);
             if matches!(part, Component::Normal(_)) {
@@ -126,10 +157,11 @@ impl Workspace {
     /// # Errors
     /// Also if it has more than `bytes_max`.
     pub fn read_output(&self, bytes_max: u64) -> io::Result<Option<Vec<u8>>> {
-        match fs::symlink_metadata(&self.output) {
+        let output = self.here(&self.output);
+        match fs::symlink_metadata(&output) {
             Ok(meta) if !meta.is_file() => Ok(None),
             Ok(meta) if meta.len() > bytes_max => Err(io::ErrorKind::FileTooLarge.into()),
-            Ok(_) => fs::read(&self.output).map(Some),
+            Ok(_) => fs::read(&output).map(Some),
             Err(err) if err.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(err) => Err(err),
         }
@@ -143,8 +175,10 @@ impl Drop for Workspace {
             return;
         }
         // As a rule there are these two files; looking for others costs more than they do.
-        let _ = fs::remove_file(self.source());
-        let _ = fs::remove_file(&self.output);
+        if self.elsewhere.is_none() {
+            let _ = fs::remove_file(self.source());
+            let _ = fs::remove_file(&self.output);
+        }
         if fs::remove_dir(&self.root).is_ok() {
             return;
         }
@@ -254,9 +288,9 @@ mod tests {
             ("@x.c", None, "source"),
         ] {
             let mut job = Workspace::create(dir.path(), "out.o", false).unwrap();
-            job.place(name.as_bytes(), suffix).unwrap();
+            job.place(name.as_bytes(), suffix);
             assert_eq!(job.input, Path::new(input), "{name}");
-            fs::write(job.source(), "text").unwrap();
+            job.write(b"text").unwrap();
             let real = job.source().canonicalize().unwrap();
             assert!(real.starts_with(job.root()), "{}", real.display());
             let mode = fs::metadata(job.root()).unwrap().permissions().mode();
@@ -282,14 +316,12 @@ mod tests {
             ("/home", "@x", None),
         ] {
             let mut job = Workspace::create(dir.path(), "o.o", false).unwrap();
-            let placed = job
-                .place_in_mirror(Path::new(cwd), Path::new(name))
-                .unwrap();
+            let placed = job.place_in_mirror(Path::new(cwd), Path::new(name));
             assert_eq!(placed, word.is_some(), "{cwd} {name}");
             let Some(word) = word else { continue };
             let mirror = job.mirror().display().to_string();
             assert_eq!(job.input, Path::new(&word.replace("MIRROR", &mirror)));
-            fs::write(job.source(), "text").unwrap();
+            job.write(b"text").unwrap();
             assert!(job.source().canonicalize().unwrap().starts_with(&mirror));
         }
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
@@ -302,8 +334,8 @@ mod tests {
         let deep = format!("{}x.c", "d/".repeat(400));
         for name in [long, deep] {
             let mut job = Workspace::create(dir.path(), "o.o", false).unwrap();
-            job.place(name.as_bytes(), Some(".i")).unwrap();
-            fs::write(job.source(), "text").unwrap();
+            job.place(name.as_bytes(), Some(".i"));
+            job.write(b"text").unwrap();
         }
     }
 

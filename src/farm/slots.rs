@@ -156,6 +156,11 @@ impl Slots {
         }
     }
 
+    /// For how long still a host is left alone because it failed, if it is.
+    pub fn shunned_for(&self, host: &HostSpec) -> Option<Duration> {
+        self.left_alone(&host.key())
+    }
+
     /// Notes what was found out of a host.
     pub fn learn(&self, host: &HostSpec, what: Trait) {
         let mark = self.known(host, what);

@@ -4,6 +4,7 @@
 use crate::model::error::{Code, Error, Result};
 use crate::model::hosts::{self, HostList};
 use crate::model::settings::ClientSettings;
+use std::borrow::Cow;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -52,8 +53,17 @@ impl TopDir {
 
     /// The host list: `DISTCC_HOSTS` if it exists, else the user's file, else the machine's.
     pub fn host_list(top: Option<&TopDir>, settings: &ClientSettings) -> Result<HostList> {
+        TopDir::host_list_from(top, settings).map(|(list, _)| list)
+    }
+
+    /// The same, and what it was read from.
+    pub fn host_list_from(
+        top: Option<&TopDir>,
+        settings: &ClientSettings,
+    ) -> Result<(HostList, Cow<'static, str>)> {
         if let Some(text) = &settings.hosts {
-            return ready(hosts::parse(&text.to_string_lossy(), "$DISTCC_HOSTS")?);
+            let list = ready(hosts::parse(&text.to_string_lossy(), "$DISTCC_HOSTS")?)?;
+            return Ok((list, "$DISTCC_HOSTS".into()));
         }
         let own = top.map(|top| top.0.join("hosts"));
         for path in own
@@ -62,7 +72,8 @@ impl TopDir {
             .chain([Path::new(SYSTEM_HOSTS)])
         {
             if let Some(text) = read_list(path)? {
-                return ready(hosts::parse(&text, &path.to_string_lossy())?);
+                let name = path.to_string_lossy().into_owned();
+                return Ok((ready(hosts::parse(&text, &name)?)?, name.into()));
             }
         }
         let own = own.map_or("~/.distcc/hosts".into(), |path| path.display().to_string());

@@ -134,7 +134,13 @@ fn target(invocation: &Invocation) -> OsString {
 
 fn object_name(invocation: &Invocation) -> OsString {
     let base = invocation.input.file_name().unwrap_or(OsStr::new(""));
-    with_extension(base.as_bytes(), b".o")
+    match base.as_bytes() {
+        // Of a source, unlike of an output, a dot in front is no extension's.
+        [b'.', rest @ ..] if !rest.contains(&b'.') => {
+            OsString::from_vec([base.as_bytes(), b".o"].concat())
+        }
+        base => with_extension(base, b".o"),
+    }
 }
 
 /// Replaces what follows the last dot of the base name, or appends.
@@ -144,8 +150,8 @@ fn with_extension(name: &[u8], extension: &[u8]) -> OsString {
         .rposition(|&byte| byte == b'/')
         .map_or(0, |slash| slash + 1);
     let stem = match name.iter().skip(base).rposition(|&byte| byte == b'.') {
-        Some(dot) if dot > 0 => name.get(..base + dot).unwrap_or(name),
-        _ => name,
+        Some(dot) => name.get(..base + dot).unwrap_or(name),
+        None => name,
     };
     OsString::from_vec([stem, extension].concat())
 }
@@ -256,6 +262,8 @@ mod tests {
     fn dots_of_directories_are_no_extensions() {
         assert_eq!(with_extension(b"a.b/c", b".d"), "a.b/c.d");
         assert_eq!(with_extension(b"a.b/c.tar.o", b".d"), "a.b/c.tar.d");
-        assert_eq!(with_extension(b".hidden", b".d"), ".hidden.d");
+        assert_eq!(with_extension(b".o", b".d"), ".d");
+        let words = words("gcc -Wp,-MD,f -x c -c d/.hidden -o .o");
+        assert_eq!(words, "-MQ .hidden.o");
     }
 }

@@ -9,7 +9,29 @@ pub fn may_mislead(source: &[u8]) -> bool {
         .split(|byte| *byte == b'\n')
         .filter(|line| !line.trim_ascii().is_empty())
         .collect();
-    (0..lines.len()).any(|at| is_guard(lines[at]) && misleads(&lines[at..]))
+    (0..lines.len()).any(|at| {
+        is_guard(lines[at]) && misleads(lines[at], &lines[at + 1..])
+            || late_guard(lines[at]).is_some_and(|guard| misleads(&guard, &lines[at + 1..]))
+    })
+}
+
+/// A guard behind something else on its line, whose statement is below, as if it began the line: `{ if (a)`.
+fn late_guard(line: &[u8]) -> Option<Vec<u8>> {
+    let mut depth = 0;
+    let begins = line.iter().rposition(|byte| {
+        match byte {
+            b')' => depth += 1,
+            b'(' => depth -= 1,
+            _ => {}
+        }
+        depth == 0 && b"{};".contains(byte)
+    })?;
+    let guard = line.get(begins + 1..)?;
+    let blanks = line.iter().take_while(|byte| matches!(byte, b' ' | b'\t'));
+    is_guard(guard).then(|| {
+        let blanks: Vec<u8> = blanks.copied().collect();
+        [&blanks, guard.trim_ascii()].concat()
+    })
 }
 
 /// Is there a macro that is more than one statement, as `-Wmultistatement-macros` looks for?
@@ -26,11 +48,8 @@ pub fn defines_statements(source: &[u8]) -> bool {
     })
 }
 
-/// Whether `lines`, of which the first is a guard without a brace, go on below its statement as if they belonged to it.
-fn misleads(lines: &[&[u8]]) -> bool {
-    let Some((guard, rest)) = lines.split_first() else {
-        return false;
-    };
+/// Whether the lines below a guard without a brace go on after its statement as if they belonged to it.
+fn misleads(guard: &[u8], rest: &[&[u8]]) -> bool {
     if statements(guard) > 1 {
         return true;
     }
@@ -176,6 +195,8 @@ mod tests {
             "  if (a) foo(); bar();\n",
             "  if (a)\n    foo(); bar();\n",
             "  while (a)\n    foo(\"{;\",\n        b);\n    bar();\n",
+            "void f(int a) { if (a)\n  foo();\n  bar(); }\n",
+            "  foo(); for (i = 0; i < 3; i++)\n    foo();\n    bar();\n",
         ] {
             assert!(may_mislead(source.as_bytes()), "{source}");
         }
@@ -208,6 +229,7 @@ mod tests {
             "  if (a &&\n      b)\n    foo(a,\n        b);\n",
             "  for (i = 0; i < 3; i++) { foo(); bar(); }\n  baz();\n",
             "  do {\n    foo();\n  } while (a);\n  bar();\n",
+            "int f(int a) { if (a) return 1; return 0; }\n",
             "  // if this\n  //   or that;\n  foo();\n    bar();\n",
         ] {
             assert!(!may_mislead(source.as_bytes()), "{source}");

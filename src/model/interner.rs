@@ -1,8 +1,8 @@
 //! Names as numbers: every identifier, literal and header name that occurs in a directive has one number in this process.
 //! Names are never forgotten; a build has some hundred thousand of them.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError, RwLock};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{LazyLock, Mutex, OnceLock, PoisonError};
 
 /// The number of a name.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -120,39 +120,44 @@ impl Id {
 
     /// The name.
     pub fn spelling(self) -> &'static [u8] {
-        let spellings = INTERNER
-            .spellings
-            .read()
-            .unwrap_or_else(PoisonError::into_inner);
-        let index = usize::try_from(self.0).unwrap_or(usize::MAX);
-        spellings.get(index).copied().unwrap_or_default()
+        INTERNER.spellings.get(self.0)
     }
 }
 
-const SHARDS: usize = 64;
-
+/// Names are looked up without a lock, which only a new one takes: what is written once is never changed.
 struct Interner {
-    shards: [Mutex<Shard>; SHARDS],
-    spellings: RwLock<Vec<&'static [u8]>>,
+    /// Hash tables, each with twice the room of the one before; the last that there is has all names.
+    tables: [OnceLock<Box<[AtomicU64]>>; TABLES],
+    /// Number of the last table.
+    last: AtomicUsize,
+    spellings: Spellings,
+    adding: Mutex<Adding>,
     bytes: AtomicUsize,
 }
 
-/// A hash table with open addressing: a slot holds a hash, and the name with its number.
+/// What only whoever adds a name needs.
 #[derive(Default)]
-struct Shard {
-    slots: Vec<Option<(u64, Id, &'static [u8])>>,
-    used: usize,
+struct Adding {
+    used: u32,
+    /// Memory for the text of names to come.
+    room: &'static mut [u8],
 }
+
+/// How many tables there may be: the last one would have a slot for each number.
+const TABLES: usize = 19;
+
+/// Slots of the first table, as a power of two.
+const FIRST_BITS: u32 = 14;
+
+/// How much memory is taken at once for the text of names, in bytes.
+const ROOM_BYTES: usize = 64 << 10;
 
 static INTERNER: LazyLock<Interner> = LazyLock::new(|| {
     let interner = Interner {
-        shards: [const {
-            Mutex::new(Shard {
-                slots: Vec::new(),
-                used: 0,
-            })
-        }; SHARDS],
-        spellings: RwLock::new(Vec::new()),
+        tables: [const { OnceLock::new() }; TABLES],
+        last: AtomicUsize::new(0),
+        spellings: Spellings::default(),
+        adding: Mutex::default(),
         bytes: AtomicUsize::new(0),
     };
     for name in KNOWN {
@@ -174,77 +179,153 @@ pub fn memory() -> usize {
 impl Interner {
     fn intern(&self, name: &[u8]) -> Id {
         let hash = hash(name);
-        let shard = &self.shards[(hash >> 58) as usize % SHARDS];
-        lock(shard).intern(hash, name, self)
-    }
-
-    fn add(&self, name: &[u8]) -> (Id, &'static [u8]) {
-        let kept: &'static [u8] = Box::leak(Box::from(name));
-        self.bytes.fetch_add(name.len() + 80, Ordering::Relaxed);
-        let mut spellings = self
-            .spellings
-            .write()
-            .unwrap_or_else(PoisonError::into_inner);
-        let id = Id(u32::try_from(spellings.len()).unwrap_or(u32::MAX));
-        spellings.push(kept);
-        (id, kept)
-    }
-}
-
-impl Shard {
-    fn intern(&mut self, hash: u64, name: &[u8], interner: &Interner) -> Id {
-        if self.used * 2 >= self.slots.len() {
-            self.grow();
+        match self.find(hash, name) {
+            Ok(id) => id,
+            Err(_) => self.add(hash, name),
         }
-        let mask = self.slots.len() - 1;
+    }
+
+    fn table(&self, number: usize) -> &[AtomicU64] {
+        let empty = || (0..1usize << (FIRST_BITS as usize + number)).map(|_| AtomicU64::new(0));
+        self.tables[number].get_or_init(|| empty().collect())
+    }
+
+    /// The number of a name, or the slot that it would have. A slot holds the hash, and the number plus one.
+    fn find(&self, hash: u32, name: &[u8]) -> Result<Id, &AtomicU64> {
+        let table = self.table(self.last.load(Ordering::Acquire));
+        let mask = table.len() - 1;
         let mut at = hash as usize & mask;
         loop {
-            match self.slots[at] {
-                Some((known, id, text)) if known == hash && text == name => return id,
-                Some(_) => at = (at + 1) & mask,
-                None => {
-                    let (id, text) = interner.add(name);
-                    self.slots[at] = Some((hash, id, text));
-                    self.used += 1;
-                    return id;
-                }
+            let slot = table[at].load(Ordering::Acquire);
+            if slot == 0 {
+                return Err(&table[at]);
             }
+            let id = Id((slot as u32).wrapping_sub(1));
+            if slot >> 32 == u64::from(hash) && self.spellings.get(id.0) == name {
+                return Ok(id);
+            }
+            at = (at + 1) & mask;
         }
     }
 
-    fn grow(&mut self) {
-        let room = (self.slots.len() * 2).max(64);
-        let old = std::mem::replace(&mut self.slots, vec![None; room]);
-        for entry in old.into_iter().flatten() {
-            let mut at = entry.0 as usize & (room - 1);
-            while self.slots[at].is_some() {
-                at = (at + 1) & (room - 1);
-            }
-            self.slots[at] = Some(entry);
+    fn add(&self, hash: u32, name: &[u8]) -> Id {
+        let mut adding = self.adding.lock().unwrap_or_else(PoisonError::into_inner);
+        let last = self.last.load(Ordering::Acquire);
+        if adding.used as usize * 2 >= self.table(last).len() && last + 1 < TABLES {
+            self.grow(last + 1);
         }
+        // Another thread may have been faster.
+        let slot = match self.find(hash, name) {
+            Ok(id) => return id,
+            Err(slot) => slot,
+        };
+        let id = Id(adding.used);
+        self.spellings.put(id.0, adding.keep(name));
+        self.bytes.fetch_add(name.len() + 64, Ordering::Relaxed);
+        adding.used += 1;
+        let hash = u64::from(hash) << 32;
+        slot.store(hash | u64::from(adding.used), Ordering::Release);
+        id
+    }
+
+    /// Makes the next table from the one before.
+    fn grow(&self, number: usize) {
+        let table = self.table(number);
+        let mask = table.len() - 1;
+        for slot in self.table(number - 1) {
+            let slot = slot.load(Ordering::Relaxed);
+            if slot == 0 {
+                continue;
+            }
+            let mut at = (slot >> 32) as usize & mask;
+            while table[at].load(Ordering::Relaxed) != 0 {
+                at = (at + 1) & mask;
+            }
+            table[at].store(slot, Ordering::Relaxed);
+        }
+        self.last.store(number, Ordering::Release);
     }
 }
 
-fn lock(shard: &Mutex<Shard>) -> MutexGuard<'_, Shard> {
-    shard.lock().unwrap_or_else(PoisonError::into_inner)
+impl Adding {
+    /// The same text, for ever.
+    fn keep(&mut self, name: &[u8]) -> &'static [u8] {
+        if self.room.len() < name.len() {
+            let bytes = ROOM_BYTES.max(name.len());
+            self.room = Box::leak(vec![0; bytes].into_boxed_slice());
+        }
+        let (text, room) = std::mem::take(&mut self.room).split_at_mut(name.len());
+        self.room = room;
+        text.copy_from_slice(name);
+        text
+    }
+}
+
+/// The names by their numbers, in parts of which each is twice as large as the one before.
+struct Spellings([OnceLock<Part>; TABLES]);
+
+/// Names with numbers that follow one another.
+type Part = Box<[OnceLock<&'static [u8]>]>;
+
+impl Default for Spellings {
+    fn default() -> Self {
+        Spellings([const { OnceLock::new() }; TABLES])
+    }
+}
+
+impl Spellings {
+    /// In which part a number is, and where there.
+    fn place(number: u32) -> (usize, usize) {
+        let from_first = u64::from(number) + (1 << FIRST_BITS);
+        let part = from_first.ilog2() - FIRST_BITS;
+        let at = from_first - (1 << (part + FIRST_BITS));
+        (part as usize, at as usize)
+    }
+
+    /// The name of a number; empty if there is none.
+    fn get(&self, number: u32) -> &'static [u8] {
+        let (part, at) = Self::place(number);
+        let part = self.0.get(part).and_then(OnceLock::get);
+        let name = part.and_then(|part| part.get(at)).and_then(OnceLock::get);
+        name.copied().unwrap_or_default()
+    }
+
+    fn put(&self, number: u32, name: &'static [u8]) {
+        let (part, at) = Self::place(number);
+        let Some(place) = self.0.get(part) else {
+            return;
+        };
+        let room = 1usize << (part + FIRST_BITS as usize);
+        let part = place.get_or_init(|| (0..room).map(|_| OnceLock::new()).collect());
+        if let Some(place) = part.get(at) {
+            // A number is given away once.
+            let _ = place.set(name);
+        }
+    }
 }
 
 /// Eight bytes at a time, multiplied and folded.
-fn hash(name: &[u8]) -> u64 {
+fn hash(name: &[u8]) -> u32 {
     const FACTOR: u64 = 0x9e37_79b9_7f4a_7c15;
     let mix = |hash: u64, word: u64| {
         let product = u128::from(hash ^ word) * u128::from(FACTOR);
         (product as u64) ^ (product >> 64) as u64
     };
-    let mut chunks = name.chunks_exact(8);
     let mut state = name.len() as u64;
-    for chunk in &mut chunks {
-        let word = <[u8; 8]>::try_from(chunk).map_or(0, u64::from_le_bytes);
-        state = mix(state, word);
+    let mut rest = name;
+    while let Some((word, after)) = rest.split_first_chunk() {
+        state = mix(state, u64::from_le_bytes(*word));
+        rest = after;
     }
-    let mut last = [0; 8];
-    last[..chunks.remainder().len()].copy_from_slice(chunks.remainder());
-    mix(mix(state, u64::from_le_bytes(last)), FACTOR)
+    let last = match (name.last_chunk(), rest) {
+        (_, []) => 0,
+        // Some of it was in the word before, which does no harm.
+        (Some(last), _) => u64::from_le_bytes(*last),
+        (None, short) => short
+            .iter()
+            .fold(0, |word, byte| word << 8 | u64::from(*byte)),
+    };
+    mix(mix(state, last), FACTOR) as u32
 }
 
 #[cfg(test)]
@@ -254,7 +335,7 @@ mod tests {
 
     #[test]
     fn a_name_has_one_number() {
-        let names: Vec<String> = (0..5000).map(|number| format!("name_{number}")).collect();
+        let names: Vec<String> = (0..20_000).map(|number| format!("name_{number}")).collect();
         let ids: Vec<Id> = names.iter().map(|name| intern(name.as_bytes())).collect();
         for (name, id) in names.iter().zip(&ids) {
             assert_eq!(intern(name.as_bytes()), *id);
@@ -264,7 +345,7 @@ mod tests {
         unique.sort();
         unique.dedup();
         assert_eq!(unique.len(), ids.len());
-        assert!(memory() > 5000 * 6);
+        assert!(memory() > 20_000 * 6);
     }
 
     #[test]
@@ -278,12 +359,28 @@ mod tests {
     }
 
     #[test]
+    fn numbers_have_their_places_in_parts_that_grow() {
+        let first = 1 << FIRST_BITS;
+        for (number, place) in [
+            (0, (0, 0)),
+            (first - 1, (0, first as usize - 1)),
+            (first, (1, 0)),
+            (3 * first - 1, (1, 2 * first as usize - 1)),
+            (3 * first, (2, 0)),
+        ] {
+            assert_eq!(Spellings::place(number), place);
+        }
+        assert!(Spellings::place(u32::MAX).0 < TABLES);
+        assert!(Id(u32::MAX).spelling().is_empty());
+    }
+
+    #[test]
     fn threads_agree() {
         let all: Vec<Vec<Id>> = std::thread::scope(|scope| {
             let threads: Vec<_> = (0..4)
                 .map(|_| {
                     scope.spawn(|| {
-                        (0..2000)
+                        (0..20_000)
                             .map(|n| intern(format!("shared{n}").as_bytes()))
                             .collect()
                     })

@@ -237,7 +237,9 @@ fn assemble(
             OsStr::from_bytes(bytes).to_owned()
         }
         None => {
-            let output = OsString::from_vec(sources::default_output(name, walk.assembly));
+            let output = sources::default_output(name, walk.assembly);
+            let output = output.ok_or_else(|| Reason::OddOutput(text(name)))?;
+            let output = OsString::from_vec(output);
             argv.extend([OsString::from("-o"), output.clone()]);
             roles.extend([Role::Output, Role::Output]);
             output

@@ -10,13 +10,22 @@ const CLANG_COLUMNS: usize = 75;
 /// `rule`, a compiler's dependency file, without `folder` at the beginning of its names. The folder has no character that
 /// make would want quoted.
 pub fn without_folder(rule: &[u8], folder: &[u8], family: Family) -> Vec<u8> {
-    if memchr::memmem::find(rule, folder).is_none() {
-        return rule.to_vec();
+    match memchr::memmem::find(rule, folder) {
+        None => rule.to_vec(),
+        Some(_) => with_names(rule, family, &|name| shorten(name, folder)),
     }
+}
+
+/// `rule` with its lines broken where the compiler would have broken them, if it had written these names.
+pub fn broken_anew(rule: &[u8], family: Family) -> Vec<u8> {
+    with_names(rule, family, &<[u8]>::to_vec)
+}
+
+fn with_names(rule: &[u8], family: Family, name_of: &dyn Fn(&[u8]) -> Vec<u8>) -> Vec<u8> {
     let mut out = Vec::with_capacity(rule.len());
     for line in logical_lines(rule) {
         let names = words(&line);
-        let shortened: Vec<Vec<u8>> = names.iter().map(|name| shorten(name, folder)).collect();
+        let shortened: Vec<Vec<u8>> = names.iter().map(|name| name_of(name)).collect();
         let targets = shortened.iter().position(|name| name.ends_with(b":"));
         match (targets, family) {
             (Some(colon), Family::Clang) => clang_lines(&mut out, &shortened, colon),
@@ -151,6 +160,9 @@ mod tests {
             // Broken elsewhere, as the names are longer.
             let moved = moved.replace(" /var", " \\\n /var");
             let back = without_folder(moved.as_bytes(), b"/var/tmp/distccd_abcdefgh", family);
+            assert_eq!(String::from_utf8_lossy(&back), rule);
+            let in_one = rule.replace(" \\\n", "");
+            let back = broken_anew(in_one.as_bytes(), family);
             assert_eq!(String::from_utf8_lossy(&back), rule);
         }
         let other = b"x.o: x.c \\\n /usr/include/x.h\n";

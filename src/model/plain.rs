@@ -19,7 +19,7 @@ use super::plain_text::{self, TextEdit};
 use super::sources::{self, Language};
 
 pub use super::family::{family, Family};
-pub use super::plain_text::{as_source, dropped_pragma};
+pub use super::plain_text::{as_source, dropped_pragma, unmark_expansions};
 
 /// How the text that travels is made.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -155,10 +155,8 @@ pub fn text_keeps_local(
     }
     let of_gcc =
         matches!(way, Way::Expanded | Way::DirectivesOnly) && family != Some(Family::Clang);
-    if of_gcc && plain_text::changes_options(text) {
-        return Some(Reason::new(
-            "a pragma changes the compiler's options, and with them its macros",
-        ));
+    if let Some(why) = plain_text::odd_pragma(text).filter(|_| of_gcc) {
+        return Some(Reason::new(why));
     }
     match way {
         Way::AsIs => as_is_keeps_local(text, invocation, family),
@@ -360,7 +358,10 @@ fn preprocessor_words(invocation: &Invocation, family: Option<Family>, way: Way)
         Way::RewriteIncludes => &["-E", "-frewrite-includes"],
         Way::AsIs | Way::Expanded => &["-E"],
     };
-    words.splice(1..1, mode.iter().map(OsString::from));
+    // gcc then says where a whole compile would take a precompiled header.
+    let pch = (family == Some(Family::Gcc)).then_some("-fpch-preprocess");
+    let mode = mode.iter().copied().chain(pch);
+    words.splice(1..1, mode.map(OsString::from));
     words.extend(dependencies::preprocessor_words(
         invocation,
         family == Some(Family::Gcc),
@@ -474,7 +475,7 @@ mod tests {
         assert_eq!(recipe.way, Way::Expanded);
         assert_eq!(
             line(&recipe.preprocessor_argv.unwrap()),
-            "gcc -E -O2 -I inc -DX -MD -Wall d/x.c -lm -MF o/x.d -MQ o/x.o"
+            "gcc -E -fpch-preprocess -O2 -I inc -DX -MD -Wall d/x.c -lm -MF o/x.d -MQ o/x.o"
         );
         assert_eq!(line(&recipe.server_argv), "gcc -O2 -Wall -c d/x.c -o o/x.o");
         assert_eq!(recipe.edit, TextEdit::default());
@@ -485,7 +486,7 @@ mod tests {
         let recipe = made("g++ -g -c x.cc -o x.o", false).unwrap();
         assert_eq!(
             line(&recipe.preprocessor_argv.unwrap()),
-            "g++ -E -fdirectives-only -g x.cc"
+            "g++ -E -fdirectives-only -fpch-preprocess -g x.cc"
         );
         assert_eq!(
             line(&recipe.server_argv),

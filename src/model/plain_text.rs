@@ -71,6 +71,37 @@ pub fn leading_markers(text: &[u8]) -> impl Iterator<Item = Marker<'_>> {
     text.split(|&byte| byte == b'\n').map_while(marker)
 }
 
+/// Takes the mark of a system header from what its macros are expanded to in other files. The compiler, which knows where a
+/// macro stood, warns of some things there; of a text that is marked so, never. So it may warn of more now, but of nothing less.
+pub fn unmark_expansions(text: &mut [u8]) {
+    // Within a file that is no system header, and what was marked since without a sign that it is for good.
+    let (mut own, mut pending, mut spans) = (true, Vec::new(), Vec::new());
+    for at in memmem::find_iter(text, b"\n# ") {
+        let line = text.get(at + 1..).unwrap_or_default();
+        let line = line.split(|byte| *byte == b'\n').next().unwrap_or_default();
+        let Some(found) = marker(line) else {
+            continue;
+        };
+        let has = |flag| found.flags.contains(&flag);
+        let end = at + 1 + line.len();
+        match (has(b'1') || has(b'2'), has(b'3')) {
+            // A file that says of itself that it is a system header is left by a flag.
+            (true, system) => {
+                pending.clear();
+                own = !system;
+            }
+            (false, true) if own => pending.push(end - found.flags.len()..end),
+            (false, true) => {}
+            (false, false) => spans.append(&mut pending),
+        }
+    }
+    for span in spans.into_iter().chain(pending) {
+        if let Some(flags) = text.get_mut(span) {
+            flags.fill(b' ');
+        }
+    }
+}
+
 /// Is this gcc's marker for the working directory, `# 1 "/home/me//"`?
 pub fn working_directory<'a>(marker: &Marker<'a>) -> Option<&'a [u8]> {
     marker.name.strip_suffix(b"//")
@@ -96,20 +127,23 @@ fn quotes_next(mut rest: &[u8]) -> bool {
     rest.starts_with(b"\\\"")
 }
 
-/// Is the compiler told in the text to use other options from there on? gcc then defines other macros in a compile, and does
-/// not when it only preprocesses. Its own headers undo what they do; of the pragmas of others the text says too little.
-pub fn changes_options(text: &[u8]) -> bool {
-    const CHANGES: [&[u8]; 4] = [b"target", b"optimize", b"pop_options", b"reset_options"];
-    memmem::find_iter(text, b"GCC").any(|at| {
+/// Why a pragma keeps gcc's text here. One that changes the compiler's options: it then defines other macros in a compile, and
+/// does not when it only preprocesses. Its own headers undo what they do; of the pragmas of others the text says too little.
+/// And the one that says that a compile would take a precompiled header: see `-fpch-preprocess`.
+pub fn odd_pragma(text: &[u8]) -> Option<&'static str> {
+    memmem::find_iter(text, b"GCC").find_map(|at| {
         let (before, rest) = text.split_at_checked(at + b"GCC".len()).unwrap_or_default();
         let word = rest.trim_ascii_start();
+        let is_word = word.len() < rest.len();
+        let starts = |heads: &[&[u8]]| heads.iter().any(|head| word.starts_with(head));
         // What stands behind a comment or on the next line is not looked for.
-        const HIDES: [&[u8]; 3] = [b"/*", b"\\\n", b"\\\r"];
-        let is_hidden = HIDES.iter().any(|hides| word.starts_with(hides));
-        let changes = word.len() < rest.len()
-            && CHANGES.iter().any(|change| word.starts_with(change))
-            || is_hidden;
-        changes && !is_compilers_own(before)
+        let is_hidden = starts(&[b"/*", b"\\\n", b"\\\r"]);
+        let changes = starts(&[b"target", b"optimize", b"pop_options", b"reset_options"]);
+        if (is_word && changes || is_hidden) && !is_compilers_own(before) {
+            return Some("a pragma changes the compiler's options, and with them its macros");
+        }
+        let takes = is_word && starts(&[b"pch_preprocess"]);
+        takes.then_some("there is a precompiled header")
     })
 }
 
@@ -315,7 +349,7 @@ mod tests {
             "# 1 \"/opt/x.h\" 1 3\n_Pragma(\"GCC pop_options\")\n",
             "# 1 \"/usr/include/x.h\" 1 3 4\nint x;\n# 2 \"a.c\" 2\nDO(GCC reset_options)\n",
         ] {
-            assert!(changes_options(text.as_bytes()), "{text}");
+            assert!(odd_pragma(text.as_bytes()).is_some(), "{text}");
         }
         for text in [
             "",
@@ -324,8 +358,26 @@ mod tests {
             "# 0 \"a.c\"\n# 33 \"/usr/lib/gcc/x86_64-linux-gnu/12/include/xmmintrin.h\" 3 4\n#pragma GCC target(\"sse\")\n",
             "# 0 \"a.c\"\n# 1 \"/usr/include/x.h\" 1 3 4\n\n#pragma GCC optimize(3)\n",
         ] {
-            assert!(!changes_options(text.as_bytes()), "{text}");
+            assert!(odd_pragma(text.as_bytes()).is_none(), "{text}");
         }
+    }
+
+    #[test]
+    fn what_system_macros_expand_to_is_unmarked() {
+        let unmarked = |text: &str| {
+            let mut bytes = text.as_bytes().to_vec();
+            unmark_expansions(&mut bytes);
+            String::from_utf8(bytes).unwrap_or_default()
+        };
+        let header = "# 0 \"a.c\"\n# 1 \"/usr/include/s.h\" 1 3 4\n# 9 \"/usr/include/s.h\" 3 4\nint s;\n# 2 \"a.c\" 2\n";
+        let [marked, plain] = [" 3 4", "    "].map(|flags| {
+            format!("{header}f(\n# 2 \"a.c\"{flags}\n((void *)0)\n# 2 \"a.c\"\n);\nx =\n# 3 \"a.c\"{flags}\n0")
+        });
+        assert_eq!(unmarked(&marked), plain);
+        let says_so =
+            "# 0 \"a.c\"\n# 1 \"b.h\" 1\n       \n# 2 \"b.h\" 3\nint b;\n# 2 \"a.c\" 2\nint a;\n";
+        assert_eq!(unmarked(says_so), says_so);
+        assert_eq!(unmarked(""), "");
     }
 
     #[test]

@@ -116,7 +116,8 @@ fn sides(words: &[&[u8]], walk: &Walk<'_>, input: InputAt) -> Result<Option<Side
             .unwrap_or_default()
             .to_vec(),
         Some(at) => word(at.index).to_vec(),
-        None => sources::default_output(input_word, walk.assembly),
+        // A client of ours names it where compilers don't agree.
+        None => sources::default_output(input_word, walk.assembly).unwrap_or_default(),
     };
     let driver = OsStr::from_bytes(word(0));
     let kind = match input.explicit {

@@ -10,6 +10,15 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 /// Searched after all `-I`, whatever the language.
 const ANY_LANGUAGE: &str = "CPATH";
 
+/// All of them.
+pub const NAMES: [&str; 5] = [
+    ANY_LANGUAGE,
+    "C_INCLUDE_PATH",
+    "CPLUS_INCLUDE_PATH",
+    "OBJC_INCLUDE_PATH",
+    "OBJCPLUS_INCLUDE_PATH",
+];
+
 /// Words to put at the end of the command, with the values that `lookup` gives (tried: gcc 12, clang 14).
 pub fn words(
     invocation: &Invocation,

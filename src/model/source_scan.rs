@@ -34,7 +34,7 @@ impl Scan {
         let text = text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text);
         let bytes = without_trigraphs(text, dialect);
         let replaced = matches!(bytes, Cow::Owned(_));
-        let has_raw = dialect.raw_strings && memchr::memmem::find(text, b"R\"").is_some();
+        let has_raw = || dialect.raw_strings && memchr::memmem::find(text, b"R\"").is_some();
         // About as much as headers have.
         let lines = text.len() / 100 + 4;
         let mut scanner = Scanner {
@@ -47,7 +47,7 @@ impl Scan {
                 dialect,
                 is_empty: text.is_empty(),
                 // In those strings they are not replaced.
-                odd: (replaced && has_raw).then_some("trigraphs beside raw strings"),
+                odd: (replaced && has_raw()).then_some("trigraphs beside raw strings"),
                 directives: Vec::with_capacity(lines),
                 bodies: Vec::with_capacity(lines / 2),
                 words: Words(Vec::with_capacity(text.len() / 8)),
@@ -174,6 +174,11 @@ impl Scanner<'_> {
         // Whoever meets an odd file gives up.
         while at < self.text.bytes.len() && self.scan.odd.is_none() {
             at = self.line(at);
+            // Any line may import a module.
+            if !self.text.dialect.modules {
+                let noted = self.hits.next();
+                at = self.text.after_plain_lines(at, noted, &mut self.ahead);
+            }
         }
         if !self.groups.is_empty() {
             self.odd("a group of #if has no end");

@@ -33,6 +33,8 @@ pub struct Ahead {
     slash: usize,
     backslash: usize,
     raw: usize,
+    hash: usize,
+    percent: usize,
     /// There are carriage returns.
     pub returns: bool,
 }
@@ -75,18 +77,49 @@ impl Text<'_> {
             true => memchr::memchr2(b'\n', b'\r', rest),
         };
         let end = end.map_or(self.bytes.len(), |end| at + end);
-        let find = |byte| memchr::memchr(byte, rest).map_or(usize::MAX, |found| at + found);
-        if ahead.slash < at {
-            ahead.slash = find(b'/');
+        (self.special(at, ahead) >= end).then_some(end)
+    }
+
+    /// The start of the first line from `at` on, where a line starts, that may not be passed over: one that is not plain,
+    /// may be a directive, or holds what is at `noted`.
+    pub fn after_plain_lines(&self, at: usize, noted: usize, ahead: &mut Ahead) -> usize {
+        let mut end = self.special(at, ahead).min(noted);
+        end = end.min(self.ahead(&mut ahead.hash, b'#', at));
+        if self.dialect.digraphs {
+            end = end.min(self.ahead(&mut ahead.percent, b'%', at));
         }
-        if ahead.backslash < at {
-            ahead.backslash = find(b'\\');
+        if end >= self.bytes.len() {
+            return self.bytes.len();
         }
-        if ahead.raw < at {
-            let found = self.dialect.raw_strings.then(|| RAW.find(rest)).flatten();
+        let lines = self.bytes.get(at..end).unwrap_or_default();
+        let last = match ahead.returns {
+            false => memchr::memrchr(b'\n', lines),
+            true => memchr::memrchr2(b'\n', b'\r', lines),
+        };
+        last.map_or(at, |last| at + last + 1)
+    }
+
+    /// Where the next byte is, from `at` on, that keeps a line from being plain.
+    fn special(&self, at: usize, ahead: &mut Ahead) -> usize {
+        if self.dialect.raw_strings && ahead.raw < at {
+            let found = RAW.find(self.bytes.get(at..).unwrap_or_default());
             ahead.raw = found.map_or(usize::MAX, |found| at + found);
         }
-        (ahead.slash >= end && ahead.backslash >= end && ahead.raw >= end).then_some(end)
+        let raw = match self.dialect.raw_strings {
+            true => ahead.raw,
+            false => usize::MAX,
+        };
+        raw.min(self.ahead(&mut ahead.slash, b'/', at))
+            .min(self.ahead(&mut ahead.backslash, b'\\', at))
+    }
+
+    /// Where the next such byte is from `at` on; `known` is where the one last looked for is.
+    fn ahead(&self, known: &mut usize, byte: u8, at: usize) -> usize {
+        if *known < at {
+            let found = memchr::memchr(byte, self.bytes.get(at..).unwrap_or_default());
+            *known = found.map_or(usize::MAX, |found| at + found);
+        }
+        *known
     }
 
     /// If a backslash-newline is at `at`: what follows it. Both compilers allow blanks before the newline.
@@ -436,5 +469,30 @@ mod tests {
         assert_eq!(check("a //* */ b\n", false, strict), (1, 1));
         assert_eq!(check("a // \\\n b\n", false, strict), (1, 1));
         assert_eq!(check("a /* // */\n", false, strict), (0, 0));
+    }
+
+    #[test]
+    fn plain_lines_are_passed_over() {
+        for (text, next, noted) in [
+            ("a\nb\n#c\nd\n", "#c\nd\n", None),
+            ("a\nb c # d\n", "b c # d\n", None),
+            ("a\n b / c\n#d\n", " b / c\n#d\n", None),
+            ("a\n\"b\n\\\n#d\n", "\\\n#d\n", None),
+            ("a\nR\"(\n", "R\"(\n", None),
+            ("a\n  %:c\n", "  %:c\n", None),
+            ("a\r\nb\rc#\n", "c#\n", None),
+            ("a\nb\nc d\n#e", "c d\n#e", Some(6)),
+            ("a\nb\n", "", None),
+            ("#a", "#a", None),
+        ] {
+            // The first line is looked at anyway.
+            let whole = format!("x\n{text}");
+            let (bytes, dialect) = (whole.as_bytes(), MODERN);
+            let mut ahead = Ahead::new(bytes);
+            let noted = noted.map_or(usize::MAX, |noted: usize| noted + 2);
+            let text = Text { bytes, dialect };
+            let at = text.after_plain_lines(2, noted, &mut ahead);
+            assert_eq!(whole[at..], *next, "{whole:?}");
+        }
     }
 }

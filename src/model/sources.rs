@@ -151,16 +151,17 @@ fn extension(name: &[u8]) -> Option<&[u8]> {
 }
 
 /// Where the driver puts its result if it is not told: the source's base name in the working directory,
-/// its extension replaced by `.o`, or `.s` with `-S`.
-pub fn default_output(input: &[u8], assembly: bool) -> Vec<u8> {
+/// its extension replaced by `.o`, or `.s` with `-S`. None if the base name's only dot is in front: gcc and clang don't agree.
+pub fn default_output(input: &[u8], assembly: bool) -> Option<Vec<u8>> {
     let base = base_name(input);
     let stem = match base.iter().rposition(|byte| *byte == b'.') {
+        Some(0) => return None,
         Some(at) => &base[..at],
         None => base,
     };
     let mut output = stem.to_vec();
     output.extend_from_slice(if assembly { b".s" } else { b".o" });
-    output
+    Some(output)
 }
 
 #[cfg(test)]
@@ -217,9 +218,11 @@ mod tests {
 
     #[test]
     fn default_outputs_are_those_of_the_driver() {
-        assert_eq!(default_output(b"d/hello.c", false), b"hello.o");
-        assert_eq!(default_output(b"d/a.b.cc", true), b"a.b.s");
-        assert_eq!(default_output(b"d.x/noext", false), b"noext.o");
+        let named = |input, assembly| default_output(input, assembly).unwrap_or_default();
+        assert_eq!(named(b"d/hello.c", false), b"hello.o");
+        assert_eq!(named(b"d/a.b.cc", true), b"a.b.s");
+        assert_eq!(named(b"d.x/noext", false), b"noext.o");
+        assert_eq!(default_output(b"d/.c", false), None);
     }
 
     #[test]

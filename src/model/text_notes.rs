@@ -73,6 +73,11 @@ impl Hits {
         hits
     }
 
+    /// Where the next one is.
+    pub fn next(&self) -> usize {
+        self.next
+    }
+
     /// The next one before `end`.
     pub fn before(&mut self, end: usize) -> Option<(usize, Hit)> {
         if self.next >= end {

@@ -107,6 +107,11 @@ impl Dir {
         }
     }
 
+    /// The descriptor's number, which is its own as long as this value lives.
+    pub fn number(&self) -> i32 {
+        self.0.as_raw_fd()
+    }
+
     /// Makes a folder; one that is there already is as good.
     pub fn make(&self, name: &[u8]) -> io::Result<()> {
         let name = Name::new(name)?;

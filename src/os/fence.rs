@@ -13,19 +13,22 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 /// What such a process may still reach of the file tree.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Reach<'r> {
     /// Folders and files to be read and run.
-    pub programs: &'r [&'r Path],
+    pub programs: Vec<&'r Path>,
     /// Devices to be read and written.
-    pub devices: &'r [&'r Path],
+    pub devices: Vec<&'r Path>,
     /// A folder to do anything in but to run what is there.
     pub data: &'r Path,
+    /// Folders to do anything in.
+    pub shared: Vec<&'r Path>,
 }
 
-/// Gives up calls of the system.
-pub fn renounce_calls() -> io::Result<()> {
-    let Some(filter) = filter().filter(|_| knows_filters()) else {
+/// Gives up calls of the system; those that change what files are by their names, too, if it `sees_all` files: Landlock
+/// does not look at these.
+pub fn renounce_calls(sees_all: bool) -> io::Result<()> {
+    let Some(filter) = filter(sees_all).filter(|_| knows_filters()) else {
         return Ok(());
     };
     let program = libc::sock_fprog {
@@ -44,7 +47,7 @@ pub fn renounce_calls() -> io::Result<()> {
 }
 
 /// Gives up all files but `reach`, if that is given; and signals and sockets of others, where the system can do that.
-pub fn renounce_files(reach: Option<Reach>) -> io::Result<()> {
+pub fn renounce_files(reach: Option<&Reach>) -> io::Result<()> {
     let version = landlock_version();
     if version < if reach.is_some() { 1 } else { SCOPES_SINCE } {
         return Ok(());
@@ -66,11 +69,14 @@ pub fn renounce_files(reach: Option<Reach>) -> io::Result<()> {
         OwnedFd::from_raw_fd(check(fd as libc::c_int)?)
     };
     if let Some(reach) = reach {
-        for path in reach.programs {
+        for path in &reach.programs {
             allow(&set, path, (RUN | READ | LIST) & known)?;
         }
-        for path in reach.devices {
+        for path in &reach.devices {
             allow(&set, path, (READ | WRITE | TRUNCATE) & known)?;
+        }
+        for path in &reach.shared {
+            allow(&set, path, known & !MAKE_SPECIAL)?;
         }
         allow(&set, reach.data, known & !(RUN | MAKE_SPECIAL))?;
     }
@@ -111,6 +117,8 @@ pub fn has_scopes() -> bool {
 struct Calls {
     machine: u32,
     refused: &'static [libc::c_long],
+    /// Refused where all files are seen: modes, owners and attributes changed by name.
+    naming: &'static [libc::c_long],
     /// Whose first word says what is made.
     clone: libc::c_long,
     /// The same with that in memory, where it can't be looked at: libraries then take the other.
@@ -153,6 +161,21 @@ const NATIVE: Calls = Calls {
         libc::SYS_msgget,
         libc::SYS_mq_open,
     ],
+    naming: &[
+        #[cfg(target_arch = "x86_64")]
+        libc::SYS_chmod,
+        #[cfg(target_arch = "x86_64")]
+        libc::SYS_chown,
+        #[cfg(target_arch = "x86_64")]
+        libc::SYS_lchown,
+        libc::SYS_fchmodat,
+        FCHMODAT2,
+        libc::SYS_fchownat,
+        libc::SYS_setxattr,
+        libc::SYS_lsetxattr,
+        libc::SYS_removexattr,
+        libc::SYS_lremovexattr,
+    ],
     clone: libc::SYS_clone,
     clone3: libc::SYS_clone3,
     limits: libc::SYS_prlimit64,
@@ -170,6 +193,9 @@ const OTHERS: &[Calls] = &[Calls {
         102, 359, 66, 57, 26, 347, 348, 438, 310, 346, 425, 357, 336, 374, 286, 287, 288, 117, 395,
         393, 399, 277,
     ],
+    naming: &[
+        15, 16, 182, 198, 212, 306, FCHMODAT2, 298, 226, 227, 235, 236,
+    ],
     clone: 120,
     clone3: 435,
     limits: 340,
@@ -177,6 +203,9 @@ const OTHERS: &[Calls] = &[Calls {
 }];
 #[cfg(not(target_arch = "x86_64"))]
 const OTHERS: &[Calls] = &[];
+
+/// Its number is the same everywhere.
+const FCHMODAT2: libc::c_long = 452;
 
 /// New namespaces of any kind, and children that are not one's own.
 const NEW: u32 = (libc::CLONE_NEWNS
@@ -242,8 +271,9 @@ type Case = (u32, Vec<Step>);
 
 impl Calls {
     /// By their numbers, in order.
-    fn cases(&self) -> Vec<Case> {
-        let refused = self.refused.iter();
+    fn cases(&self, sees_all: bool) -> Vec<Case> {
+        let naming = self.naming.iter().filter(|_| sees_all);
+        let refused = self.refused.iter().chain(naming);
         let refused = refused.map(|call| (*call as u32, vec![fails(libc::EPERM)]));
         let look = || step(LOAD, FIRST_WORD_AT);
         let any_new = skip_unless(IF_ANY, NEW, 1);
@@ -289,13 +319,13 @@ fn decide(cases: &[Case], is_end: bool) -> Vec<Step> {
 }
 
 /// The filter as the system wants it; `None` if it is not known for this kind of machine.
-fn filter() -> Option<Vec<Step>> {
+fn filter(sees_all: bool) -> Option<Vec<Step>> {
     if NATIVE.machine == 0 {
         return None;
     }
     let mut filter = vec![step(LOAD, MACHINE_AT)];
     for calls in [&NATIVE].into_iter().chain(OTHERS) {
-        let decided = decide(&calls.cases(), calls.end.is_some());
+        let decided = decide(&calls.cases(sees_all), calls.end.is_some());
         filter.push(skip_unless(IF_EQUAL, calls.machine, decided.len() + 1));
         filter.push(step(LOAD, NUMBER_AT));
         filter.extend(decided);
@@ -401,13 +431,21 @@ mod tests {
 
     #[test]
     fn the_filter_knows_each_call() {
-        let Some(filter) = filter() else { return };
+        for sees_all in [false, true] {
+            if let Some(filter) = filter(sees_all) {
+                expect_known(&filter, sees_all);
+            }
+        }
+    }
+
+    fn expect_known(filter: &[Step], sees_all: bool) {
         let [no, unknown] = [libc::EPERM, libc::ENOSYS].map(|number| number as u32);
         for calls in [&NATIVE].into_iter().chain(OTHERS) {
-            let said = |number: u32, word| verdict(&filter, calls.machine, number, word);
+            let said = |number: u32, word| verdict(filter, calls.machine, number, word);
             let [clone, limits] = [calls.clone, calls.limits].map(|number| number as u32);
             for number in 0..600 {
-                let is_refused = calls.refused.contains(&number.into());
+                let is_naming = calls.naming.contains(&number.into());
+                let is_refused = calls.refused.contains(&number.into()) || is_naming && sees_all;
                 let expected = match number {
                     _ if is_refused => no,
                     _ if number == calls.clone3 as u32 => unknown,
@@ -424,7 +462,7 @@ mod tests {
             assert_eq!(said(0x4000_0000, 0), expected);
             assert_eq!(said(u32::MAX, 0), expected);
         }
-        assert_eq!(verdict(&filter, 1, 0, 0), unknown);
+        assert_eq!(verdict(filter, 1, 0, 0), unknown);
     }
 
     #[test]

@@ -1,14 +1,15 @@
 //! What tells one state of a file from another without reading it: device, inode, size and times. And whether a file
 //! system is one on which this machine's kernel sees every change.
 
-#![allow(unsafe_code)] // lstat into a small structure, and fstatfs, are only to be had from libc.
+#![allow(unsafe_code)] // lstat into a small structure, fstatfs, and open with a C path, are only to be had from libc.
 
 use super::sys::check;
+use std::cell::RefCell;
 use std::ffi::CStr;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read};
 use std::mem::MaybeUninit;
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsRawFd, FromRawFd};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -146,6 +147,44 @@ pub fn read(path: &Path, bytes_max: u64, seen: &Identity) -> io::Result<(Vec<u8>
     Err(io::Error::other("it changes while it is read"))
 }
 
+thread_local! {
+    /// Where files are read to that may be short.
+    static SHORT: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
+
+/// A file that is longer is not read in one step, in bytes.
+const SHORT_BYTES_MAX: usize = 96 << 10;
+
+/// Reads the file at `path` itself, not at what it links to, without having looked at it, and hands its bytes on. None if
+/// it is not short, or may have been changed since shortly before `moment`, which is now: then look at it, and `read` it.
+pub fn read_at_once<T>(
+    path: &CStr,
+    moment: Moment,
+    take: impl FnOnce(&[u8]) -> T,
+) -> io::Result<Option<(T, Identity)>> {
+    let flags = libc::O_RDONLY | libc::O_NOFOLLOW | libc::O_NONBLOCK | libc::O_NOCTTY;
+    // SAFETY: the path ends with NUL; the descriptor is new and nobody else's.
+    let file = unsafe {
+        let opened = check(libc::open(path.as_ptr(), flags | libc::O_CLOEXEC))?;
+        File::from_raw_fd(opened)
+    };
+    SHORT.with_borrow_mut(|bytes| {
+        bytes.clear();
+        bytes.reserve(SHORT_BYTES_MAX);
+        let room = bytes.spare_capacity_mut();
+        // SAFETY: the descriptor is open; so many bytes as are read are written into the room, whose length is told.
+        unsafe {
+            let read = libc::read(file.as_raw_fd(), room.as_mut_ptr().cast(), room.len());
+            let read = usize::try_from(read).map_err(|_| io::Error::last_os_error())?;
+            bytes.set_len(read);
+        }
+        let identity = Identity::of_file(&file)?;
+        let whole = identity.size == bytes.len() as u64 && bytes.len() < bytes.capacity();
+        let sure = identity.kind() == Kind::File && whole && !identity.is_racy(moment);
+        Ok(sure.then(|| (take(bytes), identity)))
+    })
+}
+
 fn read_exactly(mut file: &File, size: u64) -> io::Result<Vec<u8>> {
     let size = usize::try_from(size).map_err(io::Error::other)?;
     let mut bytes = Vec::with_capacity(size);
@@ -245,6 +284,29 @@ mod tests {
             let seen = of(path).unwrap();
             assert!(read(path, max, &seen).is_err(), "{}", path.display());
         }
+    }
+
+    #[test]
+    fn what_is_short_and_quiet_is_read_at_once() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = |name: &str| CString::new(dir.path().join(name).as_os_str().as_bytes()).unwrap();
+        let at_once = |name: &str, moment| {
+            let read = read_at_once(&path(name), moment, <[u8]>::to_vec);
+            read.map(|read| read.map(|(bytes, identity)| (bytes.len(), identity)))
+        };
+        let later = now() + 3 * GRAIN;
+        for length in [0, 5, SHORT_BYTES_MAX - 1] {
+            fs::write(dir.path().join("f"), vec![7; length]).unwrap();
+            let identity = Identity::of(&path("f")).unwrap();
+            assert_eq!(at_once("f", later).unwrap(), Some((length, identity)));
+        }
+        assert_eq!(at_once("f", now()).unwrap(), None, "it may change again");
+        fs::write(dir.path().join("long"), vec![7; 2 * SHORT_BYTES_MAX]).unwrap();
+        assert_eq!(at_once("long", later).unwrap(), None);
+        symlink("f", dir.path().join("link")).unwrap();
+        assert!(at_once("link", later).is_err() && at_once(".", later).is_err());
+        let nothing = at_once("nothing", later).unwrap_err();
+        assert_eq!(nothing.kind(), io::ErrorKind::NotFound);
     }
 
     #[test]

@@ -5,6 +5,7 @@
 
 use super::sys::check;
 use std::fs;
+use std::path::Path;
 use std::time::Duration;
 
 /// What a process number stands for now.
@@ -55,6 +56,26 @@ pub fn kin(pid: u32) -> Option<Kin> {
 pub fn all() -> impl Iterator<Item = Kin> {
     let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
     entries.filter_map(|entry| kin(entry.file_name().to_str()?.parse().ok()?))
+}
+
+/// How many processes and threads a process group has, in a table of processes, which is `/proc` as a rule.
+pub fn group_size(proc: &Path, group: u32) -> usize {
+    let threads = |entry: fs::DirEntry| {
+        let name = entry.file_name();
+        name.to_str()?.parse::<u32>().ok()?;
+        let stat = fs::read(entry.path().join("stat")).ok()?;
+        threads_in(&String::from_utf8_lossy(&stat), group)
+    };
+    let entries = fs::read_dir(proc).into_iter().flatten().flatten();
+    entries.filter_map(threads).sum()
+}
+
+/// The threads of a process if it belongs to that group.
+fn threads_in(stat: &str, group: u32) -> Option<usize> {
+    let (_, rest) = stat.rsplit_once(')')?;
+    let mut fields = rest.split_ascii_whitespace().skip(2);
+    let is_in = fields.next()?.parse() == Ok(group);
+    is_in.then(|| fields.nth(14)?.parse().ok())?
 }
 
 /// Looks a process up.
@@ -114,6 +135,7 @@ fn since_boot() -> Duration {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+    use std::os::unix::process::CommandExt;
     use std::process::Command;
 
     #[test]
@@ -143,6 +165,19 @@ mod tests {
         child.kill().unwrap();
         child.wait().unwrap();
         assert_eq!(kin(child.id()), None);
+    }
+
+    #[test]
+    fn a_group_is_counted_with_its_threads() {
+        let mut child = Command::new("sleep");
+        let mut child = child.arg("60").process_group(0).spawn().unwrap();
+        let proc = Path::new("/proc");
+        assert_eq!(group_size(proc, child.id()), 1);
+        child.kill().unwrap();
+        child.wait().unwrap();
+        assert_eq!(group_size(proc, child.id()), 0);
+        let line = "7 (a) Z b) R 1 5 3 4 5 6 7 8 9 10 11 12 13 14 15 16 19 18 4711 20";
+        assert_eq!((threads_in(line, 5), threads_in(line, 6)), (Some(19), None));
     }
 
     #[test]

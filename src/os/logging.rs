@@ -5,6 +5,8 @@
 #![allow(unsafe_code)] // syslog(3) and the taking over of descriptors are only to be had from libc.
 
 use super::files::memory_file;
+use super::log_json;
+pub use super::log_json::NOTICE;
 use super::sys::check;
 use crate::model::settings::ClientSettings;
 use env_logger::{Builder, Target};
@@ -14,13 +16,11 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::os::fd::FromRawFd;
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::OnceLock;
 
 /// What a message may begin with to be more than an error; stock has more levels than `log`.
 const CRITICAL: &str = "CRITICAL! ";
-
-/// Target of messages of level notice: `log::info!(target: NOTICE, …)`.
-pub const NOTICE: &str = "notice";
 
 /// Longest line in bytes, its end included.
 const LINE_BYTES_MAX: usize = 4096;
@@ -208,7 +208,7 @@ pub fn init_daemon(verbosity: Verbosity, target: Option<Target>) {
     builder.filter_level(level).filter_module(NOTICE, notice);
     match target {
         Some(target) => builder
-            .format(|out, record| out.write_all(line("distccd", record).as_bytes()))
+            .format(|out, record| out.write_all(daemon_line(record).as_bytes()))
             .target(target),
         None => {
             // SAFETY: the string ends with NUL and lives as long as the program.
@@ -222,6 +222,22 @@ pub fn init_daemon(verbosity: Verbosity, target: Option<Target>) {
         }
     };
     let _ = builder.try_init();
+}
+
+/// Whether the daemon's lines are of JSON.
+static JSON: AtomicBool = AtomicBool::new(false);
+
+/// From here on lines of the daemon are of JSON, or not; those for syslog never are.
+pub fn use_json(json: bool) {
+    JSON.store(json, Ordering::Relaxed);
+}
+
+/// A line of the daemon's, in the form that is wanted.
+fn daemon_line(record: &Record) -> String {
+    match JSON.load(Ordering::Relaxed) {
+        true => log_json::line(record),
+        false => line("distccd", record),
+    }
 }
 
 /// `PROGRAM[PID] SEVERITY text`, in one line whatever the text holds.

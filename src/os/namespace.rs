@@ -1,5 +1,5 @@
-//! A user and a mount namespace of one's own: what is needed to show a program another file tree than the system's. For
-//! a process with a single thread that is about to become that program; nothing here can be undone.
+//! Namespaces of one's own, of users, mounts and processes: what is needed to show a program another file tree than the
+//! system's, and no process but its own. For a process with a single thread; nothing here can be undone.
 
 #![allow(unsafe_code)] // unshare, mount and their kin are only to be had from libc.
 
@@ -8,7 +8,7 @@ use std::ffi::{CStr, CString, OsStr};
 use std::fs::{self, File};
 use std::io;
 use std::mem::size_of;
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
@@ -41,13 +41,13 @@ impl Seal {
     }
 }
 
-/// Leaves the system's namespaces of users and mounts. We stay who we are, but may mount; the rights to that end with
-/// the next exec.
+/// Leaves the system's namespaces of users and mounts, and our children that of processes. We stay who we are, but may mount;
+/// the rights to that end with the next exec.
 pub fn leave() -> io::Result<()> {
     // SAFETY: these calls can't fail, and touch no memory.
     let (user, group) = unsafe { (libc::geteuid(), libc::getegid()) };
     // SAFETY: touches no memory; this process has no other thread.
-    check(unsafe { libc::unshare(libc::CLONE_NEWUSER | libc::CLONE_NEWNS) })?;
+    check(unsafe { libc::unshare(libc::CLONE_NEWUSER | libc::CLONE_NEWNS | libc::CLONE_NEWPID) })?;
     // Without privileges groups can be mapped only by who can't change his list of them.
     fs::write("/proc/self/setgroups", "deny")?;
     fs::write("/proc/self/uid_map", format!("{user} {user} 1"))?;
@@ -69,14 +69,6 @@ pub fn mount_memory(to: &Path, bytes_max: u64, files_max: u64) -> io::Result<()>
 pub fn bind(from: &Path, to: &Path, seal: Seal) -> io::Result<()> {
     let (from, to) = (c_path(from)?, c_path(to)?);
     mount(Some(&from), &to, None, libc::MS_BIND | libc::MS_REC, None)?;
-    attach(&to, seal)
-}
-
-/// Shows an open folder, without what is mounted in it or over it, as `to`.
-pub fn bind_bare(from: &impl AsRawFd, to: &Path, seal: Seal) -> io::Result<()> {
-    let from = CString::new(format!("/proc/self/fd/{}", from.as_raw_fd()))?;
-    let to = c_path(to)?;
-    mount(Some(&from), &to, None, libc::MS_BIND, None)?;
     attach(&to, seal)
 }
 
@@ -155,6 +147,12 @@ pub fn become_root(path: &Path) -> io::Result<()> {
         check(libc::umount2(c".".as_ptr(), libc::MNT_DETACH))?;
     }
     std::env::set_current_dir("/")
+}
+
+/// Makes an open folder the working directory, wherever it is.
+pub fn enter(folder: BorrowedFd) -> io::Result<()> {
+    // SAFETY: touches no memory.
+    check(unsafe { libc::fchdir(folder.as_raw_fd()) }).map(drop)
 }
 
 /// This process ends when the one does that started it, in whatever way.

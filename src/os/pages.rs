@@ -159,6 +159,15 @@ impl std::ops::Deref for Bytes {
     }
 }
 
+impl std::ops::DerefMut for Bytes {
+    fn deref_mut(&mut self) -> &mut [u8] {
+        match &mut self.kind {
+            Kind::Few(bytes) => bytes,
+            Kind::Many(large) => &mut large.map[large.start..large.start + large.length],
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]

@@ -45,17 +45,6 @@ impl Group {
         self.child.id()
     }
 
-    /// No program of the group that is started from now on writes a file of more than `bytes`.
-    pub fn limit_files(&self, bytes: u64) {
-        let limit = libc::rlimit {
-            rlim_cur: bytes,
-            rlim_max: bytes,
-        };
-        let id = self.id() as libc::pid_t;
-        // SAFETY: reads the structure. The leader is our unreaped child; without the limit it is no worse than before.
-        unsafe { libc::prlimit(id, libc::RLIMIT_FSIZE, &limit, std::ptr::null_mut()) };
-    }
-
     /// Readable when the leader has ended.
     pub fn ended(&self) -> BorrowedFd<'_> {
         self.ended.as_fd()

@@ -10,7 +10,7 @@ use crate::model::error::{Code, Error, Result, Status};
 use crate::os::daemonize::{background, raise_descriptor_limit};
 use crate::os::net::wait_readable;
 use crate::os::process::{inherited, spent};
-use crate::os::start::keep_freed_memory;
+use crate::os::start::{grow_in_large_pages, keep_freed_memory};
 use crate::os::supervise;
 use std::env;
 use std::ffi::OsString;
@@ -28,6 +28,9 @@ use std::time::{Duration, Instant};
 
 /// How much memory is kept for the next analysis, in bytes.
 const KEPT_BYTES: i32 = 64 << 20;
+
+/// Room that is made at once for what is learnt: addresses only, in bytes.
+const ROOM_BYTES: usize = 128 << 20;
 
 /// The socket for clients of ours, beside the one that stock's clients know.
 const DIRECT: &str = "direct";
@@ -107,6 +110,7 @@ fn serve(options: Options, report: Option<&mut File>) -> Result<Status> {
     supervise::note_final_signals().map_err(trouble("prepare for signals"))?;
     raise_descriptor_limit();
     keep_freed_memory(KEPT_BYTES);
+    grow_in_large_pages(ROOM_BYTES);
     write_pid(&options)?;
     base.remove_orphans();
     let sockets = Sockets::bind(&options.port)?;

@@ -164,7 +164,14 @@ impl Place {
     /// What is there, looked at for this request or a later one.
     pub fn check(&self, clock: &Clock, epoch: Epoch) -> Seen {
         let mut state = lock(&self.state);
-        self.check_locked(&mut state, clock, epoch);
+        self.check_locked(&mut state, clock, epoch, None);
+        state.seen()
+    }
+
+    /// The same where a file is expected of which this will be wanted: at the first look it is read at once.
+    pub fn check_file(&self, clock: &Clock, epoch: Epoch, want: Want) -> Seen {
+        let mut state = lock(&self.state);
+        self.check_locked(&mut state, clock, epoch, Some(want));
         state.seen()
     }
 
@@ -189,7 +196,7 @@ impl Place {
             && (!state.is_folder() || self.watch.load(Ordering::Acquire) != 0)
     }
 
-    fn check_locked(&self, state: &mut State, clock: &Clock, epoch: Epoch) {
+    fn check_locked(&self, state: &mut State, clock: &Clock, epoch: Epoch, want: Option<Want>) {
         if state.checked >= epoch {
             return;
         }
@@ -206,19 +213,24 @@ impl Place {
         };
         if !matches!((state.there, folder), (There::Nothing(Some(then)), Some(folder)) if then == folder)
         {
-            self.look(state, clock, folder);
+            self.look(state, clock, folder, want);
         }
         state.checked = begun.max(epoch);
     }
 
-    fn look(&self, state: &mut State, clock: &Clock, folder: Option<Identity>) {
+    fn look(&self, state: &mut State, clock: &Clock, folder: Option<Identity>, want: Option<Want>) {
         let parent = self.parent.as_ref();
         let watch = parent.map_or(0, |parent| parent.watch.load(Ordering::Acquire));
         let trust = clock.trust();
         let moment = now();
-        match Identity::of(&self.path) {
+        let want = want.filter(|_| state.there == There::Unknown);
+        let (looked, content) = self.first_look(clock, moment, want);
+        match looked {
             Ok(identity) => {
                 self.found(state, clock, identity);
+                state.content = content
+                    .map(|content| (content, moment))
+                    .or(state.content.take());
                 // A watch over a folder does not tell what is written under a name elsewhere.
                 let is_file = identity.kind() == Kind::File;
                 let unsure = is_file && (identity.is_racy(moment) || identity.names > 1);
@@ -238,6 +250,26 @@ impl Place {
             }
         }
         state.trust = trust;
+    }
+
+    /// Its identity; if something is wanted of it and it can be read at once, what it holds.
+    fn first_look(
+        &self,
+        clock: &Clock,
+        moment: Moment,
+        want: Option<Want>,
+    ) -> (io::Result<Identity>, Option<Arc<Content>>) {
+        let content = |want: Want| {
+            identity::read_at_once(&self.path, moment, |bytes| {
+                let content = Content::new(bytes, clock.meter());
+                content.make(want, self.path(), bytes).map(|()| content)
+            })
+        };
+        match want.map(content) {
+            Some(Ok(Some((Ok(content), identity)))) => (Ok(identity), Some(Arc::new(content))),
+            Some(Err(err)) if err.kind() == io::ErrorKind::NotFound => (Err(err), None),
+            _ => (Identity::of(&self.path), None),
+        }
     }
 
     fn found(&self, state: &mut State, clock: &Clock, identity: Identity) {
@@ -312,7 +344,7 @@ impl Place {
     /// What the file at this place holds, as far as it is wanted, for this request or a later one.
     pub fn load(&self, clock: &Clock, epoch: Epoch, want: Want) -> io::Result<Loaded> {
         let mut state = lock(&self.state);
-        self.check_locked(&mut state, clock, epoch);
+        self.check_locked(&mut state, clock, epoch, None);
         let There::Something(identity) = state.there else {
             return Err(io::ErrorKind::NotFound.into());
         };

@@ -196,8 +196,9 @@ impl Toolchain {
             relied: relied.places,
             listed,
             values: Mutex::default(),
+            // Where it was asked first may be gone when it is asked again, for somebody elsewhere.
+            cwd: key.cwd.clone().unwrap_or_else(|| b"/".to_vec()),
             key,
-            cwd: cwd.to_vec(),
         })
     }
 
@@ -436,5 +437,24 @@ mod tests {
         assert_eq!(runs(), 4, "the compiler was replaced");
         std::fs::remove_file(&program).unwrap();
         assert!(ask("gcc -c a.c").is_err());
+    }
+
+    #[test]
+    fn it_can_be_asked_when_the_first_who_asked_is_gone() {
+        let program = b"/usr/bin/gcc";
+        if !std::path::Path::new(OsStr::from_bytes(program)).exists() {
+            return;
+        }
+        let dir = tempfile::tempdir().unwrap();
+        let at = std::fs::canonicalize(dir.path()).unwrap();
+        let tree = Tree::default();
+        let toolchains = Toolchains::new(vec![("PATH".into(), "/usr/bin:/bin".into())]);
+        let invocation = invocation("gcc -c a.c");
+        let cwd = at.as_os_str().as_bytes();
+        let toolchain = toolchains.of(&tree, tree.begin(), program, &invocation, cwd);
+        let toolchain = toolchain.unwrap();
+        dir.close().unwrap();
+        let question = (b"__has_attribute".to_vec(), b"noreturn".to_vec());
+        assert_eq!(toolchains.value(&toolchain, question), Some(1));
     }
 }

@@ -297,7 +297,7 @@ impl<'w> LocalWorld<'w> {
         };
         let place = above.child(name)?;
         let Site { tree, epoch, .. } = self.site;
-        let seen = place.check(tree.clock(), epoch);
+        let seen = place.check_file(tree.clock(), epoch, self.want(folder.system));
         self.note(&folder, &place, &seen);
         if seen.kind() != Some(Kind::Link) {
             return self.end_of(path, &folder, place, seen, false);
@@ -370,11 +370,7 @@ impl<'w> LocalWorld<'w> {
         if let Some(number) = self.numbers.get(&inode) {
             return Some(*number);
         }
-        let dialect = self.toolchain.compiler.dialect;
-        let want = Want {
-            scan: Some(dialect),
-            packet: !system,
-        };
+        let want = self.want(system);
         let loaded = place.load(self.site.tree.clock(), self.site.epoch, want);
         let loaded = match loaded {
             Ok(loaded) => loaded,
@@ -384,7 +380,7 @@ impl<'w> LocalWorld<'w> {
             }
         };
         let number = u32::try_from(self.files.len()).ok()?;
-        let scan = loaded.content.scan(dialect)?;
+        let scan = loaded.content.scan(self.toolchain.compiler.dialect)?;
         self.files.push(File {
             opened: Opened {
                 file: number,
@@ -396,6 +392,14 @@ impl<'w> LocalWorld<'w> {
         });
         self.numbers.insert(inode, number);
         Some(number)
+    }
+
+    /// What is wanted of a file.
+    fn want(&self, system: bool) -> Want {
+        Want {
+            scan: Some(self.toolchain.compiler.dialect),
+            packet: !system,
+        }
     }
 
     /// Whether there is no point in going on.

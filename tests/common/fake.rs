@@ -30,7 +30,8 @@ case $fake in
   empty) : > "$out";;
   stdout) echo 'hello on stdout'; echo 'and stderr' >&2;;
   mess) mkdir -p a/b; touch a/b/x.dwo x.su "$TMPDIR/y"; (setsid sleep 1 &);;
-  look) { pwd; env; grep SigBlk /proc/self/status; ls -l /proc/self/fd; } > "$here/seen";;
+  look) { pwd; env; grep SigBlk /proc/self/status; ls -l /proc/self/fd
+    for fd in 3 4 5 6 7 8 9; do (: <&$fd) && echo "open $fd"; done; } > "$here/seen" 2>/dev/null;;
 esac
 exit 0
 "#;
@@ -47,10 +48,12 @@ pub fn fake_farm() -> (Farm, PathBuf) {
     (farm, folder)
 }
 
-/// A daemon whose only compiler is the fake one.
+/// A daemon whose only compiler is the fake one, which may write notes beside itself.
 pub fn fake_daemon(farm: &Farm, folder: &Path) -> DaemonPlan {
     let gcc = folder.join("gcc").display().to_string();
-    farm.daemon(Which::Ours).options(&["--compilers", &gcc])
+    let share = folder.display().to_string();
+    let options = ["--compilers", &gcc, "--share", &share];
+    farm.daemon(Which::Ours).options(&options)
 }
 
 /// A recorded session's bytes.
@@ -148,13 +151,29 @@ pub fn alive(pid: &str) -> bool {
         .is_some_and(|rest| !rest.is_empty() && !rest.starts_with(" Z"))
 }
 
-/// The processes that the fake compiler has noted.
+/// The fake compiler's processes, once it has noted that they run. The numbers in its note are those of its own namespace.
 pub fn noted(folder: &Path) -> Vec<String> {
     wait_for("the compiler's note", BOUND, || {
         fs::read_to_string(folder.join("pids")).is_ok_and(|text| text.ends_with('\n'))
     });
-    let text = fs::read_to_string(folder.join("pids")).unwrap();
-    text.split_whitespace().map(str::to_owned).collect()
+    let gcc = folder.join("gcc").display().to_string();
+    let processes = fs::read_dir("/proc").unwrap().flatten();
+    let pids = processes.filter_map(|entry| entry.file_name().into_string().ok());
+    let is_fake = |pid: &String| {
+        let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        let mut words = line.split(|byte| *byte == 0);
+        words.nth(1).is_some_and(|script| script == gcc.as_bytes())
+    };
+    let mut found: Vec<String> = pids.filter(is_fake).collect();
+    let mut next = 0;
+    while let Some(pid) = found.get(next) {
+        let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children"));
+        let children = children.unwrap_or_default();
+        found.extend(children.split_whitespace().map(str::to_owned));
+        next += 1;
+    }
+    assert!(!found.is_empty(), "it has noted that it runs");
+    found
 }
 
 /// Waits until these processes have ended.

@@ -183,7 +183,13 @@ impl<'b> Worker<'b> {
     /// Runs a row here and in these cells.
     pub fn try_row(&self, job: &Job, cells: &[Cell]) -> Tried {
         let mut tried = Tried::default();
-        let before = self.prepare(job);
+        let before = match self.prepare(job) {
+            Ok(files) => files,
+            Err(fault) => {
+                tried.faults.push(fault);
+                return tried;
+            }
+        };
         let (local, _) = self.run(job, None);
         tried.only_compiles = local.only_compiles(&before, job.row.line);
         if job.row.varies {
@@ -221,22 +227,25 @@ impl<'b> Worker<'b> {
     }
 
     /// Lays out the folder of a row once, as what all its runs begin with.
-    fn prepare(&self, job: &Job) -> Files {
+    fn prepare(&self, job: &Job) -> Result<Files, String> {
         let (place, template) = (self.path("row"), self.path("template"));
         let _ = fs::remove_dir_all(&template);
         let _ = fs::remove_dir_all(&place);
         let tree = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/differential/tree");
         lay_out(&tree, &place, job.compiler.extension);
         let (outcome, _) = self.shell(job, job.row.setup, None);
-        assert_eq!(
-            outcome.status,
-            0,
-            "{}: {}: {outcome:?}",
-            job.name(),
-            job.row.setup
-        );
         fs::rename(&place, &template).unwrap();
-        files(&template)
+        match outcome.status {
+            0 => Ok(files(&template)),
+            _ => {
+                let said = String::from_utf8_lossy(&outcome.stderr);
+                Err(format!(
+                    "{}: not prepared: {}\n{said}",
+                    job.name(),
+                    job.row.setup
+                ))
+            }
+        }
     }
 
     /// Runs a row in a copy of its folder, always at the same place.

@@ -34,6 +34,12 @@ use std::sync::Mutex;
 /// The tables, each with its name.
 const TABLES: &[(&str, &str)] = &[
     ("gcc-outputs", include_str!("gcc-outputs.txt")),
+    ("gcc-dependencies", include_str!("gcc-dependencies.txt")),
+    ("gcc-debug", include_str!("gcc-debug.txt")),
+    ("gcc-files", include_str!("gcc-files.txt")),
+    ("gcc-search", include_str!("gcc-search.txt")),
+    ("gcc-messages", include_str!("gcc-messages.txt")),
+    ("gcc-code", include_str!("gcc-code.txt")),
     ("sides", include_str!("sides.txt")),
 ];
 
@@ -55,6 +61,8 @@ fn every_row_gives_what_a_local_run_gives() {
         let cells = bench::cells_of(job, seed);
         let tried = worker.try_row(job, &cells);
         score.lock().unwrap().count(job, &tried);
+        // Told at once, too: the list at the end is lost if the test is ended before.
+        tried.faults.iter().for_each(|fault| println!("{fault}"));
         faults.lock().unwrap().extend(tried.faults);
     });
     let (score, mut faults) = (score.into_inner().unwrap(), faults.into_inner().unwrap());

@@ -1,0 +1,183 @@
+//! A process that stays behind for another: it forks, and ends as its child has ended. So a program can live in a process
+//! namespace while somebody outside still answers for it, and takes all of it along when its own parent dies.
+
+#![allow(unsafe_code)] // fork, waitpid and signal handlers are only to be had from libc.
+
+use super::liveness;
+use super::net::{wait_any, Event};
+use super::process::process_descriptor;
+use super::sys::{check, check_uninterrupted};
+use crate::model::wait_status::WaitStatus;
+use std::io::{self, Read, Write};
+use std::os::fd::AsFd;
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+/// How soon it is looked for the first time how many processes there are, and how long it may be until the next time.
+const FIRST_LOOK: Duration = Duration::from_millis(100);
+const LOOKS_APART: Duration = Duration::from_secs(1);
+
+/// Where a fork has led.
+#[derive(Debug)]
+pub enum Half {
+    /// In the new process.
+    Child,
+    /// In the old one.
+    Parent(Child),
+}
+
+/// A child that we wait for.
+#[derive(Debug)]
+pub struct Child {
+    /// Its number.
+    pid: u32,
+    /// Where it says how its own child has ended, if it is that child that we mean.
+    told: Option<UnixStream>,
+}
+
+/// Divides this process, which has a single thread. If the parent goes, in whatever way, the child does.
+pub fn divide() -> io::Result<Half> {
+    Ok(match fork()? {
+        None => Half::Child,
+        Some(pid) => Half::Parent(Child { pid, told: None }),
+    })
+}
+
+/// Divides this process, whose children have a process namespace of their own. The first in that is another one than the
+/// child, since signals that mean the end to all others do nothing to the first.
+pub fn divide_within() -> io::Result<Half> {
+    let (told, tell) = UnixStream::pair()?;
+    let Some(first) = fork()? else {
+        drop(told);
+        match fork() {
+            Ok(None) => return Ok(Half::Child),
+            Ok(Some(child)) => be_first(child, tell),
+            Err(_) => end(1),
+        }
+    };
+    Ok(Half::Parent(Child {
+        pid: first,
+        told: Some(told),
+    }))
+}
+
+/// What the first process of a namespace does: waits for all that have lost their parents, until its own child has ended.
+/// With itself it ends all that are left.
+fn be_first(child: u32, mut tell: UnixStream) -> ! {
+    let mut status = 0;
+    loop {
+        // SAFETY: writes the status.
+        match check_uninterrupted(|| unsafe { libc::waitpid(-1, &mut status, 0) }) {
+            Ok(ended) if ended as u32 != child => {}
+            Ok(_) => {
+                let _ = tell.write_all(&status.to_ne_bytes());
+                end(1)
+            }
+            Err(_) => end(1),
+        }
+    }
+}
+
+fn end(status: libc::c_int) -> ! {
+    // SAFETY: nothing of ours is to be done first: what is not yet written is the other half's.
+    unsafe { libc::_exit(status) }
+}
+
+fn fork() -> io::Result<Option<u32>> {
+    // SAFETY: there is no other thread that could hold a lock, so the child may go on as any program; prctl touches no memory.
+    unsafe {
+        match check(libc::fork())? {
+            0 => {
+                libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL, 0, 0, 0);
+                Ok(None)
+            }
+            child => Ok(Some(child as u32)),
+        }
+    }
+}
+
+/// When our own parent goes, our whole group does: what a child has started in its turn would outlive it.
+pub fn end_group_with_parent() {
+    extern "C" fn end(_: libc::c_int) {
+        // SAFETY: kill is allowed in a handler, and 0 is our own group.
+        unsafe { libc::kill(0, libc::SIGKILL) };
+    }
+    let handler = end as extern "C" fn(libc::c_int);
+    // SAFETY: the handler has the shape that is wanted and calls nothing else; prctl touches no memory.
+    unsafe {
+        libc::signal(libc::SIGHUP, handler as libc::sighandler_t);
+        libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGHUP, 0, 0, 0);
+    }
+}
+
+/// Waits for the child. With `processes` it is looked now and then whether our group has become larger than that, in the
+/// table of processes `proc`; then nothing is returned, and the child still runs.
+pub fn wait(child: Child, processes: Option<(usize, &Path)>) -> io::Result<Option<WaitStatus>> {
+    if let Some((most, proc)) = processes {
+        let ended = process_descriptor(child.pid)?;
+        let mut pause = FIRST_LOOK;
+        while wait_any([(ended.as_fd(), Event::Read)], Some(Instant::now() + pause))?.is_none() {
+            if liveness::group_size(proc, std::process::id()) > most {
+                return Ok(None);
+            }
+            pause = LOOKS_APART.min(pause * 2);
+        }
+    }
+    let mut bytes = [0; 4];
+    let said = child
+        .told
+        .and_then(|mut told| told.read_exact(&mut bytes).ok());
+    let mut status = 0;
+    let pid = child.pid as libc::pid_t;
+    // SAFETY: writes the status.
+    check_uninterrupted(|| unsafe { libc::waitpid(pid, &mut status, 0) })?;
+    let status = match said {
+        Some(()) => u32::from_ne_bytes(bytes),
+        // The first of a namespace never ends well without having said how its child did.
+        None => status as u32,
+    };
+    Ok(Some(WaitStatus(status)))
+}
+
+/// Ends our whole group, ourselves included.
+pub fn end_group() -> ! {
+    // SAFETY: touches no memory; 0 is our own group.
+    unsafe { libc::kill(0, libc::SIGKILL) };
+    std::process::exit(u8::MAX.into())
+}
+
+/// Ends as another process has ended.
+pub fn end_like(status: WaitStatus) -> ! {
+    if let Some(signal) = status.signal() {
+        let none = libc::rlimit {
+            rlim_cur: 0,
+            rlim_max: 0,
+        };
+        // SAFETY: reads the structure; the usual effect is a valid handler.
+        unsafe {
+            libc::setrlimit(libc::RLIMIT_CORE, &none);
+            libc::signal(signal as libc::c_int, libc::SIG_DFL);
+            libc::kill(libc::getpid(), signal as libc::c_int);
+        }
+    }
+    std::process::exit(status.exit_code().unwrap_or(u8::MAX).into())
+}
+
+/// Whether this process, in a user namespace of its own, is counted apart from all others of its user, so that a limit on
+/// processes is one of this namespace alone. To be tried in a child that ends after that.
+pub fn is_counted_apart() -> bool {
+    // Itself, its parent and that one's, and one more: its user has more than that, beside them.
+    let limit = libc::rlimit {
+        rlim_cur: 4,
+        rlim_max: 4,
+    };
+    // SAFETY: reads the structure; the child ends at once.
+    unsafe {
+        libc::setrlimit(libc::RLIMIT_NPROC, &limit);
+        match libc::fork() {
+            0 => libc::_exit(0),
+            child => child == libc::waitpid(child, std::ptr::null_mut(), 0) && child > 0,
+        }
+    }
+}
