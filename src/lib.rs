@@ -98,8 +98,10 @@ pub mod os {
     pub mod process;
     pub mod liveness;
     pub mod apart;
+    pub mod signals;
     pub mod machine;
     pub mod daemonize;
+    pub mod systemd;
     pub mod log_json;
     pub mod logging;
     pub mod supervise;
@@ -142,10 +144,21 @@ pub mod daemon {
     pub mod tally;
     pub mod statistics;
     pub mod options;
+    pub mod addresses;
     pub mod access;
     pub mod compilers;
     pub mod sandbox;
     pub mod config;
+    pub mod changes;
+    pub mod config_file;
+    pub mod source;
+    pub mod settle;
+    pub mod listening;
+    pub mod memory;
+    pub mod admission;
+    pub mod repeats;
+    pub mod queue;
+    pub mod scratch;
     pub mod workspace;
     pub mod arrange;
     pub mod shown;
@@ -160,7 +173,7 @@ pub mod daemon {
     pub mod compile;
     pub mod text_job;
     pub mod pump_common;
-    pub mod changes;
+    pub mod side_search;
     pub mod pump_view;
     pub mod mirror;
     pub mod pump_mirror;
@@ -170,6 +183,8 @@ pub mod daemon {
     pub mod metrics;
     pub mod page;
     pub mod web;
+    pub mod arrivals;
+    pub mod slots;
     pub mod front;
     pub mod serve;
 }

@@ -23,6 +23,10 @@ pub fn stays(invocation: &Invocation, family: Option<Family>) -> Option<String> 
         return None;
     }
     let counts = sides.counts();
+    let moves = |word: &OsString| word.as_bytes().starts_with(b"-fprofile-generate=");
+    if !counts.is_empty() && invocation.argv.iter().any(moves) {
+        return Some("the compiler might remove old counts elsewhere".to_owned());
+    }
     let mut counts = counts
         .iter()
         .map(|name| place(invocation, Beside::Output, name));

@@ -1,163 +1,99 @@
-//! What a compile changed in the folder of its job beside the output: files for the client that wants them, or else
-//! something that no client could be brought.
+//! What of a configuration may change while the daemon runs, and how a change is told.
 
-use super::pump_common::Laid;
-use crate::model::about::Time;
-use crate::model::client_path::ClientPath;
-use crate::model::job_tree::{Folder, Node, PRIVATE};
-use crate::model::side_files::{Beside, SideFile, SideFiles, COUNT_MAX};
-use crate::os::beneath::{Dir, Kind};
-use std::io;
+use super::config::Config;
+use std::fmt::Debug;
 
-/// Most that they may hold together.
-const BYTES_MAX: u64 = 256 << 20;
-
-/// What was placed, to be compared with what is there.
-#[derive(Clone, Copy, Debug)]
-pub struct Placed<'p> {
-    /// Where everything was put.
-    pub laid: &'p Laid,
-    /// How large the files are, by their numbers in the tree.
-    pub sizes: &'p [u64],
-    /// When they were last modified.
-    pub times: &'p [Time],
-    /// What the command makes.
-    pub wanted: &'p SideFiles,
+/// What is different from before, in words.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Changes {
+    /// What changes now.
+    pub made: Vec<String>,
+    /// What would need a new start.
+    pub others: Vec<String>,
 }
 
-/// Why the files can't be brought home.
-#[derive(Debug)]
-pub enum Trouble {
-    /// The compile did something else, too.
-    Else(String),
-    /// The folder can't be read.
-    Io(io::Error),
+struct Fact {
+    name: &'static str,
+    value: String,
+    may_change: bool,
 }
 
-impl From<io::Error> for Trouble {
-    fn from(err: io::Error) -> Trouble {
-        Trouble::Io(err)
-    }
-}
-
-/// Finds the files. To be called when nothing of the job runs any more.
-pub fn find(root: &Dir, placed: Placed) -> Result<Vec<SideFile>, Trouble> {
-    let mut search = Search {
-        placed,
-        output_folder: placed.laid.output.parent().unwrap_or_default(),
-        found: Vec::new(),
-        bytes_left: BYTES_MAX,
-    };
-    search.folder(root, &placed.laid.tree.top, &ClientPath::default())?;
-    Ok(search.found)
-}
-
-struct Search<'s> {
-    placed: Placed<'s>,
-    output_folder: ClientPath,
-    found: Vec<SideFile>,
-    bytes_left: u64,
-}
-
-impl Search<'_> {
-    fn folder(&mut self, dir: &Dir, folder: &Folder, at: &ClientPath) -> Result<(), Trouble> {
-        let names = dir.names()?;
-        let is_top = at.depth() == 0;
-        let mut known = 0;
-        for name in &names {
-            if is_top && name == PRIVATE {
-                continue;
-            }
-            let mut path = at.clone();
-            path.push(name).map_err(|why| changed(name, why))?;
-            let is_output = path == self.placed.laid.output;
-            match folder.nodes.get(name) {
-                Some(node) => {
-                    known += 1;
-                    if !is_output {
-                        self.compare(dir, name, node, &path)?;
-                    }
-                }
-                None if is_output => {}
-                None => self.take(dir, name, at, &path)?,
-            }
-        }
-        match known == folder.nodes.len() {
-            true => Ok(()),
-            false => Err(changed(at.shown(), "had something removed from it")),
-        }
-    }
-
-    /// Something that was placed: it must be as it was.
-    fn compare(
-        &mut self,
-        dir: &Dir,
-        name: &[u8],
-        node: &Node,
-        path: &ClientPath,
-    ) -> Result<(), Trouble> {
-        let found = dir.look(name)?;
-        let is_same = match node {
-            Node::Folder(inner) if found.kind == Kind::Folder => {
-                return self.folder(&dir.enter(name)?, inner, path);
-            }
-            Node::Folder(_) => false,
-            Node::File(number) => {
-                let size = self.placed.sizes.get(*number);
-                let time = self.placed.times.get(*number);
-                found.kind == Kind::File
-                    && size.is_none_or(|size| *size == found.size)
-                    && time.is_none_or(|time| *time == found.modified)
-            }
-            Node::Spot => found.kind == Kind::File,
-            Node::Link(_) | Node::Passage(_) => found.kind == Kind::Link,
+impl Config {
+    /// What of this is different from what it was before, in words; `others` have no effect as long as the daemon runs, and
+    /// are kept as they were.
+    pub fn take_over(&mut self, before: &Config) -> Changes {
+        let now = self.facts().into_iter().zip(before.facts());
+        let changed = now.filter(|(now, before)| now.value != before.value);
+        let (may, others) = changed.partition::<Vec<_>, _>(|(now, _)| now.may_change);
+        let words = |(now, before): (Fact, Fact)| {
+            format!("{}: {} instead of {}", now.name, now.value, before.value)
         };
-        match is_same {
-            true => Ok(()),
-            false => Err(changed(path.shown(), "was changed")),
+        self.mode = before.mode;
+        self.nice = before.nice;
+        self.listen.clone_from(&before.listen);
+        self.statistics.clone_from(&before.statistics);
+        self.pid_file.clone_from(&before.pid_file);
+        self.user.clone_from(&before.user);
+        self.account.clone_from(&before.account);
+        self.lifetime = before.lifetime;
+        self.oom_score_adj = before.oom_score_adj;
+        self.sandbox.clone_from(&before.sandbox);
+        self.temp_dir.clone_from(&before.temp_dir);
+        Changes {
+            made: may.into_iter().map(words).collect(),
+            others: others.into_iter().map(words).collect(),
         }
     }
 
-    /// Something new.
-    fn take(
-        &mut self,
-        dir: &Dir,
-        name: &[u8],
-        at: &ClientPath,
-        path: &ClientPath,
-    ) -> Result<(), Trouble> {
-        let cwd = &self.placed.laid.cwd;
-        let folder = match () {
-            () if *at == self.output_folder => Beside::Output,
-            () if at == cwd => Beside::Working,
-            () => return Err(changed(path.shown(), "was made")),
+    fn facts(&self) -> Vec<Fact> {
+        let fact = |may_change, name, value: &dyn Debug| Fact {
+            name,
+            value: format!("{value:?}"),
+            may_change,
         };
-        let is_known = self
-            .placed
-            .wanted
-            .kind(folder, name, self.output_folder == *cwd);
-        if is_known.is_none() || self.found.len() >= COUNT_MAX {
-            return Err(changed(path.shown(), "was made"));
-        }
-        let content = match dir.read(name, self.bytes_left) {
-            Ok(Some(content)) => content,
-            Ok(None) => return Err(changed(path.shown(), "is no plain file")),
-            Err(err) if err.kind() == io::ErrorKind::FileTooLarge => {
-                return Err(changed(path.shown(), "is too large"));
-            }
-            Err(err) => return Err(err.into()),
-        };
-        self.bytes_left = self.bytes_left.saturating_sub(content.len() as u64);
-        self.found.push(SideFile {
-            folder,
-            name: name.to_vec(),
-            content,
-        });
-        Ok(())
+        vec![
+            fact(true, "allow", &self.access.describe()),
+            fact(true, "compilers", &self.compilers.describe()),
+            fact(true, "jobs", &self.jobs),
+            fact(true, "log-file", &self.log),
+            fact(true, "log-level", &self.verbosity),
+            fact(true, "log-format", &self.log_json),
+            fact(true, "job-lifetime", &self.job_lifetime),
+            fact(true, "drain", &self.drain),
+            fact(true, "memory-floor", &self.memory_floor),
+            fact(true, "memory-pressure", &self.memory_pressure),
+            fact(false, "listen", &self.listen),
+            fact(false, "stats", &self.statistics),
+            fact(false, "sandbox", &self.sandbox),
+            fact(false, "nice", &self.nice),
+            fact(false, "user", &self.user),
+            fact(false, "pid-file", &self.pid_file),
+            fact(false, "lifetime", &self.lifetime),
+            fact(false, "oom-score-adj", &self.oom_score_adj),
+        ]
     }
 }
 
-fn changed(name: &[u8], how: &str) -> Trouble {
-    let name = String::from_utf8_lossy(name);
-    Trouble::Else(format!("beside the output {name} {how}"))
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::super::config::tests::served;
+    use std::time::Duration;
+
+    #[test]
+    fn what_may_change_is_taken_over_and_the_rest_kept() {
+        let before = served("--allow 10.0.0.1 -j4 --nice 1");
+        let mut now = served("--allow 10.0.0.2 -j4 --nice 2 --drain 5");
+        let changes = now.take_over(&before);
+        assert_eq!(
+            changes.made,
+            [
+                "allow: \"10.0.0.2\" instead of \"10.0.0.1\"",
+                "drain: 5s instead of 25s"
+            ]
+        );
+        assert_eq!(changes.others, ["nice: 2 instead of 1"]);
+        assert_eq!((now.nice, now.drain), (1, Duration::from_secs(5)));
+        assert!(now.access.admits("10.0.0.2:1".parse().unwrap()));
+    }
 }

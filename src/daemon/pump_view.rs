@@ -1,7 +1,6 @@
 //! A pump job where the system allows namespaces: the compiler sees the client's files under their own names, beside what
 //! is shown of this machine.
 
-use super::changes::{self, Placed, Trouble};
 use super::compile::{failed, Stop};
 use super::ending::Ending;
 use super::inside::{self, Alone, Places};
@@ -9,6 +8,7 @@ use super::job_root::{self, JobRoot};
 use super::launch;
 use super::pump_common::{Laid, PumpJob, NOWHERE};
 use super::shown::{is_above_any, mount_points, os};
+use super::side_search::{self, Placed, Trouble};
 use super::view::{Mount, View};
 use crate::model::about::{About, Lookup};
 use crate::model::client_path::ClientPath;
@@ -92,7 +92,7 @@ fn sides(
         times: pump.times(),
         wanted,
     };
-    match changes::find(root.dir(), placed) {
+    match side_search::find(root.dir(), placed) {
         Ok(found) => Ok(Some(found)),
         Err(Trouble::Else(why)) => Err(Stop::NotHere(why)),
         Err(Trouble::Io(err)) => Err(failed("look for what the compiler made")(err)),

@@ -81,6 +81,8 @@ pub enum Effect {
     Llvm,
     /// Makes files beside the object.
     Side(Side),
+    /// Travels only as source with its headers, to a daemon that compiles it at the client's own paths: our own.
+    OnlyOurs(Why),
     /// Stays on this machine.
     Local(Why),
 }
@@ -92,8 +94,6 @@ pub enum Side {
     SplitDwarf,
     /// `--coverage`, `-ftest-coverage`: the graph of the code.
     Coverage,
-    /// `-fprofile-generate` and its kin: none, but the object names a file of counts by its path.
-    Counters,
     /// `-fstack-usage`
     StackUsage,
     /// `-fcallgraph-info`
@@ -118,7 +118,7 @@ impl Side {
     /// Why a command stays here where such files would be lost.
     pub fn why(self) -> Why {
         match self {
-            Side::Coverage | Side::Counters => Why::Profile,
+            Side::Coverage => Why::Profile,
             Side::Named | Side::Diagnostics => Why::NamesFile,
             _ => Why::ExtraFiles,
         }
@@ -140,6 +140,8 @@ pub enum Why {
     RunsProgram,
     /// Coverage and profiles: extra files, and paths in the object.
     Profile,
+    /// Code that writes a profile when it runs, to a file that it knows by its path.
+    Instruments,
     /// Modules and precompiled headers.
     Modules,
     /// The object holds the command line or the source text itself.
@@ -164,6 +166,7 @@ impl Why {
             Why::NamesFile => "names another file",
             Why::RunsProgram => "names a program or library to run",
             Why::Profile => "needs coverage or profile data here",
+            Why::Instruments => "puts this machine's paths into the object",
             Why::Modules => "uses modules or precompiled headers",
             Why::Records => "records the command or the source in the object",
             Why::Lto => "leaves optimisation to the linker",

@@ -64,6 +64,8 @@ pub struct Invocation {
     pub deps: Option<Deps>,
     /// Files that are made beside the object; only a host that brings them home can do that.
     pub sides: Option<Box<SideFiles>>,
+    /// Why nobody but a daemon of ours gives a local compile's result.
+    pub only_ours: Option<Reason>,
 }
 
 impl Invocation {
@@ -265,6 +267,7 @@ fn assemble(
         native: walk.native,
         deps,
         sides: sides.map(Box::new),
+        only_ours: walk.only_ours,
     })
 }
 
@@ -314,6 +317,9 @@ mod tests {
             ("gcc -c conftestx.c", "conftestx.o"),
             ("gcc -MMD -MP -MFx.d -MTy -c x.c", "x.o"),
             ("gcc -Wa,-xarch=v8 -c x.c", "x.o"),
+            // To our own daemon only.
+            ("gcc -flto -c x.c", "x.o"),
+            ("gcc -flto=4 -c x.c", "x.o"),
             ("gcc -c /abs/x.cc -o d/x.o", "d/x.o"),
             ("gcc -c x.c -od/x.o", "d/x.o"),
             // Stock's -mcpu=native means the server's processor.
@@ -336,7 +342,6 @@ mod tests {
             "gcc -c d/tmp.conftest.c",
             "gcc -S x.c -o -",
             "gcc -c .c",
-            "gcc -flto -c x.c",
             "gcc -specs=f -c x.c",
             "gcc -M -c x.c",
             "gcc -Wp,-M -c x.c",
@@ -350,8 +355,6 @@ mod tests {
             "gcc -c hello.c h2.o",
             // No ordinary file, and made in no time.
             "gcc -S x.c -o /dev/null",
-            // Not proven to give the same object.
-            "gcc -flto=4 -c x.c",
         ] {
             local(line);
         }
@@ -493,7 +496,6 @@ mod tests {
             "-unheard",
             "@missing",
             "-I @missing",
-            "-x c",
             "-MG",
             "-MF x.d",
             "-MD -MF -",

@@ -152,7 +152,7 @@ impl SideFiles {
                 b".opt-record.json.gz" | b".opt.yaml" | b".opt.bitstream"
             ),
             Side::Dump => tail == b".gkd" || is_dump(tail),
-            Side::Counters | Side::Named | Side::Diagnostics => false,
+            Side::Named | Side::Diagnostics => false,
         }
     }
 
@@ -276,7 +276,10 @@ mod tests {
         ] {
             let line = format!("gcc {options} -c d/x.c");
             assert_eq!(kinds(&line, "o/y.o", &[name]), [Some(kind)], "{options}");
-            assert_eq!(kinds("gcc -fprofile-arcs -c x.c", "o/y.o", &[name]), [None]);
+            assert_eq!(
+                kinds("gcc -fcallgraph-info -c x.c", "o/z.o", &[name]),
+                [None]
+            );
         }
     }
 
