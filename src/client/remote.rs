@@ -9,7 +9,7 @@ use crate::farm::slots::{CpuSlot, Slot, Slots};
 use crate::farm::state::{Phase, StateFile};
 use crate::farm::transport::{connect, Link};
 use crate::model::clang_text;
-use crate::model::decode::ReplyDecoder;
+use crate::model::decode_reply::ReplyDecoder;
 use crate::model::error::{Error, Result};
 use crate::model::hosts::HostSpec;
 use crate::model::invocation::Invocation;
@@ -46,6 +46,9 @@ impl<'j> Job<'j> {
         dumb_terminal: bool,
     ) -> std::result::Result<Job<'j>, String> {
         let family = compiler.family;
+        if let Some(sides) = &invocation.sides {
+            return Err(sides.reason.to_string());
+        }
         let source = || fs::read(&invocation.input).ok();
         if plain::indentation_matters(invocation, family, source) {
             return Err(

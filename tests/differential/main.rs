@@ -48,6 +48,7 @@ const TABLES: &[(&str, &str)] = &[
     ("clang-code", include_str!("clang-code.txt")),
     ("objc", include_str!("objc.txt")),
     ("cross", include_str!("cross.txt")),
+    ("sides", include_str!("sides.txt")),
 ];
 
 /// Of the rows that only compile, so many of 100 must be distributed in pump mode with our daemon.
