@@ -247,6 +247,7 @@ pub static ROWS: &[OptionRow] = &[
     row("-fno-preprocessed", Word, Local(Unsupported)),
     row("-fno-working-directory", Word, OnlyOurs(Preprocessing)),
     row("-foffload", Joined, Local(NamesFile)),
+    row("-foffload=disable", Word, Is(Code)),
     row("-fopenmp-targets", Joined, Local(NamesFile)),
     row("-fopt-info", Word, OnlyOurs(Prints)),
     row("-fopt-info-", Joined, OnlyOurs(Prints)),
