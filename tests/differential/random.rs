@@ -414,6 +414,7 @@ impl Drawn {
                 table: "random",
                 fate: None,
                 varies: false,
+                other: false,
                 setup: ":",
                 line: line.leak(),
             },
