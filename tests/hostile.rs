@@ -82,6 +82,10 @@ fn no_option_runs_or_names_anything() {
         "",
         "-c",
         "gcc\n",
+        "gcc\0",
+        "gcc\0/../sh",
+        "/usr/bin/gcc/../sh",
+        "gcc -wrapper sh",
         "@gcc",
     ] {
         expect_refused(&daemon, &[name, "-c", "x.c", "-o", "x.o"]);
