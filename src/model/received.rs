@@ -37,6 +37,8 @@ pub struct ReceivedPump {
     pub output: Option<OutputAt>,
     /// `-S` instead of `-c`.
     pub assembly: bool,
+    /// Why it has to run at the client's own paths.
+    pub only_ours: Option<Reason>,
     /// The object will hold debug information.
     pub debug_info: bool,
     /// What is wanted of dependencies.
@@ -91,6 +93,7 @@ pub fn scan_received_pump(argv: &[Vec<u8>]) -> Result<ReceivedPump, Reason> {
         input: walk.input.ok_or(Reason::NoInput)?.index,
         output: walk.output,
         assembly: walk.assembly,
+        only_ours: walk.only_ours,
         debug_info: walk.debug_info,
         deps: match (deps.md || deps.mmd, deps.targets.is_empty()) {
             (true, _) => DepsWanted::Asked,
