@@ -25,6 +25,8 @@ const MIRROR: &str = "in";
 #[derive(Debug)]
 pub struct Workspace {
     root: PathBuf,
+    /// It is on this machine's disk, not only in a view.
+    on_disk: bool,
     keep: bool,
     /// Where what the compiler sees as the root is for us, if it is no part of our file tree; open as long as it is needed.
     elsewhere: Option<(Dir, PathBuf)>,
@@ -39,15 +41,31 @@ pub struct Workspace {
 impl Workspace {
     /// Makes a folder below `temp_dir`, in which the compiler is to write `output`. With `keep` it is not removed.
     pub fn create(temp_dir: &Path, output: &str, keep: bool) -> io::Result<Workspace> {
-        let root = private_folder(temp_dir)?;
-        Ok(Workspace {
+        let mut workspace = Workspace::in_view(private_folder(temp_dir)?, output);
+        (workspace.on_disk, workspace.keep) = (true, keep);
+        Ok(workspace)
+    }
+
+    /// Such a folder that will be in a view only: it has a name, and nothing is on disk.
+    pub fn only_named(temp_dir: &Path, output: &str) -> Workspace {
+        Workspace::in_view(private_name(temp_dir), output)
+    }
+
+    fn in_view(root: PathBuf, output: &str) -> Workspace {
+        Workspace {
             output: root.join(output),
             cwd: root.clone(),
             input: PathBuf::new(),
             root,
-            keep,
+            on_disk: false,
+            keep: false,
             elsewhere: None,
-        })
+        }
+    }
+
+    /// Whether the folder is on disk.
+    pub fn is_on_disk(&self) -> bool {
+        self.on_disk
     }
 
     /// From here on the folder is what has its path below `top`.
@@ -174,6 +192,9 @@ impl Drop for Workspace {
             log::info!("left for you to see: {}", self.root.display());
             return;
         }
+        if !self.on_disk {
+            return;
+        }
         // As a rule there are these two files; looking for others costs more than they do.
         if self.elsewhere.is_none() {
             let _ = fs::remove_file(self.source());
@@ -199,21 +220,25 @@ pub fn remove_folder(path: &Path) {
 
 /// Makes a folder that only we may enter, of a name that nobody can guess.
 pub fn private_folder(parent: &Path) -> io::Result<PathBuf> {
-    const LETTERS: &[u8] = b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789";
     loop {
-        let mut random = RandomState::new().build_hasher().finish();
-        let mut name = String::from("distccd_");
-        for _ in 0..8 {
-            name.push(LETTERS[(random % LETTERS.len() as u64) as usize].into());
-            random /= LETTERS.len() as u64;
-        }
-        let path = parent.join(name);
+        let path = private_name(parent);
         match DirBuilder::new().mode(0o700).create(&path) {
             Ok(()) => return Ok(path),
             Err(err) if err.kind() == io::ErrorKind::AlreadyExists => (),
             Err(err) => return Err(err),
         }
     }
+}
+
+fn private_name(parent: &Path) -> PathBuf {
+    const LETTERS: &[u8] = b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789";
+    let mut random = RandomState::new().build_hasher().finish();
+    let mut name = String::from("distccd_");
+    for _ in 0..8 {
+        name.push(LETTERS[(random % LETTERS.len() as u64) as usize].into());
+        random /= LETTERS.len() as u64;
+    }
+    parent.join(name)
 }
 
 /// An absolute path without its first slash, if it has no `..`.
@@ -325,6 +350,19 @@ mod tests {
             assert!(job.source().canonicalize().unwrap().starts_with(&mirror));
         }
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn what_is_only_named_is_not_on_disk() {
+        let dir = tempfile::tempdir().unwrap();
+        let job = Workspace::only_named(dir.path(), "x.o");
+        assert!(!job.is_on_disk() && !job.root().exists() && !job.is_kept());
+        assert_eq!(job.output, job.root().join("x.o"));
+        // Whoever has made a folder of that name, it is not ours.
+        fs::create_dir(job.root()).unwrap();
+        let root = job.root().to_owned();
+        drop(job);
+        assert!(root.exists());
     }
 
     #[test]
