@@ -97,8 +97,10 @@ pub mod os {
     pub mod process;
     pub mod liveness;
     pub mod apart;
+    pub mod signals;
     pub mod machine;
     pub mod daemonize;
+    pub mod systemd;
     pub mod log_json;
     pub mod logging;
     pub mod supervise;
@@ -141,10 +143,21 @@ pub mod daemon {
     pub mod tally;
     pub mod statistics;
     pub mod options;
+    pub mod addresses;
     pub mod access;
     pub mod compilers;
     pub mod sandbox;
     pub mod config;
+    pub mod changes;
+    pub mod config_file;
+    pub mod source;
+    pub mod settle;
+    pub mod listening;
+    pub mod memory;
+    pub mod admission;
+    pub mod repeats;
+    pub mod queue;
+    pub mod scratch;
     pub mod workspace;
     pub mod arrange;
     pub mod shown;
@@ -169,6 +182,8 @@ pub mod daemon {
     pub mod page;
     pub mod web;
     pub mod announcer;
+    pub mod arrivals;
+    pub mod slots;
     pub mod front;
     pub mod serve;
 }

@@ -151,12 +151,15 @@ impl Job<'_> {
     /// What the small process had to say if it did not become `program`.
     pub fn complaint(&self, launch: Launch, program: &Path) -> Option<Stop> {
         let (number, words) = launch.complaint()?;
-        let why = format!("{}: {words}", program.display());
+        let program = program.display();
         let err = io::Error::from_raw_os_error(number);
         let is_missing = err.kind() == io::ErrorKind::NotFound && words.starts_with("run ");
         Some(match is_missing {
-            true => Stop::Ended(Box::new(self.not_run(&why, Code::CompilerMissing as u8))),
-            false => Stop::NotHere(why),
+            true => {
+                let why = format!("failed to exec {program}: {err}");
+                Stop::Ended(Box::new(self.not_run(&why, Code::CompilerMissing as u8)))
+            }
+            false => Stop::NotHere(format!("{program}: {words}")),
         })
     }
 

@@ -5,9 +5,9 @@ use super::tally::{Class, Done};
 use crate::model::error::Code;
 use crate::model::wait_status::WaitStatus;
 use crate::model::wire::{Reply, WireError};
-use crate::os::daemonize::FinalSignals;
 use crate::os::logging::NOTICE;
 use crate::os::net::{drain, wait_any, Event};
+use crate::os::signals::FinalSignals;
 use log::Level;
 use std::borrow::Cow;
 use std::fmt;
@@ -229,8 +229,19 @@ pub fn finish(desk: &Desk, client: Client, ending: &Ending) {
         drain(client.input.as_fd(), SURPLUS_BYTES_MAX);
     }
     let summary = ending.summary(&client);
+    let done = done(client, ending);
+    say(&summary, &done, ending);
+    desk.ended(done);
+}
+
+/// Counts a job's end, and says nothing.
+pub fn count(desk: &Desk, client: Client, ending: &Ending) {
+    desk.ended(done(client, ending));
+}
+
+fn done(client: Client, ending: &Ending) -> Done {
     let what = ending.what.clone().unwrap_or_default();
-    let done = Done {
+    Done {
         number: client.connection.number(),
         peer: client.name,
         compiler: what.compiler,
@@ -247,9 +258,7 @@ pub fn finish(desk: &Desk, client: Client, ending: &Ending) {
             .answer
             .as_ref()
             .map_or(0, |answer| answer.sent as u64),
-    };
-    say(&summary, &done, ending);
-    desk.ended(done);
+    }
 }
 
 /// The job's line; what stands in it, and more, also as values.

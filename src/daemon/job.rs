@@ -32,27 +32,42 @@ pub fn request_limits() -> Limits {
 
 /// What a request that did not come to its end means.
 pub fn broken_request(client: &Client, err: &WireError) -> Ending {
+    let level = match err {
+        WireError::NoAnswer => Level::Debug,
+        _ => Level::Warn,
+    };
+    told(client, level, ending_of(err))
+}
+
+/// The same without a word.
+pub fn ending_of(err: &WireError) -> Ending {
     let (class, code) = match err.code() {
         Code::Protocol => (Class::BadRequest, Code::Protocol),
         Code::Io => (Class::Disconnected, Code::Io),
         other => (Class::Other, other),
     };
-    let (level, why) = match err {
-        WireError::NoAnswer => (Level::Debug, "hung up without a request".to_owned()),
-        _ => (
-            Level::Warn,
-            format!("no request that could be served: {err}"),
-        ),
+    let why = match err {
+        WireError::NoAnswer => "hung up without a request".to_owned(),
+        _ => format!("no request that could be served: {err}"),
     };
-    client.say(level, "no_request", &why);
     Ending::silent(class, code as u8).because(why)
 }
 
 /// The request did not come in time, or could not be read.
 pub fn lost_request(client: &Client, err: &io::Error) -> Ending {
+    told(client, Level::Warn, not_arrived(err))
+}
+
+/// The same without a word.
+pub fn not_arrived(err: &io::Error) -> Ending {
     let why = format!("the request did not arrive: {err}");
-    client.say(Level::Warn, "no_request", &why);
     Ending::silent(Class::Disconnected, Code::Io as u8).because(why)
+}
+
+fn told(client: &Client, level: Level, ending: Ending) -> Ending {
+    let why = ending.why.as_deref().unwrap_or_default();
+    client.say(level, "no_request", why);
+    ending
 }
 
 /// Reads a request, waiting for it as long as the peer is not silent for too long; for inetd and ssh.

@@ -2,7 +2,8 @@
 //! and what is collected when it has run.
 
 use super::compile::{failed, show, Job, Made, Ran, Stop, Watched, OUTPUT_BYTES_MAX};
-use super::job_root::{self, Files, JobRoot, Scratch};
+use super::job_root::{self, Files, JobRoot};
+use super::scratch::Scratch;
 use super::shown::Shown;
 use super::view::View;
 use crate::model::about::{About, Time, VARIABLES};

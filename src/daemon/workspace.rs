@@ -1,14 +1,12 @@
 //! The private folder of one job, removed with all that a compiler left in it. Turns the names that a client sent into
 //! names here: the text lies under the client's own relative name, so that what a compiler derives from it is the same.
 
+use super::scratch::Scratch;
 use crate::os::beneath::Dir;
-use std::collections::hash_map::RandomState;
 use std::ffi::OsStr;
-use std::fs::{self, DirBuilder};
-use std::hash::{BuildHasher, Hasher};
+use std::fs;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::DirBuilderExt;
 use std::path::{Component, Path, PathBuf};
 
 /// Names with more parts, or longer, are cut to their last part.
@@ -24,8 +22,7 @@ const MIRROR: &str = "in";
 /// A folder that exists as long as this value.
 #[derive(Debug)]
 pub struct Workspace {
-    root: PathBuf,
-    keep: bool,
+    scratch: Scratch,
     /// Where what the compiler sees as the root is for us, if it is no part of our file tree; open as long as it is needed.
     elsewhere: Option<(Dir, PathBuf)>,
     /// Working directory of the compiler.
@@ -39,13 +36,12 @@ pub struct Workspace {
 impl Workspace {
     /// Makes a folder below `temp_dir`, in which the compiler is to write `output`. With `keep` it is not removed.
     pub fn create(temp_dir: &Path, output: &str, keep: bool) -> io::Result<Workspace> {
-        let root = private_folder(temp_dir)?;
+        let scratch = Scratch::create(temp_dir, keep)?;
         Ok(Workspace {
-            output: root.join(output),
-            cwd: root.clone(),
+            output: scratch.path().join(output),
+            cwd: scratch.path().to_owned(),
             input: PathBuf::new(),
-            root,
-            keep,
+            scratch,
             elsewhere: None,
         })
     }
@@ -55,7 +51,7 @@ impl Workspace {
         let path = [
             b"/proc/self/fd/",
             top.number().to_string().as_bytes(),
-            self.root.as_os_str().as_bytes(),
+            self.root().as_os_str().as_bytes(),
         ]
         .concat();
         self.elsewhere = Some((top, PathBuf::from(OsStr::from_bytes(&path))));
@@ -63,7 +59,7 @@ impl Workspace {
 
     /// Where a path of the compiler's is for us.
     fn here(&self, path: &Path) -> PathBuf {
-        match (&self.elsewhere, path.strip_prefix(&self.root)) {
+        match (&self.elsewhere, path.strip_prefix(self.root())) {
             (Some((_, root)), Ok(rest)) => root.join(rest),
             _ => path.to_owned(),
         }
@@ -71,17 +67,17 @@ impl Workspace {
 
     /// The job's folder, also the compiler's folder for temporary files.
     pub fn root(&self) -> &Path {
-        &self.root
+        self.scratch.path()
     }
 
     /// The folder that stands for the client's `/`. The output lies outside, so that no name of the client can be its.
     pub fn mirror(&self) -> PathBuf {
-        self.root.join(MIRROR)
+        self.root().join(MIRROR)
     }
 
     /// Whether it is to be looked at when the job is done.
     pub fn is_kept(&self) -> bool {
-        self.keep
+        self.scratch.is_kept()
     }
 
     /// Where the source is, for the compiler.
@@ -134,7 +130,7 @@ impl Workspace {
 
     /// Makes the working directory, and all that the source's name passes through.
     fn make_folders(&self) -> io::Result<()> {
-        if self.cwd != self.root {
+        if self.cwd != self.root() {
             fs::create_dir_all(self.here(&self.cwd))?;
         }
         let parent = self.input.parent().unwrap_or(Path::new(""));
@@ -170,48 +166,10 @@ impl Workspace {
 
 impl Drop for Workspace {
     fn drop(&mut self) {
-        if self.keep {
-            log::info!("left for you to see: {}", self.root.display());
-            return;
-        }
         // As a rule there are these two files; looking for others costs more than they do.
-        if self.elsewhere.is_none() {
+        if self.elsewhere.is_none() && !self.scratch.is_kept() {
             let _ = fs::remove_file(self.source());
             let _ = fs::remove_file(&self.output);
-        }
-        if fs::remove_dir(&self.root).is_ok() {
-            return;
-        }
-        remove_folder(&self.root);
-    }
-}
-
-/// Removes a job's folder with all that was left in it, whatever its owner may do there.
-pub fn remove_folder(path: &Path) {
-    let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
-        return;
-    };
-    let removed = Dir::open(parent).and_then(|parent| parent.remove(name.as_bytes()));
-    if let Err(err) = removed {
-        log::warn!("remove {}: {err}", path.display());
-    }
-}
-
-/// Makes a folder that only we may enter, of a name that nobody can guess.
-pub fn private_folder(parent: &Path) -> io::Result<PathBuf> {
-    const LETTERS: &[u8] = b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789";
-    loop {
-        let mut random = RandomState::new().build_hasher().finish();
-        let mut name = String::from("distccd_");
-        for _ in 0..8 {
-            name.push(LETTERS[(random % LETTERS.len() as u64) as usize].into());
-            random /= LETTERS.len() as u64;
-        }
-        let path = parent.join(name);
-        match DirBuilder::new().mode(0o700).create(&path) {
-            Ok(()) => return Ok(path),
-            Err(err) if err.kind() == io::ErrorKind::AlreadyExists => (),
-            Err(err) => return Err(err),
         }
     }
 }

@@ -87,6 +87,8 @@ pub struct Walk<'a> {
     pub output: Option<OutputAt>,
     /// Dependency options.
     pub deps: DepWords<'a>,
+    /// The first option that only a daemon of ours heeds exactly, if any.
+    pub only_ours: Option<Reason>,
     /// Indices of the words that hold a value of `-x` (`-x` `c`: the second; `-xc`: the word itself).
     pub languages: Vec<OutputAt>,
 }
@@ -169,6 +171,7 @@ impl<'a> Walker<'_, 'a> {
             || match row.name {
                 "-Xpreprocessor" => HARMLESS.iter().any(|head| value.starts_with(head)),
                 "-mllvm" => self.is_clang() && is_no_driver_option(value),
+                "-Xassembler" => true,
                 _ => false,
             }
     }
@@ -295,18 +298,27 @@ impl<'a> Walker<'_, 'a> {
             }
             Effect::PreprocessorParts => self.preprocessor_parts(word, value)?,
             Effect::PreprocessorWord if is_macro_or_folder(value) => Role::Preprocess,
-            Effect::AssemblerParts if value.split(|byte| *byte == b',').all(is_harmless_to_gas) => {
-                Role::Code
-            }
+            Effect::AssemblerParts if are_harmless_to_gas(value) => Role::Code,
             Effect::Llvm if is_harmless_to_llvm(value) => Role::Code,
             Effect::PreprocessorWord | Effect::AssemblerParts | Effect::Llvm => {
                 return Err(Reason::Value(found.row.name.to_owned(), text(value)));
             }
-            Effect::Local(why) => {
-                if !self.passes(why, word) {
-                    return Err(Reason::Option(text(word), why));
-                }
+            // `-fopt-info-vec=FILE`
+            Effect::OnlyOurs(_) if found.row.name == "-fopt-info-" && value.contains(&b'=') => {
+                return Err(Reason::Option(text(word), Why::NamesFile));
+            }
+            // clang's driver records its own words, and a host is told others.
+            Effect::OnlyOurs(Why::Records) if self.side == Side::Client && self.is_clang() => {
+                return Err(Reason::Option(text(word), Why::Records));
+            }
+            Effect::OnlyOurs(why) if self.side == Side::Client || self.passes(why, word) => {
+                let reason = || Reason::Option(text(word), why);
+                self.walk.only_ours.get_or_insert_with(reason);
                 Role::Code
+            }
+            Effect::Local(why) if self.passes(why, word) => Role::Code,
+            Effect::OnlyOurs(why) | Effect::Local(why) => {
+                return Err(Reason::Option(text(word), why));
             }
         };
         Ok(role)
@@ -316,6 +328,8 @@ impl<'a> Walker<'_, 'a> {
     fn passes(&self, why: Why, word: &[u8]) -> bool {
         let harmless = match why {
             Why::Prints | Why::ExtraFiles | Why::Records | Why::Lto | Why::Preprocessing => true,
+            // Of what is allowed at all only what writes no file.
+            Why::Instruments => self.side == Side::Pump,
             Why::NoObject
             | Why::NamesFile
             | Why::RunsProgram
@@ -354,10 +368,8 @@ impl<'a> Walker<'_, 'a> {
     fn language(&mut self, at: OutputAt, value: &[u8]) -> Result<(), Reason> {
         if self.side == Side::Client && self.walk.input.is_some() {
             // gcc warns of it; two runs would warn twice.
-            return Err(Reason::Value(
-                "-x".to_owned(),
-                "no source after it".to_owned(),
-            ));
+            let reason = || Reason::Value("-x".to_owned(), "no source after it".to_owned());
+            self.walk.only_ours.get_or_insert_with(reason);
         }
         self.walk.languages.push(at);
         self.forced = match sources::kind_of_option_value(value) {
@@ -407,6 +419,10 @@ impl<'a> Walker<'_, 'a> {
                     depends = true;
                 }
                 _ if is_macro_or_folder(part) => defines = true,
+                b"-w" | b"-C" | b"-CC" | [b'-', b'W', b'a'..=b'z', ..] => {
+                    self.walk.only_ours.get_or_insert_with(refused);
+                    defines = true;
+                }
                 _ => return Err(refused()),
             }
         }
@@ -460,6 +476,23 @@ fn check_path(word: &[u8]) -> Result<(), Reason> {
     Ok(())
 }
 
+/// Whether all parts of `-Wa,` are harmless; one of them takes the next for its value.
+fn are_harmless_to_gas(value: &[u8]) -> bool {
+    let mut parts = value.split(|byte| *byte == b',');
+    while let Some(part) = parts.next() {
+        let is_harmless = match part {
+            b"--defsym" => parts.next().is_some_and(|part| !part.contains(&b'/')),
+            // Names no file, but how one is called.
+            part if part.starts_with(b"--debug-prefix-map=") => true,
+            part => is_harmless_to_gas(part),
+        };
+        if !is_harmless {
+            return false;
+        }
+    }
+    true
+}
+
 /// Parts of `-Wa,` that neither name a file nor write one, nor depend on the machine.
 fn is_harmless_to_gas(part: &[u8]) -> bool {
     const WORDS: &[&[u8]] = &[
@@ -476,6 +509,8 @@ fn is_harmless_to_gas(part: &[u8]) -> bool {
         b"--compress-debug-sections",
         b"--nocompress-debug-sections",
         b"--no-pad-sections",
+        b"--keep-locals",
+        b"-L",
         b"-q",
     ];
     let starts = |heads: &[&[u8]]| heads.iter().any(|head| part.starts_with(head));

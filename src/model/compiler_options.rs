@@ -77,6 +77,8 @@ pub enum Effect {
     AssemblerParts,
     /// `-mllvm X`: judged by its value.
     Llvm,
+    /// Travels only as source with its headers, to a daemon that compiles it at the client's own paths: our own.
+    OnlyOurs(Why),
     /// Stays on this machine.
     Local(Why),
 }
@@ -96,6 +98,8 @@ pub enum Why {
     RunsProgram,
     /// Coverage and profiles: extra files, and paths in the object.
     Profile,
+    /// Code that writes a profile when it runs, to a file that it knows by its path.
+    Instruments,
     /// Modules and precompiled headers.
     Modules,
     /// The object holds the command line or the source text itself.
@@ -120,6 +124,7 @@ impl Why {
             Why::NamesFile => "names another file",
             Why::RunsProgram => "names a program or library to run",
             Why::Profile => "needs coverage or profile data here",
+            Why::Instruments => "puts this machine's paths into the object",
             Why::Modules => "uses modules or precompiled headers",
             Why::Records => "records the command or the source in the object",
             Why::Lto => "leaves optimisation to the linker",

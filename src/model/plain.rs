@@ -105,6 +105,9 @@ pub fn recipe(
     if sources::language_of(&invocation.input).is_none() {
         return Err(Reason::new("servers know sources by their extension"));
     }
+    if let Some(why) = &invocation.only_ours {
+        return Err(why.clone());
+    }
     let way = way(invocation, family, wishes.comments)?;
     let mut server = server_words(invocation);
     if way == Way::DirectivesOnly {

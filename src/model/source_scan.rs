@@ -66,6 +66,22 @@ impl Scan {
         scan
     }
 
+    /// Whether it names files, or asks whether there are some: a text that was preprocessed does not.
+    pub fn asks_for_files(&self) -> bool {
+        let mut directives = self.directives.iter();
+        directives.any(|directive| {
+            matches!(
+                directive,
+                Directive::Include { .. }
+                    | Directive::Computed { .. }
+                    | Directive::Embed { .. }
+                    | Directive::Dependency { .. }
+                    | Directive::If { .. }
+                    | Directive::Elif { .. }
+            )
+        })
+    }
+
     /// About how many bytes it takes in memory; it may grow a little when it is used.
     pub fn memory(&self) -> usize {
         use std::mem::size_of;

@@ -23,6 +23,7 @@ case $fake in
   outfail) exit 3;;
   sleep) sleep 600 & echo $$ $! > "$here/pids"; wait;;
   stubborn) trap '' TERM; echo $$ > "$here/pids"; while :; do sleep 1; done;;
+  gate) echo $$ > "$here/pids"; while [ ! -e "$here/gate" ]; do sleep 0.02; done;;
   segv) echo 'about to crash' >&2; kill -SEGV $$;;
   big) head -c 3000000 /dev/zero > "$out";;
   huge) head -c 60000000 /dev/urandom > "$out";;

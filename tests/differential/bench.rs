@@ -191,7 +191,7 @@ impl<'b> Worker<'b> {
             }
         };
         let (local, _) = self.run(job, None);
-        tried.only_compiles = local.only_compiles(&before, job.row.line);
+        tried.only_compiles = !job.row.other && local.only_compiles(&before, job.row.line);
         if job.row.varies {
             let (again, _) = self.run(job, None);
             if local.difference(&again, true).is_none() {

@@ -9,7 +9,8 @@
 //! for gcc g++                        the rows that follow hold for these compilers, see `table::COMPILERS`
 //! pump  $CC -c a.$E                  a row: its fate in pump mode with our daemon, and a command line
 //! here  cp a.$E 'b c.$E' :: $CC …    what stands before `::` prepares the folder, without distcc, once
-//! here varies $CC -flto -c a.$E      two local runs differ in the bytes of files: names and modes are compared
+//! here varies $CC -da -c a.$E        two local runs differ in the bytes of files: names and modes are compared
+//! here other $CC -c s.s              does more, or something else, than compile a source and its headers: not counted as a compile
 //! ```
 //!
 //! The fates are `pump` (source and headers travel), `text` (preprocessed text does), `here` (the command, or a part of it,
@@ -29,6 +30,7 @@ mod outcome;
 mod score;
 mod table;
 
+use std::path::Path;
 use std::sync::Mutex;
 
 /// The tables, each with its name.
@@ -40,6 +42,7 @@ const TABLES: &[(&str, &str)] = &[
     ("gcc-search", include_str!("gcc-search.txt")),
     ("gcc-messages", include_str!("gcc-messages.txt")),
     ("gcc-code", include_str!("gcc-code.txt")),
+    ("gcc-builds", include_str!("gcc-builds.txt")),
 ];
 
 /// Of the rows that only compile, so many of 100 must be distributed in pump mode with our daemon.
@@ -69,6 +72,8 @@ fn every_row_gives_what_a_local_run_gives() {
     bench.expect_clean();
     if asked.is_empty() {
         faults.extend(score.faults(DISTRIBUTED_MIN));
+        let readme = Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md");
+        faults.extend(score.readme_faults(&std::fs::read_to_string(readme).unwrap()));
     }
     let told = faults.join("\n");
     assert!(faults.is_empty(), "{} faults\n{told}", faults.len());
