@@ -23,6 +23,7 @@ pub mod model {
     pub mod dependencies;
     pub mod indentation;
     pub mod plain_text;
+    pub mod clang_text;
     pub mod plain;
     pub mod search_variables;
     pub mod terminal;

@@ -8,6 +8,7 @@ use super::output::{base_name, log_transfer, shows_color};
 use crate::farm::slots::{CpuSlot, Slot, Slots};
 use crate::farm::state::{Phase, StateFile};
 use crate::farm::transport::{connect, Link};
+use crate::model::clang_text;
 use crate::model::decode::ReplyDecoder;
 use crate::model::error::{Error, Result};
 use crate::model::hosts::HostSpec;
@@ -16,11 +17,12 @@ use crate::model::plain::{self, Family, Recipe, Way, Wishes};
 use crate::model::settings::ClientSettings;
 use crate::model::wire::{self, Limits, Reply, Version};
 use crate::os::pages::Bytes;
+use std::collections::BTreeMap;
 use std::env;
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, OpenOptions};
 use std::io::Write;
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::time::Instant;
 
 /// A compile that may be tried on several hosts.
@@ -213,8 +215,32 @@ fn finish_text(job: &mut Job, under_way: UnderWay) -> std::result::Result<(), St
         }
     }
     check_pragmas(&prepared.text, &job.recipe)?;
+    check_names(&prepared.text, job)?;
     job.prepared = Some(prepared);
     Ok(())
+}
+
+/// clang's debug information names a file as it was looked for last, which its text does not show.
+fn check_names(text: &[u8], job: &Job) -> std::result::Result<(), String> {
+    if job.recipe.way != Way::RewriteIncludes || !job.invocation.debug_info {
+        return Ok(());
+    }
+    let names = clang_text::names(text, job.invocation);
+    let names = names.ok_or("the name of an include can't be seen in the text")?;
+    let mut read = BTreeMap::new();
+    for name in &names.read {
+        let meta =
+            fs::metadata(name).map_err(|err| format!("{}: {err}", name.to_string_lossy()))?;
+        read.insert((meta.dev(), meta.ino()), name);
+    }
+    let is_read = |name: &OsString| {
+        fs::metadata(name).is_ok_and(|meta| read.contains_key(&(meta.dev(), meta.ino())))
+    };
+    let mut others = names.looked_for.difference(&names.read);
+    match read.len() < names.read.len() || others.any(is_read) {
+        true => Err("a header has two names, and debug information the last one".to_owned()),
+        false => Ok(()),
+    }
 }
 
 /// gcc's `-fdirectives-only` drops some pragmas without a word. If a source has one, `-E` alone tells whether it is in

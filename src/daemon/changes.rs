@@ -32,10 +32,10 @@ impl Config {
         self.nice = before.nice;
         self.listen.clone_from(&before.listen);
         self.statistics.clone_from(&before.statistics);
-        self.zeroconf = before.zeroconf;
         self.pid_file.clone_from(&before.pid_file);
         self.user.clone_from(&before.user);
         self.account.clone_from(&before.account);
+        self.zeroconf = before.zeroconf;
         self.lifetime = before.lifetime;
         self.oom_score_adj = before.oom_score_adj;
         self.sandbox.clone_from(&before.sandbox);
@@ -65,8 +65,8 @@ impl Config {
             fact(true, "memory-pressure", &self.memory_pressure),
             fact(false, "listen", &self.listen),
             fact(false, "stats", &self.statistics),
-            fact(false, "zeroconf", &self.zeroconf),
             fact(false, "sandbox", &self.sandbox),
+            fact(false, "zeroconf", &self.zeroconf),
             fact(false, "nice", &self.nice),
             fact(false, "user", &self.user),
             fact(false, "pid-file", &self.pid_file),

@@ -25,7 +25,7 @@ use std::env;
 use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, IsTerminal, Write};
-use std::net::{SocketAddr, TcpListener};
+use std::net::TcpListener;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::panic::{catch_unwind, set_hook, AssertUnwindSafe};
 use std::sync::{Mutex, PoisonError};
@@ -194,16 +194,18 @@ fn serve_all(config: Config, passed: Vec<TcpListener>, source: &Source) -> Resul
             .ready(config.log == LogTo::Stderr)
             .map_err(|err| Error::io("go to the background", &err))?;
     }
-    let reached = listeners.iter().filter_map(|at| at.local_addr().ok());
-    let announcer = announcer::start(&config, &reached.collect::<Vec<SocketAddr>>());
+    let addresses: Vec<_> = listeners
+        .iter()
+        .filter_map(|at| at.local_addr().ok())
+        .collect();
+    let announcer = announcer::start(&config, &addresses);
     let service = Service {
         shop: &shop,
         source,
         manager: Manager::find(),
         wishes,
         listening_on: names.join(", "),
-        pid_file: Mutex::new(pid_file),
-        announcer: Mutex::new(announcer),
+        public: Mutex::new((pid_file, announcer)),
         reading: Mutex::default(),
     };
     let served = service.run(listeners, statistics);
@@ -221,8 +223,8 @@ struct Service<'s> {
     manager: Manager,
     wishes: Wishes,
     listening_on: String,
-    pid_file: Mutex<Option<PidFile>>,
-    announcer: Mutex<Option<Announcer>>,
+    /// By what others find us: taken back when the end begins.
+    public: Mutex<(Option<PidFile>, Option<Announcer>)>,
     /// Held by who reads the configuration.
     reading: Mutex<()>,
 }
@@ -287,10 +289,8 @@ impl Service<'_> {
         let name = signals::name(signal);
         log::info!(target: NOTICE, "{name}: no new jobs; those that run have {jobs:?}");
         self.manager.stopping("ending after the jobs that run");
-        let announcer = self.announcer.lock();
-        drop(announcer.unwrap_or_else(PoisonError::into_inner).take());
-        let pid_file = self.pid_file.lock();
-        drop(pid_file.unwrap_or_else(PoisonError::into_inner).take());
+        let public = self.public.lock();
+        *public.unwrap_or_else(PoisonError::into_inner) = (None, None);
     }
 
     /// Reads the configuration again, and opens the log anew. With a fault in it everything stays as it was.

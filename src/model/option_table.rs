@@ -3,7 +3,7 @@
 
 use super::compiler_options::Effect::{self, *};
 use super::compiler_options::Form::{self, *};
-use super::compiler_options::Role::{Code, Define, Include, Linker};
+use super::compiler_options::Role::{Code, Define, Include, Linker, Preprocess};
 use super::compiler_options::Why::{
     ExtraFiles, Instruments, Lto, Modules, NamesFile, NoObject, Preprocessing, Prints, Profile,
     Records, RunsProgram, Unsupported,
@@ -54,7 +54,7 @@ pub static ROWS: &[OptionRow] = &[
     row("--help", Joined, Local(NoObject)),
     row("--hipspv-pass-plugin=", Joined, Local(RunsProgram)),
     row("--ld-path=", Joined, Local(NamesFile)),
-    row("--no-system-header-prefix=", Joined, Is(Code)),
+    row("--no-system-header-prefix=", Joined, Is(Preprocess)),
     row("--param", Separate, Is(Code)),
     row("--param=", Joined, Is(Code)),
     row("--precompile", Word, Local(NoObject)),
@@ -73,7 +73,7 @@ pub static ROWS: &[OptionRow] = &[
     row("--stdlib=", Joined, Is(Include)),
     row("--sysroot", Separate, Is(Include)),
     row("--sysroot=", Joined, Is(Include)),
-    row("--system-header-prefix=", Joined, Is(Code)),
+    row("--system-header-prefix=", Joined, Is(Preprocess)),
     row("--target-help", Joined, Local(NoObject)),
     row("--target=", Joined, Is(Code)),
     row("--unwindlib=", Joined, Is(Linker)),
@@ -301,7 +301,9 @@ pub static ROWS: &[OptionRow] = &[
     row("-fvtable-verify=", Joined, Local(ExtraFiles)),
     row("-fvtv-", Joined, Local(ExtraFiles)),
     row("-fworking-directory", Word, OnlyOurs(Preprocessing)),
-    row("-fxray-", Joined, Local(NamesFile)),
+    row("-fxray-always-instrument=", Joined, Local(NamesFile)),
+    row("-fxray-attr-list=", Joined, Local(NamesFile)),
+    row("-fxray-never-instrument=", Joined, Local(NamesFile)),
     row("-g", Joined, Debug),
     row("-gas-loc", Joined, Is(Code)),
     row("-gas-locview", Joined, Is(Code)),

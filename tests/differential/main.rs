@@ -43,6 +43,11 @@ const TABLES: &[(&str, &str)] = &[
     ("gcc-messages", include_str!("gcc-messages.txt")),
     ("gcc-code", include_str!("gcc-code.txt")),
     ("gcc-builds", include_str!("gcc-builds.txt")),
+    ("environment", include_str!("environment.txt")),
+    ("clang-files", include_str!("clang-files.txt")),
+    ("clang-code", include_str!("clang-code.txt")),
+    ("objc", include_str!("objc.txt")),
+    ("cross", include_str!("cross.txt")),
 ];
 
 /// Of the rows that only compile, so many of 100 must be distributed in pump mode with our daemon.
