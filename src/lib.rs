@@ -15,6 +15,7 @@ pub mod model {
     pub mod family;
     pub mod expand;
     pub mod command_line;
+    pub mod side_files;
     pub mod invocation;
     pub mod native;
     pub mod native_proof;
@@ -37,6 +38,7 @@ pub mod model {
     pub mod leaks;
     pub mod bodies;
     pub mod decode;
+    pub mod decode_reply;
     pub mod entries;
     pub mod about;
     pub mod client_path;
@@ -131,6 +133,7 @@ pub mod client {
     pub mod remote;
     pub mod discrepancy;
     pub mod pumped;
+    pub mod sides;
     pub mod scan_includes;
     pub mod distribute;
     pub mod call;
@@ -173,6 +176,7 @@ pub mod daemon {
     pub mod compile;
     pub mod text_job;
     pub mod pump_common;
+    pub mod side_search;
     pub mod pump_view;
     pub mod mirror;
     pub mod pump_mirror;
