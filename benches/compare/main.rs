@@ -60,6 +60,7 @@ fn main() {
     slots(&plan);
     waiting_cpu(&plan);
     daemon_cpu(&plan);
+    sandbox_cpu(&plan);
     many_clients(&plan);
 }
 
@@ -311,6 +312,35 @@ fn daemon_cpu(plan: &Plan) {
                             .success());
                     });
                     ms(spent) / jobs as f64 - compiler
+                },
+            );
+        }
+    }
+}
+
+/// What our daemon's jobs cost with and without what keeps compilers to them; stock has nothing of the kind.
+fn sandbox_cpu(plan: &Plan) {
+    let setting = &plan.setting;
+    let jobs = plan.runs * 20;
+    let words = ["gcc", "-O2", "-c", "x.c", "-o", "x.o"];
+    let body = std::fs::read(&setting.small.preprocessed).unwrap();
+    let plain = wire::request(Version::Plain, &words, &body);
+    let pump = wire::pump_request(&words, "/home/me", "x.c", &body);
+    for (mode, request) in [("plain", &plain), ("pump", &pump)] {
+        for sandbox in ["off", "auto"] {
+            plan.row(
+                "sandbox",
+                &format!("daemon and compiler, CPU a job, `{mode}`, `--sandbox={sandbox}`"),
+                2,
+                "ms",
+                |distcc| {
+                    let is_ours = distcc.name == "this distcc";
+                    let option = format!("--sandbox={sandbox}");
+                    let options = [option.as_str()];
+                    let daemon = setting.daemon_with(distcc, if is_ours { &options } else { &[] });
+                    let before = cost::of_tree(daemon.process.id());
+                    ask_many(daemon.port, request, jobs);
+                    ms(cost::of_tree(daemon.process.id()) - before) / jobs as f64
                 },
             );
         }

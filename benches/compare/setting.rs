@@ -132,6 +132,11 @@ impl Setting {
 
     /// A daemon that runs the fake compilers, listening.
     pub fn daemon(&self, distcc: &Distcc) -> Daemon {
+        self.daemon_with(distcc, &[])
+    }
+
+    /// The same with more options.
+    pub fn daemon_with(&self, distcc: &Distcc, options: &[&str]) -> Daemon {
         let port = TcpListener::bind("127.0.0.1:0")
             .unwrap()
             .local_addr()
@@ -159,6 +164,7 @@ impl Setting {
                 "--log-level",
                 "error",
             ])
+            .args(options)
             .env(
                 "DISTCCD_PATH",
                 format!("{}:{}", self.fakes.display(), self.real_path),
