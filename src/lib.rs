@@ -8,12 +8,14 @@ pub mod model {
     pub mod pump_settings;
     pub mod settings;
     pub mod hosts;
+    pub mod zeroconf;
     pub mod sources;
     pub mod compiler_options;
     pub mod option_table;
     pub mod family;
     pub mod expand;
     pub mod command_line;
+    pub mod side_files;
     pub mod invocation;
     pub mod native;
     pub mod native_proof;
@@ -22,6 +24,7 @@ pub mod model {
     pub mod dependencies;
     pub mod indentation;
     pub mod plain_text;
+    pub mod clang_text;
     pub mod plain;
     pub mod search_variables;
     pub mod terminal;
@@ -35,6 +38,7 @@ pub mod model {
     pub mod leaks;
     pub mod bodies;
     pub mod decode;
+    pub mod decode_reply;
     pub mod entries;
     pub mod about;
     pub mod client_path;
@@ -96,14 +100,18 @@ pub mod os {
     pub mod process;
     pub mod liveness;
     pub mod apart;
+    pub mod signals;
     pub mod machine;
     pub mod daemonize;
+    pub mod systemd;
+    pub mod log_json;
     pub mod logging;
     pub mod supervise;
 }
 
 /// Floor 2: what the programs on one machine share: slots, state, links to hosts.
 pub mod farm {
+    pub mod zeroconf;
     pub mod topdir;
     pub mod state;
     pub mod waiting;
@@ -125,6 +133,7 @@ pub mod client {
     pub mod remote;
     pub mod discrepancy;
     pub mod pumped;
+    pub mod sides;
     pub mod scan_includes;
     pub mod distribute;
     pub mod call;
@@ -138,10 +147,21 @@ pub mod daemon {
     pub mod tally;
     pub mod statistics;
     pub mod options;
+    pub mod addresses;
     pub mod access;
     pub mod compilers;
     pub mod sandbox;
     pub mod config;
+    pub mod changes;
+    pub mod config_file;
+    pub mod source;
+    pub mod settle;
+    pub mod listening;
+    pub mod memory;
+    pub mod admission;
+    pub mod repeats;
+    pub mod queue;
+    pub mod scratch;
     pub mod workspace;
     pub mod arrange;
     pub mod shown;
@@ -156,6 +176,7 @@ pub mod daemon {
     pub mod compile;
     pub mod text_job;
     pub mod pump_common;
+    pub mod side_search;
     pub mod pump_view;
     pub mod mirror;
     pub mod pump_mirror;
@@ -165,6 +186,9 @@ pub mod daemon {
     pub mod metrics;
     pub mod page;
     pub mod web;
+    pub mod announcer;
+    pub mod arrivals;
+    pub mod slots;
     pub mod front;
     pub mod serve;
 }
@@ -215,6 +239,9 @@ pub mod tools {
     pub mod probe;
     pub mod lsdistcc_options;
     pub mod lsdistcc;
+    pub mod browse;
+    pub mod announce;
+    pub mod zeroconf;
 }
 
 /// Floor 4: which program am I?

@@ -53,7 +53,7 @@ fn connected_pair() -> (TcpStream, TcpStream) {
 fn daemon_command(options: &[&str]) -> Command {
     let mut command = Command::new(common::OURS);
     command
-        .arg("distccd")
+        .args(["distccd", "--config", "none"])
         .args(options)
         .env_clear()
         .env("PATH", "/usr/bin:/bin");
@@ -138,29 +138,52 @@ fn a_compiler_sees_nothing_that_is_not_its_job() {
 }
 
 #[test]
-fn a_signal_ends_jobs_and_tidies_up() {
+fn a_full_disk_ends_the_job_and_nothing_else() {
     let (farm, folder) = fake_farm();
-    for (name, status) in [("TERM", 15), ("INT", 2), ("HUP", 1)] {
-        let _ = fs::remove_file(folder.join("pids"));
-        let mut daemon = fake_daemon(&farm, &folder)
-            .options(&["--pid-file=pid"])
-            .start();
-        let pid_file = daemon.tmp.join("pid");
-        wait_for("the pid file", BOUND, || pid_file.exists());
-        let text = fs::read_to_string(&pid_file).unwrap();
-        assert_eq!(text, format!("{}\n", daemon.pid()));
-        let mut stream = connect(&daemon);
-        stream
-            .write_all(&request(Version::V1, "gcc -fake=sleep -c x.c -o x.o", ""))
-            .unwrap();
-        let pids = noted(&folder);
-        daemon.signal(name);
-        wait_for("the daemon's end", BOUND, || !daemon.alive());
-        assert_eq!(daemon.ended_by(), Some(status), "SIG{name}");
-        expect_gone(&pids);
-        assert_eq!(daemon.leftovers(), [""; 0]);
-        assert!(rest_of(&stream).is_empty());
+    let mut words = match common::is_root() {
+        true => vec![
+            "setpriv",
+            "--reuid=65534",
+            "--regid=65534",
+            "--clear-groups",
+        ],
+        false => Vec::new(),
+    };
+    words.extend("unshare --user --map-current-user --keep-caps --mount sh -c".split(' '));
+    words.push("mount -t tmpfs -o size=64k none \"$TMPDIR\" && exec \"$0\" \"$@\"");
+    // Views keep the source in memory.
+    let plan = fake_daemon(&farm, &folder).within(&words);
+    let daemon = plan.options(&["--sandbox=off"]).start();
+    for _ in 0..3 {
+        let large = request(Version::V1, "gcc -c x.c -o x.o", &" ".repeat(1 << 20));
+        assert!(ask(&daemon, &large).is_empty());
+        expect_line(&daemon, &["write the source: No space left"]);
+        expect_ok(&daemon);
     }
+}
+
+#[test]
+fn without_files_it_lives_and_recovers() {
+    let (farm, folder) = fake_farm();
+    // Connections alone take nearly all of these.
+    let plan = fake_daemon(&farm, &folder).within(&["prlimit", "--nofile=26:26"]);
+    let plan = plan.allow(Some("127.0.0.0/8")).jobs(2);
+    let mut daemon = plan.env("DISTCC_TCP_DEFER_ACCEPT", "0").start();
+    let idle: Vec<TcpStream> = (0..40).map(|_| connect(&daemon)).collect();
+    let mut jobs: Vec<TcpStream> = Vec::new();
+    for _ in 0..8 {
+        let mut stream = connect(&daemon);
+        let _ = stream.write_all(&request(Version::V1, "gcc -c x.c -o x.o", ""));
+        jobs.push(stream);
+    }
+    drop(idle);
+    for stream in jobs {
+        rest_of(&stream); // Answered or hung up on, but not left alone.
+    }
+    wait_for("an answer", BOUND, || {
+        !job(&daemon, "gcc -c x.c -o x.o").is_empty()
+    });
+    assert!(daemon.alive());
 }
 
 #[test]
@@ -263,7 +286,8 @@ fn wrong_words_are_named() {
         (&["--jobs"], 101, "--jobs"),
         (&["-j0"], 101, "--jobs 0"),
         (&["--allow=1.2.3.4/abc"], 101, "1.2.3.4/abc"),
-        (&["--zeroconf"], 101, "--zeroconf"),
+        (&["--sysroot=/x"], 101, "--sysroot"),
+        (&["--blacklist", "/f"], 101, "Kerberos"),
         (&["--compilers", "nosuchcc"], 110, "nosuchcc"),
         (
             &[

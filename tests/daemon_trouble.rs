@@ -11,7 +11,8 @@ use distcc::model::about::About;
 use distcc::model::wire::Remark;
 use std::fs;
 use std::io::{Read, Write};
-use std::time::Duration;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
 
 fn real(plan: DaemonPlan) -> Daemon {
     plan.options(&["--compilers", "gcc"]).start()
@@ -112,7 +113,7 @@ fn a_job_of_very_many_files_is_done() {
     }
 }
 
-/// What is killed outright leaves at most a folder, and no process.
+/// What is killed outright leaves at most a folder, and no process; and the folder goes when the next one starts.
 #[test]
 fn a_killed_daemon_takes_its_compilers_along() {
     if !have("daemon_trouble", &["gcc"]) {
@@ -138,4 +139,22 @@ fn a_killed_daemon_takes_its_compilers_along() {
         };
         wait_for("the compiler is gone", BOUND, is_gone);
     }
+    let [left] = &folders(&daemon.tmp)[..] else {
+        panic!("one folder is left: {:?}", folders(&daemon.tmp));
+    };
+    let tmp = daemon.tmp.display().to_string();
+    let start = || real(farm.daemon(Which::Ours).env("TMPDIR", &tmp));
+    // It could be one that another daemon is just about to use.
+    drop(start());
+    assert!(left.exists());
+    let old = SystemTime::now() - Duration::from_secs(600);
+    fs::File::open(left).unwrap().set_modified(old).unwrap();
+    let next = start();
+    wait_for("the folder is gone", BOUND, || !left.exists());
+    expect_line(&next, &["1 folders", "killed"]);
+}
+
+fn folders(tmp: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(tmp).unwrap().flatten();
+    entries.map(|entry| entry.path()).collect()
 }

@@ -65,6 +65,29 @@ fn options_of_distccd_are_those_of_its_page() {
     );
 }
 
+/// What packagers and users start from: the options are those that there are.
+#[test]
+fn the_examples_of_packaging_have_real_options() {
+    let known = long_options(&help(&["distccd", "--help"]));
+    let example = file("packaging/distccd.conf");
+    let settings = example.lines().filter_map(|line| {
+        let (name, _) = line.trim_start_matches('#').split_once(" = ")?;
+        name.chars()
+            .all(|c| c.is_ascii_lowercase() || c == '-')
+            .then(|| format!("--{name}"))
+    });
+    let settings: Vec<String> = settings.collect();
+    assert!(settings.len() > 8, "{settings:?}");
+    let service = file("packaging/systemd/distccd.service");
+    let start = service
+        .lines()
+        .find(|line| line.starts_with("ExecStart="))
+        .unwrap();
+    for option in settings.into_iter().chain(long_options(start)) {
+        assert!(known.contains(&option), "{option}");
+    }
+}
+
 #[test]
 fn options_of_distcc_are_those_of_its_page() {
     let page = entries(&file("man/distcc.1"));
@@ -216,6 +239,7 @@ fn the_readme_has_no_gaps() {
         "ARCHITECTURE.md",
         "CHANGELOG.md",
         "LICENSE",
+        "packaging/distccd.conf",
         "benches/run",
         "tests/run",
     ] {

@@ -82,12 +82,59 @@ fn no_option_runs_or_names_anything() {
         "",
         "-c",
         "gcc\n",
+        "/usr/bin/gcc/../sh",
+        "gcc -wrapper sh",
         "@gcc",
     ] {
         expect_refused(&daemon, &[name, "-c", "x.c", "-o", "x.o"]);
     }
+    // Ours sends no NUL.
+    for name in ["gcc~", "gcc~/../sh", "~gcc"] {
+        let mut bytes = words(&[name, "-c", "x.c", "-o", "x.o"], "int a;\n");
+        let at = bytes.iter().position(|byte| *byte == b'~').unwrap();
+        bytes[at] = 0;
+        assert_eq!(ask(&daemon, &bytes), b"", "{name}");
+        expect_line(&daemon, &["REJ_BAD_REQ"]);
+    }
     assert!(!noted.exists());
     assert_eq!(daemon.leftovers(), [""; 0]);
+}
+
+/// A list of compilers that is not there, or says nothing, allows nothing; one that vanishes later goes on to count.
+#[test]
+fn a_command_list_never_fails_open() {
+    let (farm, folder) = fake_farm();
+    let list = farm.path("list");
+    let daemon_of = |list: &std::path::Path| {
+        farm.daemon(Which::Ours)
+            .env("DISTCC_CMDLIST", &list.display().to_string())
+    };
+    let folder_of_lists = farm.path("lists");
+    fs::create_dir(&folder_of_lists).unwrap();
+    fs::write(&list, "\n").unwrap();
+    for list in [&farm.path("none"), &folder_of_lists, &list] {
+        let mut command = Command::new(OURS);
+        command
+            .args([
+                "distccd",
+                "--daemon",
+                "--no-detach",
+                "--log-stderr",
+                "--port=0",
+                "--lifetime=5",
+            ])
+            .env("DISTCC_CMDLIST", list);
+        let ran = run(&mut command, BOUND).expect(101);
+        assert!(ran.stderr.contains("DISTCC_CMDLIST"), "{ran}");
+    }
+    fs::write(&list, format!("{}\n", folder.join("gcc").display())).unwrap();
+    let daemon = daemon_of(&list).start();
+    expect_ok(&daemon);
+    fs::remove_file(&list).unwrap();
+    expect_ok(&daemon);
+    for name in ["sh", "/bin/sh", "gcc/sh", "", "cc"] {
+        expect_refused(&daemon, &[name, "-c", "x.c", "-o", "x.o"]);
+    }
 }
 
 /// The last part of a name that can't be used as it is must not become an option of the compiler.
@@ -168,20 +215,50 @@ fn odd_names_stay_in_the_job() {
     assert!(daemon.alive());
 }
 
-/// Text that was preprocessed by the client is not preprocessed once more, with our headers, if `-x c` comes with it.
+/// Text that was preprocessed by the client is not preprocessed once more, with our headers, if `-x c` comes with it, or it
+/// becomes source again. Not even where nothing else would keep the compiler from our files.
 #[test]
-fn stock_texts_with_a_language_include_nothing() {
+fn preprocessed_texts_include_nothing() {
     if !have("hostile", &["gcc"]) {
         return;
     }
     let farm = Farm::new();
-    let daemon = real(&farm);
+    let daemon = farm.daemon(Which::Ours);
+    let daemon = daemon
+        .options(&["--compilers", "gcc,g++", "--sandbox=off"])
+        .start();
     let text = "#include \"/etc/passwd\"\nint a;\n";
     for argv in [&["gcc", "-x", "c"][..], &["g++", "-xc++"], &["gcc"]] {
         let argv = [argv, &["-c", "x.c", "-o", "x.o"]].concat();
         let answer = reply(Version::V1, &ask(&daemon, &words(&argv, text)));
         let said = String::from_utf8_lossy(&answer.stderr).into_owned();
         assert!(!said.contains("root:"), "{argv:?}: {said}");
+    }
+    let marker = "# 1 \"x.c\"\n# 1 \"/home//\"\n# 1 \"<command-line>\"\n# 1 \"x.c\"\n";
+    for include in [
+        "#include \"/etc/passwd\"",
+        "  # \tinclude </etc/passwd>",
+        "%:include \"/etc/passwd\"",
+        "??=include \"/etc/passwd\"",
+        "#/**/include \"/etc/passwd\"",
+        "#in\\\nclude \"/etc/passwd\"",
+        "/* x\n*/ #import \"/etc/passwd\"",
+        "#include_next \"/etc/passwd\"",
+        "#define X \"/etc/passwd\"\n#include X",
+        "#if __has_include(\"/etc/passwd\")\n#error root:\n#endif",
+        "#pragma GCC dependency \"/etc/passwd\" root:",
+    ] {
+        let words = "gcc -trigraphs -fdirectives-only -g -x c -c x.c -o x.o".split(' ');
+        let request = self::words(
+            &words.collect::<Vec<_>>(),
+            &format!("{marker}{include}\nint a;\n"),
+        );
+        let answer = reply(Version::V1, &ask(&daemon, &request));
+        let said = String::from_utf8_lossy(&answer.stderr).into_owned();
+        assert!(
+            answer.status.exit_code() == Some(113) && said.contains("names files"),
+            "{include}: {said}"
+        );
     }
 }
 

@@ -525,7 +525,7 @@ fn hang_ups_leave_nothing() {
     let mut stream = common::fake::connect(&daemon);
     stream.write_all(&request).unwrap();
     wait_for("the compiler runs", BOUND, || !daemon.children().is_empty());
-    daemon.signal("TERM");
+    daemon.signal("INT");
     wait_for("the daemon is gone", BOUND, || !daemon.alive());
     assert_eq!(daemon.leftovers(), [""; 0]);
 }

@@ -1,7 +1,7 @@
 //! Who may connect: the addresses of `--allow` and `--allow-private`, or this machine alone if neither is given.
 
 use crate::model::error::{Code, Error, Result};
-use std::net::{IpAddr, Ipv6Addr, ToSocketAddrs};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};
 
 /// What `--allow-private` stands for.
 const PRIVATE: [&str; 7] = [
@@ -22,6 +22,8 @@ const LOOPBACK: [&str; 2] = ["127.0.0.0/8", "::1"];
 struct Rule {
     network: IpAddr,
     bits: u32,
+    /// The interface that an address of one link must belong to; 0: any.
+    scope: u32,
 }
 
 /// The addresses that may connect.
@@ -29,6 +31,7 @@ struct Rule {
 pub struct Access {
     rules: Vec<Rule>,
     default: bool,
+    text: String,
 }
 
 impl Access {
@@ -39,7 +42,7 @@ impl Access {
     pub fn new(allow: &[String], private: bool) -> Result<Access> {
         let mut rules = Vec::new();
         for value in allow {
-            rules.extend(read(value)?);
+            rules.extend(read_list(value)?);
         }
         let default = !private && rules.is_empty();
         let given: &[&str] = match (private, default) {
@@ -50,7 +53,14 @@ impl Access {
         for value in given {
             rules.extend(read(value)?);
         }
-        Ok(Access { rules, default })
+        let mut texts: Vec<&str> = allow.iter().map(String::as_str).collect();
+        texts.extend(private.then_some("private networks"));
+        texts.extend(default.then_some("this machine"));
+        Ok(Access {
+            rules,
+            default,
+            text: texts.join(", "),
+        })
     }
 
     /// Whether nothing was allowed, so that only this machine may connect.
@@ -58,20 +68,24 @@ impl Access {
         self.default
     }
 
-    /// Whether any IPv6 address is allowed.
-    pub fn mentions_ipv6(&self) -> bool {
-        self.rules.iter().any(|rule| rule.network.is_ipv6())
+    /// What is allowed, as it was written.
+    pub fn describe(&self) -> &str {
+        &self.text
     }
 
-    /// Whether `address` may connect.
-    pub fn admits(&self, address: IpAddr) -> bool {
-        let address = address.to_canonical();
-        self.rules.iter().any(|rule| rule.covers(address))
+    /// Whether who has this address may connect.
+    pub fn admits(&self, address: SocketAddr) -> bool {
+        let scope = match address {
+            SocketAddr::V4(_) => 0,
+            SocketAddr::V6(address) => address.scope_id(),
+        };
+        let address = address.ip().to_canonical();
+        self.rules.iter().any(|rule| rule.covers(address, scope))
     }
 }
 
 impl Rule {
-    fn covers(self, address: IpAddr) -> bool {
+    fn covers(self, address: IpAddr, scope: u32) -> bool {
         match (self.network, address) {
             (IpAddr::V4(network), IpAddr::V4(address)) => {
                 let mask = u32::MAX.checked_shl(32 - self.bits).unwrap_or(0);
@@ -79,14 +93,24 @@ impl Rule {
             }
             (IpAddr::V6(network), IpAddr::V6(address)) => {
                 let mask = u128::MAX.checked_shl(128 - self.bits).unwrap_or(0);
-                u128::from(network) & mask == u128::from(address) & mask
+                let is_there = self.scope == 0 || self.scope == scope;
+                is_there && u128::from(network) & mask == u128::from(address) & mask
             }
             _ => false,
         }
     }
 }
 
-/// `HOST` or `ADDRESS/BITS`.
+/// Several, separated by commas.
+fn read_list(value: &str) -> Result<Vec<Rule>> {
+    let mut rules = Vec::new();
+    for part in value.split(',') {
+        rules.extend(read(part.trim())?);
+    }
+    Ok(rules)
+}
+
+/// `HOST`, `ADDRESS/BITS` or `ADDRESS/MASK`.
 fn read(value: &str) -> Result<Vec<Rule>> {
     let fault = |why: &str| {
         Error::new(
@@ -104,42 +128,86 @@ fn read(value: &str) -> Result<Vec<Rule>> {
         .unwrap_or(host);
     let Some(mask) = mask else {
         return match bare.parse::<IpAddr>() {
-            Ok(address) => Ok(vec![whole(address)]),
-            Err(_) => resolve(host).ok_or_else(|| fault("the name has no address")),
+            Ok(address) => Ok(vec![whole(address, 0)]),
+            Err(_) => resolve(bare).ok_or_else(|| fault("the name has no address")),
         };
     };
-    let address: IpAddr = bare
-        .parse()
-        .map_err(|_| fault("a mask needs a complete address before it"))?;
+    let (address, scope) =
+        address_of(bare).ok_or_else(|| fault("a mask needs a complete address before it"))?;
     let size = if address.is_ipv4() { 32 } else { 128 };
-    let digits = !mask.is_empty() && mask.bytes().all(|byte| byte.is_ascii_digit());
-    let bits = mask.parse().ok().filter(|bits| digits && *bits <= size);
-    let bits: u32 = bits.ok_or_else(|| {
-        fault(&format!(
-            "the mask must be a number of bits from 0 to {size}"
-        ))
-    })?;
-    Ok(vec![canonical(address, bits)])
+    let bits = match mask.parse::<Ipv4Addr>() {
+        Ok(mask) if address.is_ipv4() => bits_of(mask)
+            .ok_or_else(|| fault("the bits of a mask must be set from the left without gaps"))?,
+        _ => {
+            let digits = !mask.is_empty() && mask.bytes().all(|byte| byte.is_ascii_digit());
+            let bits = mask.parse().ok().filter(|bits| digits && *bits <= size);
+            bits.ok_or_else(|| {
+                fault(&format!(
+                    "the mask must be a number of bits from 0 to {size}"
+                ))
+            })?
+        }
+    };
+    Ok(vec![Rule {
+        scope,
+        ..canonical(address, bits)
+    }])
 }
 
-fn whole(address: IpAddr) -> Rule {
-    canonical(address, if address.is_ipv4() { 32 } else { 128 })
+/// An address that is written out, and the interface behind its `%`.
+fn address_of(text: &str) -> Option<(IpAddr, u32)> {
+    if let Ok(address) = text.parse() {
+        return Some((address, 0));
+    }
+    let (address, _) = text.split_once('%')?;
+    address.parse::<Ipv6Addr>().ok()?;
+    // The system knows the numbers of its interfaces.
+    match (text, 0).to_socket_addrs().ok()?.next()? {
+        SocketAddr::V6(found) => Some((IpAddr::V6(*found.ip()), found.scope_id())),
+        SocketAddr::V4(_) => None,
+    }
+}
+
+/// How many bits a mask such as 255.255.0.0 has.
+fn bits_of(mask: Ipv4Addr) -> Option<u32> {
+    let mask = u32::from(mask);
+    let bits = mask.leading_ones();
+    (mask.count_ones() == bits).then_some(bits)
+}
+
+fn whole(address: IpAddr, scope: u32) -> Rule {
+    let bits = if address.is_ipv4() { 32 } else { 128 };
+    Rule {
+        scope,
+        ..canonical(address, bits)
+    }
 }
 
 /// A network of IPv4 addresses mapped into IPv6 is one of IPv4.
 fn canonical(network: IpAddr, bits: u32) -> Rule {
+    let scope = 0;
     match (network, network.to_canonical()) {
-        (IpAddr::V6(Ipv6Addr { .. }), mapped @ IpAddr::V4(_)) if bits >= 96 => Rule {
+        (IpAddr::V6(_), mapped @ IpAddr::V4(_)) if bits >= 96 => Rule {
             network: mapped,
             bits: bits - 96,
+            scope,
         },
-        _ => Rule { network, bits },
+        _ => Rule {
+            network,
+            bits,
+            scope,
+        },
     }
 }
 
 fn resolve(name: &str) -> Option<Vec<Rule>> {
     let found = (name, 0).to_socket_addrs().ok()?;
-    let rules: Vec<Rule> = found.map(|found| whole(found.ip())).collect();
+    let rules: Vec<Rule> = found
+        .map(|found| match found {
+            SocketAddr::V4(found) => whole(IpAddr::V4(*found.ip()), 0),
+            SocketAddr::V6(found) => whole(IpAddr::V6(*found.ip()), found.scope_id()),
+        })
+        .collect();
     (!name.is_empty() && !rules.is_empty()).then_some(rules)
 }
 
@@ -147,6 +215,7 @@ fn resolve(name: &str) -> Option<Vec<Rule>> {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+    use std::net::SocketAddrV6;
 
     fn access(allow: &[&str]) -> Access {
         let allow: Vec<String> = allow.iter().map(|value| value.to_string()).collect();
@@ -154,7 +223,8 @@ mod tests {
     }
 
     fn admits(access: &Access, address: &str) -> bool {
-        access.admits(address.parse().unwrap())
+        let address: IpAddr = address.parse().unwrap();
+        access.admits(SocketAddr::new(address, 40000))
     }
 
     #[test]
@@ -207,6 +277,40 @@ mod tests {
             assert!(admits(&access, address), "{address}");
         }
         assert!(!admits(&access, "172.32.0.1"));
+        assert_eq!(access.describe(), "8.8.8.8, private networks");
+    }
+
+    #[test]
+    fn masks_with_dots_lists_and_names() {
+        let access = access(&["10.1.0.0/255.255.0.0,192.0.2.1", "localhost", "127.2"]);
+        for address in ["10.1.9.9", "192.0.2.1", "127.0.0.1", "127.0.0.2"] {
+            assert!(admits(&access, address), "{address}");
+        }
+        for address in ["10.2.0.0", "192.0.2.2", "127.0.0.3"] {
+            assert!(!admits(&access, address), "{address}");
+        }
+        assert!(admits(&self::access(&["1.2.3.4/0.0.0.0"]), "8.8.8.8"));
+    }
+
+    #[test]
+    fn an_address_of_a_link_may_be_bound_to_it() {
+        let from = |address: &str, scope| {
+            let ip = address.parse().unwrap();
+            SocketAddr::V6(SocketAddrV6::new(ip, 40000, 0, scope))
+        };
+        // The loopback interface is the first one everywhere.
+        let one = access(&["fe80::1%lo", "fe80:0:0:1::%lo/64"]);
+        let two = access(&["[fe80::1%1]"]);
+        let any = access(&["fe80::1"]);
+        for (address, scope, expected) in [
+            ("fe80::1", 1, [true, true, true]),
+            ("fe80::1", 2, [false, false, true]),
+            ("fe80:0:0:1::7", 1, [true, false, false]),
+            ("fe80:0:0:1::7", 3, [false, false, false]),
+        ] {
+            let found = [&one, &two, &any].map(|access| access.admits(from(address, scope)));
+            assert_eq!(found, expected, "{address}%{scope}");
+        }
     }
 
     #[test]
@@ -222,6 +326,11 @@ mod tests {
             "::/129",
             "localhost/8",
             "10/8",
+            "10.0.0.0/255.0.255.0",
+            "::/255.0.0.0",
+            "fe80::1%nosuch0",
+            "fe80::1%nosuch0/64",
+            "10.0.0.1%lo/8",
         ] {
             let err = Access::new(&[value.to_owned()], false).unwrap_err();
             assert_eq!(err.code, Code::BadArguments);

@@ -14,6 +14,7 @@ use super::view::View;
 use crate::model::compiler_options::Reason;
 use crate::model::error::Code;
 use crate::model::job_tree::Refused;
+use crate::model::side_files::SideFile;
 use crate::model::wait_status::WaitStatus;
 use crate::model::wire::{Remark, Reply, Version};
 use crate::os::files::{bounded_memory_file, said};
@@ -21,6 +22,7 @@ use crate::os::limits::Limits;
 use crate::os::logging::first_lines;
 use crate::os::net::{wait_any, Event};
 use crate::os::process::Group;
+use log::Level;
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -67,10 +69,12 @@ pub enum Stop {
     Refused(String),
     /// It can't be exact on this host.
     NotHere(String),
+    /// Files beside the object can't be brought home from this host.
+    NoSides,
     /// What a client takes to be here is not.
     OtherSystem(String),
     /// It has its ending already.
-    Ended(Ending),
+    Ended(Box<Ending>),
     /// Something went wrong.
     Failed(Failure),
 }
@@ -120,6 +124,8 @@ pub struct Made {
     pub deps: Option<Vec<u8>>,
     /// What is said of the answer to a client that asked for it.
     pub remark: Option<Remark>,
+    /// The files beside the object, for a client that wants them.
+    pub sides: Option<Vec<SideFile>>,
 }
 
 impl Ran {
@@ -150,12 +156,15 @@ impl Job<'_> {
     /// What the small process had to say if it did not become `program`.
     pub fn complaint(&self, launch: Launch, program: &Path) -> Option<Stop> {
         let (number, words) = launch.complaint()?;
-        let why = format!("{}: {words}", program.display());
+        let program = program.display();
         let err = io::Error::from_raw_os_error(number);
         let is_missing = err.kind() == io::ErrorKind::NotFound && words.starts_with("run ");
         Some(match is_missing {
-            true => Stop::Ended(self.not_run(&why, Code::CompilerMissing as u8)),
-            false => Stop::NotHere(why),
+            true => {
+                let why = format!("failed to exec {program}: {err}");
+                Stop::Ended(Box::new(self.not_run(&why, Code::CompilerMissing as u8)))
+            }
+            false => Stop::NotHere(format!("{program}: {words}")),
         })
     }
 
@@ -176,7 +185,7 @@ impl Job<'_> {
             Ok(group) => group,
             Err(err) => {
                 let program = command.get_program().to_string_lossy().into_owned();
-                return Err(Stop::Ended(self.not_started(&program, &err)));
+                return Err(Stop::Ended(Box::new(self.not_started(&program, &err))));
             }
         };
         drop(command); // With our ends of what it was given.
@@ -217,7 +226,6 @@ impl Job<'_> {
 
     /// The answer about a compiler that has run; `leftover` is tidied up after it is sent.
     pub fn ending(&self, ran: Ran, made: Made, leftover: Leftover) -> Result<Ending, Stop> {
-        let (client, what) = (&self.client.name, self.what());
         let (class, status, code) = match ran.watched {
             Watched::Ended(status) if status.success() => (Class::CompileOk, status, 0),
             Watched::Ended(status) => (Class::CompileError, status, 0),
@@ -227,23 +235,32 @@ impl Job<'_> {
                 Code::Timeout as u8,
             ),
             Watched::HungUp => (Class::Disconnected, WaitStatus::exited(107), Code::Io as u8),
-            Watched::Stopped => return Ok(Ending::silent(Class::Other, Code::Failed as u8)),
+            Watched::Stopped => {
+                let why = "killed, the daemon ends";
+                self.say(Level::Warn, "stopped", why);
+                return Ok(Ending::silent(Class::Other, Code::Failed as u8).because(why));
+            }
         };
         let took = ran.begun.elapsed();
-        match class {
-            Class::CompileTimeout => log::warn!("{client}: {what}: killed after {took:?}"),
-            Class::Disconnected => log::warn!("{client}: {what}: killed, the client hung up"),
-            _ => log::info!("{client}: {what}: {} after {took:?}", status.describe()),
+        let vanished = class == Class::CompileOk && made.object.is_none();
+        let why = match class {
+            Class::CompileTimeout => Some(format!("killed after {took:?}")),
+            Class::Disconnected => Some("killed, the client hung up".to_owned()),
+            _ if vanished => Some("the compiler succeeded without an output".to_owned()),
+            _ => None,
+        };
+        match &why {
+            Some(why) => self.say(Level::Warn, "stopped", why),
+            None => {
+                let how = format!("{} after {took:?}", status.describe());
+                self.say(Level::Info, "compiled", &how);
+            }
         }
         if class == Class::CompileError {
             // The client may compile it all the same, and then nobody else tells why this did not.
             for line in first_lines(&ran.stderr) {
-                log::info!("{client}: {what}: says: {line}");
+                self.say(Level::Info, "says", &format!("says: {line}"));
             }
-        }
-        let vanished = class == Class::CompileOk && made.object.is_none();
-        if vanished {
-            log::warn!("{client}: {what}: the compiler succeeded without an output");
         }
         let reply = Reply {
             version: self.version,
@@ -253,6 +270,7 @@ impl Job<'_> {
             object: made.object,
             deps: made.deps,
             remark: made.remark.filter(|_| self.is_told && !vanished),
+            sides: made.sides,
         };
         let answer = Answer::new(reply)
             .map_err(|err| failed("write the answer")(io::Error::other(err.to_string())))?;
@@ -260,7 +278,8 @@ impl Job<'_> {
             class: if vanished { Class::Disconnected } else { class },
             status,
             code: if vanished { Code::Io as u8 } else { code },
-            what: Some(Box::new(what)),
+            what: Some(self.what()),
+            why: why.map(Into::into),
             answer: Some(answer),
             leftover: Some(leftover),
             worked: Duration::ZERO,
@@ -278,25 +297,25 @@ impl Job<'_> {
 
     /// The answer for a compiler that could not be started: as if it had ended with `code`, and said why.
     pub fn not_run(&self, why: &str, code: u8) -> Ending {
-        log::error!("{why}");
+        self.say(Level::Error, "not_run", why);
         let status = WaitStatus::exited(code);
         Ending {
             status,
-            what: Some(Box::new(self.what())),
+            what: Some(self.what()),
             answer: self.words_only(status, why, None),
-            ..Ending::silent(Class::CompileError, 0)
+            ..Ending::silent(Class::CompileError, 0).because(why)
         }
     }
 
     /// A refusal that the client hears of, as if the compiler had said it and ended with status 113. A client that meets
     /// silence shuns the whole host for a while, because of one command.
     pub fn refuse(&self, why: &str, code: u8, remark: Option<Remark>) -> Ending {
-        log::warn!("{}: job refused: {why}", self.client.name);
+        self.say(Level::Warn, "refused", &format!("job refused: {why}"));
         let status = WaitStatus::exited(Code::Denied as u8);
         Ending {
             status,
             answer: self.words_only(status, &format!("job refused: {why}"), remark),
-            ..Ending::silent(Class::Refused, code)
+            ..Ending::silent(Class::Refused, code).because(why)
         }
     }
 
@@ -305,18 +324,38 @@ impl Job<'_> {
         let code = Code::Failed as u8;
         let remark = |remark| self.is_told.then_some(remark);
         match stop {
-            Stop::Ended(ending) => ending,
+            Stop::Ended(ending) => *ending,
             Stop::Refused(why) => self.refuse(&why, code, None),
             Stop::NotHere(why) => self.refuse(&why, code, remark(Remark::NotHere)),
+            Stop::NoSides => {
+                let why =
+                    "files beside the object stay here, as namespaces are forbidden on this host";
+                self.refuse(why, code, remark(Remark::NoSides))
+            }
             Stop::OtherSystem(why) => {
                 let why = format!("system headers differ: {why}");
                 self.refuse(&why, code, remark(Remark::OtherSystem))
             }
             Stop::Failed((doing, err)) => {
-                log::error!("{}: {doing}: {err}", self.client.name);
-                Ending::silent(Class::Other, Code::Io as u8)
+                let why = format!("{doing}: {err}");
+                self.say(Level::Error, "failed", &why);
+                Ending::silent(Class::Other, Code::Io as u8).because(why)
             }
         }
+    }
+
+    /// A line about this job.
+    pub fn say(&self, level: Level, event: &str, text: &str) {
+        if !log::log_enabled!(level) {
+            return;
+        }
+        let (client, what) = (&self.client.name, self.what());
+        log::log!(
+            level,
+            event = event, peer = client.as_str(), job = self.client.connection.number(),
+            compiler = what.compiler.as_str(), file = what.source.as_str();
+            "{client}: {what}: {text}"
+        );
     }
 
     /// The refusal of a command.
@@ -330,10 +369,10 @@ impl Job<'_> {
         let compiler = self.argv.first().map(Vec::as_slice).unwrap_or_default();
         let found = self.config.compilers.find(compiler);
         found.map_err(|refusal| {
-            Stop::Ended(match refusal {
+            Stop::Ended(Box::new(match refusal {
                 Refusal::NotAllowed(why) => self.refuse(&why, 0, None),
                 Refusal::Missing(why) => self.not_run(&why, Code::CompilerMissing as u8),
-            })
+            }))
         })
     }
 
@@ -347,6 +386,7 @@ impl Job<'_> {
             object: None,
             deps: None,
             remark,
+            sides: None,
         };
         Answer::new(reply).ok()
     }

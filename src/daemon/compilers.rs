@@ -86,17 +86,34 @@ impl Compilers {
         })
     }
 
-    /// What the text of a `DISTCC_CMDLIST` file lists, one path on each line.
-    pub fn commands(text: &[u8], words: usize, search: OsString) -> Compilers {
-        let paths = text
+    /// What the text of a `DISTCC_CMDLIST` file lists, one path on each line, or a name that is on PATH.
+    ///
+    /// # Errors
+    /// [`Code::BadArguments`] if it lists nothing, or a path that means another file in each folder.
+    pub fn commands(text: &[u8], words: usize, search: OsString) -> Result<Compilers> {
+        let paths: Vec<PathBuf> = text
             .split(|byte| *byte == b'\n')
             .filter(|line| !line.is_empty())
             .map(|line| PathBuf::from(OsStr::from_bytes(line)))
             .collect();
-        Compilers {
+        let fault = |why: String| Error::new(Code::BadArguments, why);
+        let is_odd = |path: &&PathBuf| !path.is_absolute() && path.components().count() > 1;
+        if let Some(path) = paths.iter().find(is_odd) {
+            let path = path.display();
+            return Err(fault(format!(
+                "DISTCC_CMDLIST: {path} is neither an absolute path nor a name"
+            )));
+        }
+        if paths.is_empty() {
+            return Err(fault(
+                "DISTCC_CMDLIST: the file lists nothing, so no compiler would be allowed"
+                    .to_owned(),
+            ));
+        }
+        Ok(Compilers {
             rule: Rule::Commands { words, paths },
             search,
-        }
+        })
     }
 
     /// Names from stock's masquerade folders and from ours, which is `lib/distcc` beside the folder of `executable`.
@@ -164,11 +181,14 @@ impl Compilers {
                 .ok_or_else(missing),
             Rule::Commands { words, paths } => {
                 let key = last_components(requested, *words);
-                paths
+                let path = paths
                     .iter()
                     .find(|path| last_components(path.as_os_str().as_bytes(), *words) == key)
-                    .cloned()
-                    .ok_or_else(|| not_allowed("is not in the file that DISTCC_CMDLIST names"))
+                    .ok_or_else(|| not_allowed("is not in the file that DISTCC_CMDLIST names"))?;
+                match path.is_absolute() {
+                    true => Ok(path.clone()),
+                    false => self.search(path.as_os_str()).ok_or_else(missing),
+                }
             }
             Rule::Masquerade(folders) => {
                 let name = plain_name(requested)
@@ -373,18 +393,23 @@ mod tests {
     #[test]
     fn a_command_list_names_the_file_to_run() {
         let text = b"/opt/one/bin/gcc\n/opt/two/bin/gcc\n";
-        let one = Compilers::commands(text, 1, OsString::new());
+        let one = Compilers::commands(text, 1, OsString::new()).unwrap();
         assert_eq!(
             one.find(b"/any/gcc").unwrap(),
             Path::new("/opt/one/bin/gcc")
         );
         assert!(one.find(b"g++").is_err());
-        let three = Compilers::commands(text, 3, OsString::new());
+        let three = Compilers::commands(text, 3, OsString::new()).unwrap();
         assert_eq!(
             three.find(b"two/bin/gcc").unwrap(),
             Path::new("/opt/two/bin/gcc")
         );
         assert!(three.find(b"gcc").is_err());
+        let named = Compilers::commands(b"sh", 1, "/usr/bin:/bin".into()).unwrap();
+        assert!(named.find(b"/any/sh").unwrap().is_absolute());
+        for text in [&b""[..], b"\n\n", b"bin/gcc", b"/bin/gcc\n./gcc", b"../gcc"] {
+            assert!(Compilers::commands(text, 1, OsString::new()).is_err());
+        }
         assert_eq!(last_components(b"a/b/c", 2), b"b/c");
         assert_eq!(last_components(b"a", 2), b"a");
         assert_eq!(last_components(b"a/b", 0), b"a/b");

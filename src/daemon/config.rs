@@ -1,14 +1,15 @@
 //! What the daemon was told, checked and put together: flags and variables in, a `Config` out. Starts nothing.
 
 use super::access::Access;
+use super::addresses::at;
 use super::compilers::Compilers;
 use super::options::{bad, Flags, PORT};
 use super::sandbox::{self, Wanted};
-use crate::model::error::{Code, Error, Result};
+use crate::model::error::Result;
 use crate::os::limits::{machine_memory, Limits};
 use crate::os::logging::Verbosity;
 use std::ffi::OsString;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -26,6 +27,12 @@ const OPEN_FILES_MAX: u64 = 1024;
 const JOB_MEMORY_MIN: u64 = 4 << 30;
 const JOB_MEMORY_MAX: u64 = 32 << 30;
 const JOB_MEMORY_LEAST: u64 = 64 << 20;
+/// How long jobs that run may take when we are asked to end, in seconds: less than what systemd (90 s) and the scripts of
+/// other systems (30 s as a rule) wait before they kill.
+const DRAIN: u32 = 25;
+
+/// For how much of the time something may wait for memory, in percent.
+const PRESSURE: u32 = 40;
 /// Where the statistics are, as with stock.
 const STATISTICS_PORT: u16 = 3633;
 
@@ -66,24 +73,38 @@ pub struct Config {
     pub jobs: usize,
     /// Increment of niceness.
     pub nice: i32,
-    /// Addresses to try to listen on; the first that works is used.
-    pub listen: Vec<SocketAddr>,
+    /// Addresses to listen on; of each group at least one has to work.
+    pub listen: Vec<Vec<SocketAddr>>,
     /// Addresses to try for the statistics; the first that works is used. None: there are none.
     pub statistics: Vec<SocketAddr>,
+    /// Whether the local network is told of the daemon.
+    pub zeroconf: bool,
     /// Whether a connection is handed over by the system only when bytes have come.
     pub defer_accept: bool,
     /// File for the process id.
     pub pid_file: Option<PathBuf>,
-    /// Whom to run as; later, whom root has become.
+    /// Whom to run as.
     pub user: Option<String>,
+    /// Whom root has become.
+    pub account: Option<String>,
     /// Where the log goes.
     pub log: LogTo,
+    /// Whether its lines are of JSON.
+    pub log_json: bool,
     /// How much it says.
     pub verbosity: Verbosity,
     /// Seconds until the daemon ends by itself; 0: never.
     pub lifetime: u32,
     /// How long a compiler may run.
     pub job_lifetime: Option<Duration>,
+    /// How long the jobs that run may take when we are asked to end.
+    pub drain: Duration,
+    /// How much memory must be left for a job to begin beside another, in bytes; `None`: a part of all.
+    pub memory_floor: Option<u64>,
+    /// For how much of the time something may wait for memory, in percent; 0: that is not looked at.
+    pub memory_pressure: u32,
+    /// How readily the system ends us when it is out of memory.
+    pub oom_score_adj: Option<i32>,
     /// How long a peer may be silent.
     pub silence: Duration,
     /// Folder for jobs, absolute.
@@ -116,7 +137,7 @@ impl Config {
     /// What flags and variables come to.
     ///
     /// # Errors
-    /// [`Code::BadArguments`] naming the option; [`Code::CompilerMissing`] if no compiler could be run.
+    /// Of bad arguments, naming the option; and if no compiler could be run.
     pub fn new(flags: Flags, around: &Surroundings) -> Result<Config> {
         config(flags, around)
     }
@@ -140,7 +161,8 @@ fn config(flags: Flags, around: &Surroundings) -> Result<Config> {
     let mut warnings = Vec::new();
     let listen = listen(&flags, &access, port)?;
     // Who asks for no other address than this machine's own wants just that.
-    let is_wanted = flags.listen.is_some() && listen.iter().all(|at| at.ip().is_loopback());
+    let is_wanted =
+        !flags.listen.is_empty() && listen.iter().flatten().all(|at| at.ip().is_loopback());
     if access.is_default() && !is_wanted && mode != Mode::Inetd {
         warnings.push(
             "only this machine may connect; name others with --allow, e.g. --allow 192.168.1.0/24, or use --allow-private"
@@ -161,6 +183,20 @@ fn config(flags: Flags, around: &Surroundings) -> Result<Config> {
     let job_lifetime = seconds("--job-lifetime", flags.job_lifetime)?;
     let temp_dir = text("TMPDIR").unwrap_or_else(|| "/tmp".into());
     let temp_dir = around.folder.join(temp_dir);
+    let memory_floor = flags.memory_floor.map(|megabytes| {
+        in_range("--memory-floor", megabytes, 0, i64::from(u32::MAX))
+            .map(|mega| (mega as u64) << 20)
+    });
+    let pressure = flags.memory_pressure.unwrap_or(PRESSURE.into());
+    let oom_score_adj = flags
+        .oom_score_adj
+        .map(|score| in_range("--oom-score-adj", score, -1000, 1000).map(|score| score as i32));
+    let drain = in_range(
+        "--drain",
+        flags.drain.unwrap_or(DRAIN.into()),
+        0,
+        u32::MAX.into(),
+    )?;
     Ok(Config {
         listen,
         compilers: compilers(&flags, &path, around)?,
@@ -172,9 +208,16 @@ fn config(flags: Flags, around: &Surroundings) -> Result<Config> {
         sandbox: sandbox(&flags, around, &temp_dir, job_lifetime)?,
         temp_dir,
         keep_temps: text("DISTCC_SAVE_TEMPS").is_some_and(|value| value == "1"),
+        zeroconf: flags.zeroconf,
+        log_json: log_json(&flags)?,
+        drain: Duration::from_secs(drain as u64),
+        memory_floor: memory_floor.transpose()?,
+        memory_pressure: in_range("--memory-pressure", pressure, 0, 100)? as u32,
+        oom_score_adj: oom_score_adj.transpose()?,
         statistics: statistics(&flags, mode, &mut warnings)?,
         pid_file: flags.pid_file,
         user: flags.user,
+        account: None,
         mode,
         access,
         path,
@@ -259,6 +302,14 @@ fn verbosity(flags: &Flags, warnings: &mut Vec<String>) -> Verbosity {
     })
 }
 
+fn log_json(flags: &Flags) -> Result<bool> {
+    match flags.log_format.as_deref() {
+        None | Some("text") => Ok(false),
+        Some("json") => Ok(true),
+        Some(other) => Err(bad(format!("--log-format {other}: must be text or json"))),
+    }
+}
+
 fn compilers(flags: &Flags, path: &OsString, around: &Surroundings) -> Result<Compilers> {
     if flags.enable_tcp_insecure || flags.make_me_a_botnet {
         return Ok(Compilers::any(path.clone()));
@@ -281,32 +332,28 @@ fn compilers(flags: &Flags, path: &OsString, around: &Surroundings) -> Result<Co
                 ))
             })?,
     };
-    let text = (around.read_file)(Path::new(&file)).map_err(|err| {
+    // When it is read again we are somewhere else.
+    let text = (around.read_file)(&around.folder.join(&file)).map_err(|err| {
         bad(format!(
             "DISTCC_CMDLIST={}: {err}; no compiler would be allowed",
             file.to_string_lossy()
         ))
     })?;
-    Ok(Compilers::commands(&text, words, path.clone()))
+    Compilers::commands(&text, words, path.clone())
 }
 
-/// Without `--listen`: all addresses of the families that may connect; only this machine's if nobody else may.
-fn listen(flags: &Flags, access: &Access, port: u16) -> Result<Vec<SocketAddr>> {
-    let Some(name) = &flags.listen else {
-        let any: &[IpAddr] = match (access.is_default(), access.mentions_ipv6()) {
-            (true, _) => &[
-                IpAddr::V4(Ipv4Addr::LOCALHOST),
-                IpAddr::V6(Ipv6Addr::LOCALHOST),
-            ],
-            (false, true) => &[
-                IpAddr::V6(Ipv6Addr::UNSPECIFIED),
-                IpAddr::V4(Ipv4Addr::UNSPECIFIED),
-            ],
-            (false, false) => &[IpAddr::V4(Ipv4Addr::UNSPECIFIED)],
+/// Without `--listen`: all addresses of this machine; only its own if nobody else may connect.
+fn listen(flags: &Flags, access: &Access, port: u16) -> Result<Vec<Vec<SocketAddr>>> {
+    if flags.listen.is_empty() {
+        let any: [IpAddr; 2] = match access.is_default() {
+            true => [Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()],
+            false => [Ipv4Addr::UNSPECIFIED.into(), Ipv6Addr::UNSPECIFIED.into()],
         };
-        return Ok(any.iter().map(|ip| SocketAddr::new(*ip, port)).collect());
-    };
-    addresses("--listen", name, port)
+        let any = any.iter().map(|ip| SocketAddr::new(*ip, port));
+        return Ok(vec![any.collect()]);
+    }
+    let all = flags.listen.iter();
+    all.map(|value| at("--listen", value, port)).collect()
 }
 
 /// Where the statistics are to be had: on this machine only unless another address is named.
@@ -324,31 +371,12 @@ fn statistics(flags: &Flags, mode: Mode, warnings: &mut Vec<String>) -> Result<V
         return Ok(Vec::new());
     }
     match &flags.stats_listen {
-        Some(name) => addresses("--stats-listen", name, port),
+        Some(name) => at("--stats-listen", name, port),
         None => Ok(vec![
             SocketAddr::new(Ipv4Addr::LOCALHOST.into(), port),
             SocketAddr::new(Ipv6Addr::LOCALHOST.into(), port),
         ]),
     }
-}
-
-/// The addresses that a name or an address stands for.
-fn addresses(option: &str, name: &str, port: u16) -> Result<Vec<SocketAddr>> {
-    let bare = name.trim_start_matches('[').trim_end_matches(']');
-    let found: Vec<SocketAddr> = match bare.parse::<IpAddr>() {
-        Ok(ip) => vec![SocketAddr::new(ip, port)],
-        Err(_) => (name, port)
-            .to_socket_addrs()
-            .map(Iterator::collect)
-            .unwrap_or_default(),
-    };
-    if found.is_empty() || name.is_empty() {
-        return Err(Error::new(
-            Code::BindFailed,
-            format!("{option} {name}: neither an address nor a name that has one"),
-        ));
-    }
-    Ok(found)
 }
 
 fn silence(value: Option<OsString>) -> Result<Duration> {
@@ -374,14 +402,15 @@ fn in_range(option: &str, value: i64, min: i64, max: i64) -> Result<i64> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
     use crate::daemon::options::{read, Asked};
+    use crate::model::error::Code;
 
     fn read_line(line: &str) -> Result<Config> {
         let argv: Vec<OsString> = line.split_whitespace().map(OsString::from).collect();
-        let Asked::Serve(flags) = read(&argv)? else {
+        let Asked::Serve(flags) = read(&argv, &[])? else {
             panic!("{line}: not to be served")
         };
         let around = Surroundings {
@@ -395,14 +424,15 @@ mod tests {
         Config::new(*flags, &around)
     }
 
-    fn served(options: &str) -> Config {
+    /// The configuration of a daemon with these options.
+    pub(in super::super) fn served(options: &str) -> Config {
         read_line(&format!("distccd --enable-tcp-insecure {options}")).unwrap()
     }
 
     #[test]
     fn closed_unless_told_otherwise() {
         let config = served("");
-        assert_eq!(config.listen[0].to_string(), "127.0.0.1:3632");
+        assert_eq!(config.listen[0][0].to_string(), "127.0.0.1:3632");
         assert!(config.warnings[0].contains("--allow"));
         assert_eq!((config.jobs, config.nice), (6, 5));
         assert_eq!(config.mode, Mode::Background);
@@ -410,10 +440,33 @@ mod tests {
         assert!(served("--listen ::1").warnings.is_empty());
         assert!(served("--listen 0.0.0.0").warnings[0].contains("--allow"));
         let config = served("-a 10.0.0.0/8 --allow=10.1.1.1 -p0 -j=0x10");
-        assert_eq!(config.listen[0].to_string(), "0.0.0.0:0");
+        assert_eq!(config.listen[0][0].to_string(), "0.0.0.0:0");
         assert!(config.warnings.is_empty());
         assert_eq!(config.jobs, 16);
-        assert_eq!(served("--allow-private").listen[0].to_string(), "[::]:3632");
+        assert_eq!(config.listen[0][1].to_string(), "[::]:0");
+    }
+
+    #[test]
+    fn addresses_to_listen_on() {
+        let listen = |options: &str| {
+            let config = served(options);
+            let groups = config.listen.iter();
+            let words = groups.map(|group| {
+                let words: Vec<String> = group.iter().map(SocketAddr::to_string).collect();
+                words.join("|")
+            });
+            words.collect::<Vec<String>>().join(" ")
+        };
+        for (options, expected) in [
+            ("", "127.0.0.1:3632|[::1]:3632"),
+            ("--allow-private", "0.0.0.0:3632|[::]:3632"),
+            (
+                "--listen=10.0.0.1 --listen 10.0.0.2:40 -p5",
+                "10.0.0.1:5 10.0.0.2:40",
+            ),
+        ] {
+            assert_eq!(listen(options), expected, "{options}");
+        }
     }
 
     #[test]
@@ -452,11 +505,14 @@ mod tests {
             ("--frob", "--frob"),
             ("--jobs", "--jobs"),
             ("--jobs=0", "--jobs 0"),
+            ("--drain=-1", "--drain -1"),
+            ("--memory-pressure=101", "--memory-pressure 101"),
+            ("--oom-score-adj=-1001", "--oom-score-adj -1001"),
             ("--jobs x", "--jobs"),
             ("--port 65536", "--port 65536"),
             ("--allow 1.2.3.4/x", "1.2.3.4/x"),
+            ("--log-format xml", "--log-format xml"),
             ("--stats-port 65536", "--stats-port 65536"),
-            ("--zeroconf", "--zeroconf"),
             ("extra", "extra"),
         ] {
             let err = read_line(&format!("distccd {options}")).unwrap_err();

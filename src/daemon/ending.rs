@@ -5,9 +5,10 @@ use super::tally::{Class, Done};
 use crate::model::error::Code;
 use crate::model::wait_status::WaitStatus;
 use crate::model::wire::{Reply, WireError};
-use crate::os::daemonize::FinalSignals;
 use crate::os::logging::NOTICE;
 use crate::os::net::{drain, wait_any, Event};
+use crate::os::signals::FinalSignals;
+use log::Level;
 use std::borrow::Cow;
 use std::fmt;
 use std::fs::File;
@@ -38,6 +39,13 @@ pub struct Client {
 }
 
 impl Client {
+    /// A line about it.
+    pub fn say(&self, level: Level, event: &str, text: &str) {
+        let name = self.name.as_str();
+        let job = self.connection.number();
+        log::log!(level, event = event, peer = name, job = job; "{name}: {text}");
+    }
+
     fn output(&self) -> &File {
         self.output.as_ref().unwrap_or(&self.input)
     }
@@ -53,7 +61,9 @@ pub struct Ending {
     /// Stock's internal code; the exit status in inetd mode.
     pub code: u8,
     /// Compiler and source, as far as they are known.
-    pub what: Option<Box<What>>,
+    pub what: Option<What>,
+    /// Why it came to nothing, if it did.
+    pub why: Option<Box<str>>,
     /// How long a slot worked at it.
     pub worked: Duration,
     /// How long the compiler ran.
@@ -145,6 +155,7 @@ impl Ending {
             status: WaitStatus::SUCCESS,
             code,
             what: None,
+            why: None,
             worked: Duration::ZERO,
             compiled: None,
             answer: None,
@@ -152,8 +163,17 @@ impl Ending {
         }
     }
 
+    /// With the reason.
+    pub fn because(mut self, why: impl Into<Box<str>>) -> Ending {
+        self.why = Some(why.into());
+        self
+    }
+
     /// The client could not be told.
-    pub fn not_sent(mut self) -> Ending {
+    pub fn not_sent(mut self, client: &Client, why: &impl fmt::Display) -> Ending {
+        let why = format!("the answer was not taken: {why}");
+        client.say(Level::Warn, "not_sent", &why);
+        self.why = Some(why.into());
         self.class = Class::Disconnected;
         self.code = Code::Io as u8;
         self.answer = None;
@@ -171,7 +191,7 @@ impl Ending {
             self.status.0 & 0x80,
             self.code,
             client.since.elapsed().as_millis(),
-            self.what.as_deref().cloned().unwrap_or_default(),
+            self.what.clone().unwrap_or_default(),
         )
     }
 }
@@ -208,13 +228,25 @@ pub fn finish(desk: &Desk, client: Client, ending: &Ending) {
     if ending.answer.is_some() {
         drain(client.input.as_fd(), SURPLUS_BYTES_MAX);
     }
-    log::info!(target: NOTICE, "{}", ending.summary(&client));
-    let what = ending.what.as_deref().cloned().unwrap_or_default();
-    desk.ended(Done {
+    let summary = ending.summary(&client);
+    let done = done(client, ending);
+    say(&summary, &done, ending);
+    desk.ended(done);
+}
+
+/// Counts a job's end, and says nothing.
+pub fn count(desk: &Desk, client: Client, ending: &Ending) {
+    desk.ended(done(client, ending));
+}
+
+fn done(client: Client, ending: &Ending) -> Done {
+    let what = ending.what.clone().unwrap_or_default();
+    Done {
         number: client.connection.number(),
         peer: client.name,
         compiler: what.compiler,
         source: what.source,
+        why: ending.why.as_deref().unwrap_or_default().to_owned(),
         class: ending.class,
         at: SystemTime::now(),
         took: client.since.elapsed(),
@@ -226,5 +258,19 @@ pub fn finish(desk: &Desk, client: Client, ending: &Ending) {
             .answer
             .as_ref()
             .map_or(0, |answer| answer.sent as u64),
-    });
+    }
+}
+
+/// The job's line; what stands in it, and more, also as values.
+fn say(summary: &str, done: &Done, ending: &Ending) {
+    let ms = |time: Option<Duration>| time.map(|time| time.as_millis() as u64);
+    log::info!(
+        target: NOTICE,
+        event = "job", peer = done.peer.as_str(), job = done.number, result = done.class.label(),
+        compiler = done.compiler.as_str(), file = done.source.as_str(),
+        exit = ending.status.exit_code().unwrap_or(0), signal = ending.status.signal().unwrap_or(0), code = ending.code,
+        ms = ms(Some(done.took)), waited_ms = ms(done.waited), compiled_ms = ms(done.compiled),
+        received_bytes = done.received, sent_bytes = done.sent, reason = done.why.as_str();
+        "{summary}"
+    );
 }

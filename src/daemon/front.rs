@@ -1,30 +1,32 @@
 //! The front of the standalone daemon: one thread that accepts connections and reads their requests, however slowly they
-//! come, so that only whole requests take a job slot. Also ends answers that a client is slow to take.
+//! come, so that only whole requests take a job slot. Also ends answers that a client is slow to take, and sees to it that
+//! wishes are heard.
 
-use super::ending::{self, Client, Ending};
+use super::arrivals::{Arrived, Held, Load, Unsent};
+use super::ending::{self, Client};
 use super::job::{self, TRANSFER};
+use super::repeats::Repeats;
 use super::shop::Shop;
-use super::statistics::{Connection, Desk, Waiting};
+use super::slots::Slots;
+use super::statistics::{Connection, Desk};
 use super::web;
 use crate::model::decode::RequestDecoder;
+use crate::model::wire::WireError;
+use crate::os::net::canonical;
+use crate::os::signals::{Wish, Wishes};
 use async_net::TcpListener;
-use smol::channel::{Receiver, Sender};
+use smol::channel::Receiver;
 use smol::future::or;
 use smol::{Async, LocalExecutor, Timer};
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::fs::File;
+use std::future::Future;
 use std::io::{self, Read};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::os::fd::{AsFd, OwnedFd};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-
-/// While requests that wait hold more bytes than this, no new one is read.
-const WAITING_BYTES_MAX: usize = 256 << 20;
-
-/// Requests and untaken answers together never hold more than this; the one that would is dropped.
-const HELD_BYTES_MAX: usize = 1 << 30;
 
 /// How long a request may take to come, or an answer to be taken, while others wait for room.
 const SLOW: Duration = Duration::from_secs(15);
@@ -34,127 +36,153 @@ const LOOK: Duration = Duration::from_secs(3);
 
 /// How long to wait until something that ran out is there again.
 const PAUSE: Duration = Duration::from_millis(20);
+const PAUSE_MAX: Duration = Duration::from_millis(320);
 
-/// A whole request, on its way to a job slot.
-#[derive(Debug)]
-pub struct Arrived {
-    /// Who sent it.
-    pub client: Client,
-    /// The request.
-    pub decoder: RequestDecoder,
-    /// Given back when the job is done and its answer taken.
-    pub held: Held,
-    /// Given back when a slot takes it.
-    pub waiting: Waiting,
-}
+/// How often the same trouble is said.
+const COMPLAINT: Duration = Duration::from_secs(60);
 
-/// An answer that its client is slow to take.
-#[derive(Debug)]
-pub struct Unsent {
-    /// Who it is for.
-    pub client: Client,
-    /// The answer, and how the job ended.
-    pub ending: Ending,
-    /// Given back when it is taken.
-    pub held: Held,
-}
+/// How often a peer's refused connections, and its broken requests, are said before they are counted.
+const REFUSALS_SAID: u32 = 5;
+const BROKEN_SAID: u32 = 20;
 
-/// What all connections come to.
-#[derive(Debug, Default)]
-struct Load {
-    connections: AtomicUsize,
-    bytes: AtomicUsize,
-}
+/// Open files that are needed beside connections: for each job, and in general.
+const FILES_PER_JOB: usize = 8;
+const FILES_IN_GENERAL: usize = 64;
 
-/// One connection's share of the load, from its arrival to its end: of the descriptors, and of the memory for requests that
-/// are not yet done and for answers that are not yet taken.
-#[derive(Debug)]
-pub struct Held {
-    all: Arc<Load>,
-    bytes: usize,
-}
-
-impl Held {
-    fn new(all: &Arc<Load>) -> Held {
-        all.connections.fetch_add(1, Ordering::Relaxed);
-        Held {
-            all: all.clone(),
-            bytes: 0,
-        }
-    }
-
-    fn grow(&mut self, bytes: usize) -> bool {
-        self.bytes += bytes;
-        self.all.bytes.fetch_add(bytes, Ordering::Relaxed) + bytes <= HELD_BYTES_MAX
-    }
-
-    /// Holds the answer's bytes instead of the request's; whether all together still hold less than they may.
-    pub fn exchange(&mut self, bytes: usize) -> bool {
-        self.all.bytes.fetch_sub(self.bytes, Ordering::Relaxed);
-        self.bytes = 0;
-        self.grow(bytes)
-    }
-}
-
-impl Drop for Held {
-    fn drop(&mut self) {
-        self.all.bytes.fetch_sub(self.bytes, Ordering::Relaxed);
-        self.all.connections.fetch_sub(1, Ordering::Relaxed);
-    }
+/// What the front is given.
+pub struct Site<'s> {
+    /// What all jobs share.
+    pub shop: &'s Shop,
+    /// Where whole requests go.
+    pub slots: &'s Slots<'s>,
+    /// Answers that their clients are slow to take.
+    pub unsent: Receiver<Unsent>,
+    /// Where those ask who look at the statistics.
+    pub statistics: Option<std::net::TcpListener>,
+    /// What is wished of us.
+    pub wishes: &'s Wishes,
+    /// How many files may be open.
+    pub files_max: usize,
+    /// What is done each time so much time has passed.
+    pub chores: (Duration, &'s dyn Fn()),
+    /// Reads the configuration again.
+    pub reread: &'s dyn Fn(),
+    /// Called when we begin to leave: nothing more is accepted.
+    pub leave: &'s dyn Fn(i32),
 }
 
 /// What the tasks of the front share.
 struct Front<'f> {
+    site: &'f Site<'f>,
     shop: &'f Shop,
-    arrived: Sender<Arrived>,
-    connections_max: usize,
     load: Arc<Load>,
     desk: Arc<Desk>,
+    repeats: RefCell<Repeats>,
+    complained: Cell<Option<Instant>>,
 }
 
-/// Serves, and tells statistics where `statistics` listens, until a final signal comes. At most `connections_max` connections are open at the same time; more wait in the
-/// system's queue.
-pub fn run(
-    listener: std::net::TcpListener,
-    statistics: Option<std::net::TcpListener>,
-    shop: &Shop,
-    connections_max: usize,
-    arrived: Sender<Arrived>,
-    unsent: Receiver<Unsent>,
-) -> io::Result<()> {
+/// Serves until a final signal comes, or the jobs are done that were at work when we were asked to leave. Connections beyond
+/// those that there are files for wait in the system's queue.
+pub fn run(listeners: Vec<std::net::TcpListener>, mut site: Site) -> io::Result<()> {
+    let statistics = site.statistics.take();
+    let site = &site;
     let front = Front {
-        shop,
-        arrived,
-        connections_max,
+        site,
+        shop: site.shop,
         load: Arc::default(),
-        desk: shop.statistics.desk(),
+        desk: site.shop.statistics.desk(),
+        repeats: RefCell::new(Repeats::new(Instant::now())),
+        complained: Cell::default(),
     };
-    let listener = TcpListener::from(Async::new(listener)?);
-    let signals = Async::new(shop.signals.0.as_fd())?;
-    let executor = LocalExecutor::new();
-    smol::block_on(executor.run(async {
-        let serving = or(
-            front.accept(&listener, &executor),
-            front.send_late(unsent, &executor),
-        );
-        let telling = async {
-            if let Some(listener) = statistics {
-                if let Err(err) = web::serve(listener, shop, &executor).await {
-                    log::error!("statistics can't be served: {err}");
-                }
-            }
-            std::future::pending().await
-        };
-        or(async { signals.readable().await }, or(serving, telling)).await
-    }))
+    let signals = Async::new(site.shop.signals.0.as_fd())?;
+    let (taking, sending) = (LocalExecutor::new(), LocalExecutor::new());
+    let mut accepting: Pin<Box<dyn Future<Output = _>>> = Box::pin(std::future::pending());
+    for listener in listeners {
+        let listener = TcpListener::from(Async::new(listener)?);
+        accepting = Box::pin(or(accepting, front.accept(listener, &taking)));
+    }
+    let wishes = Async::new(site.wishes.as_fd())?;
+    let ended = async { signals.readable().await.map(|()| None) };
+    let late = sending.run(front.send_late(&sending));
+    let asked = async { front.heed(&wishes).await.map(Some) };
+    let telling = front.tell(statistics, &taking);
+    let serving = taking.run(or(asked, or(accepting, or(telling, front.do_chores()))));
+    let asked = smol::block_on(or(ended, or(late, serving)))?;
+    // The listeners are closed already, and so are connections now whose request is not whole.
+    drop(taking);
+    site.slots.queue().close();
+    let Some(signal) = asked else {
+        return Ok(());
+    };
+    (site.leave)(signal);
+    let ended = async { signals.readable().await.map(|()| None) };
+    let late = sending.run(front.send_late(&sending));
+    let done = front.all_done(site.shop.config().drain);
+    smol::block_on(or(ended, or(late, or(done, front.do_chores()))))?;
+    site.shop.signals.end_at_once(signal);
+    Ok(())
 }
 
 impl<'f> Front<'f> {
-    async fn accept<'e>(
+    /// Returns when we are asked to leave, with the signal that does.
+    async fn heed<T: AsFd>(&self, wishes: &Async<T>) -> io::Result<i32> {
+        loop {
+            wishes.readable().await?;
+            for wish in self.site.wishes.take() {
+                match wish {
+                    Wish::Reread => (self.site.reread)(),
+                    Wish::Leave(signal) => return Ok(signal),
+                }
+            }
+        }
+    }
+
+    async fn do_chores<T>(&self) -> io::Result<T> {
+        let (every, chores) = self.site.chores;
+        loop {
+            Timer::after(every).await;
+            chores();
+            for line in self.repeats.borrow_mut().due(Instant::now()) {
+                log::warn!("{line}");
+            }
+        }
+    }
+
+    /// Tells the statistics. That it can't is no reason to end.
+    async fn tell<'e, T>(
         &'f self,
-        listener: &TcpListener,
+        listener: Option<std::net::TcpListener>,
         executor: &LocalExecutor<'e>,
-    ) -> io::Result<()>
+    ) -> T
+    where
+        'f: 'e,
+    {
+        if let Some(listener) = listener {
+            if let Err(err) = web::serve(listener, self.shop, executor).await {
+                log::error!("serve statistics: {err}");
+            }
+        }
+        std::future::pending().await
+    }
+
+    /// Returns when nobody is served any more, or after `patience`.
+    async fn all_done(&self, patience: Duration) -> io::Result<Option<i32>> {
+        let until = Instant::now() + patience;
+        while self.load.connections() > 0 {
+            if Instant::now() >= until {
+                log::warn!("jobs that still run are ended: {patience:?} are over (--drain)");
+                break;
+            }
+            Timer::after(PAUSE).await;
+        }
+        Ok(None)
+    }
+
+    async fn accept<'e, T>(
+        &'f self,
+        listener: TcpListener,
+        executor: &LocalExecutor<'e>,
+    ) -> io::Result<T>
     where
         'f: 'e,
     {
@@ -166,9 +194,9 @@ impl<'f> Front<'f> {
             match listener.accept().await {
                 Ok((stream, address)) => {
                     // A peer that speaks IPv4 to our IPv6 socket is shown, and judged, as one of IPv4.
-                    let address = SocketAddr::new(address.ip().to_canonical(), address.port());
-                    if self.admits(address) {
-                        let held = Held::new(&self.load);
+                    let address = canonical(address);
+                    let held = Held::new(&self.load, address.ip());
+                    if self.admits(address, &held) {
                         let connection = self.shop.statistics.connected();
                         let serving = self.serve(stream.into(), address, held, connection);
                         executor.spawn(serving).detach();
@@ -176,47 +204,82 @@ impl<'f> Front<'f> {
                 }
                 // The peer is gone again, or there are too many open files: neither ends the daemon.
                 Err(err) => {
-                    log::warn!("accept a connection: {err}");
+                    self.complain(&err);
                     Timer::after(PAUSE).await;
                 }
             }
         }
     }
 
-    /// Whether no more connections are taken.
-    fn is_full(&self) -> bool {
-        self.load.connections.load(Ordering::Relaxed) >= self.connections_max
+    /// Says that no connection could be accepted, but not each time.
+    fn complain(&self, err: &io::Error) {
+        let now = Instant::now();
+        let is_new = |last: Instant| last + COMPLAINT <= now;
+        if self.complained.get().is_none_or(is_new) {
+            log::warn!("accept a connection: {err}");
+            self.complained.set(Some(now));
+        }
     }
 
-    /// Whether no new requests are read.
-    fn is_laden(&self) -> bool {
-        self.load.bytes.load(Ordering::Relaxed) > WAITING_BYTES_MAX
+    fn connections_max(&self) -> usize {
+        let files = self.site.files_max;
+        let jobs = self.shop.config().jobs;
+        let others = FILES_IN_GENERAL + jobs.saturating_mul(FILES_PER_JOB);
+        files.saturating_sub(others).max(files / 2)
+    }
+
+    /// Whether no more connections are taken.
+    fn is_full(&self) -> bool {
+        self.load.connections() >= self.connections_max()
+    }
+
+    /// How many connections one peer may have: half of all, which leaves the others theirs.
+    fn share(&self) -> usize {
+        self.connections_max().div_ceil(2)
     }
 
     /// Returns when a peer that was last heard of at `last_byte`, and is served since `begun`, has had its time: who is
     /// slow must not keep others waiting.
-    async fn patience(&self, begun: Instant, last_byte: &Cell<Instant>) -> io::Error {
+    async fn patience(
+        &self,
+        begun: Instant,
+        last_byte: &Cell<Instant>,
+        others_wait: impl Fn() -> bool,
+    ) -> io::Error {
         loop {
             let now = Instant::now();
             let silent = last_byte.get() + self.shop.config().silence;
-            let others_wait = self.is_full() || self.is_laden();
-            if silent <= now || others_wait && begun + SLOW <= now {
+            if silent <= now || others_wait() && begun + SLOW <= now {
                 return io::ErrorKind::TimedOut.into();
             }
             Timer::at(silent.min(now + LOOK)).await;
         }
     }
 
-    fn admits(&self, address: SocketAddr) -> bool {
+    fn admits(&self, address: SocketAddr, held: &Held) -> bool {
         log::debug!("connection from {address}");
-        let admits = self.shop.config().access.admits(address.ip());
-        if !admits {
-            self.shop.statistics.refused();
-            log::error!(
-                "{address} may not connect: it is not in --allow; the connection is closed"
-            );
+        let is_allowed = self.shop.config().access.admits(address);
+        if is_allowed && held.connections_of_peer() <= self.share() {
+            return true;
         }
-        admits
+        self.shop.statistics.refused();
+        if self.may_say(address.ip(), REFUSALS_SAID) {
+            match is_allowed {
+                false => log::error!(
+                    event = "denied", peer = name(address).as_str();
+                    "{address} may not connect: it is not in --allow; the connection is closed"
+                ),
+                true => log::warn!(
+                    event = "denied", peer = name(address).as_str();
+                    "{address} has half of all connections already; the connection is closed"
+                ),
+            }
+        }
+        false
+    }
+
+    fn may_say(&self, peer: IpAddr, first: u32) -> bool {
+        self.repeats.borrow_mut().may_say(peer, first)
     }
 
     async fn serve(
@@ -227,12 +290,19 @@ impl<'f> Front<'f> {
         connection: Connection,
     ) {
         let since = Instant::now();
-        while self.is_laden() {
-            Timer::after(PAUSE).await;
+        let mut pause = PAUSE;
+        while held.must_wait() {
+            Timer::after(pause).await;
+            pause = (pause * 2).min(PAUSE_MAX); // Thousands may wait.
         }
         let received = self.receive(&stream, since, &mut held).await;
-        let Ok(input) = into_file(stream) else {
-            return;
+        let input = match into_file(stream) {
+            Ok(input) => input,
+            Err(err) => {
+                let peer = name(address);
+                log::error!(event = "failed", peer = peer.as_str(), job = connection.number(); "{peer}: take the connection: {err}");
+                return;
+            }
         };
         let client = Client {
             input,
@@ -240,24 +310,34 @@ impl<'f> Front<'f> {
             name: name(address),
             since,
             connection,
-            received: held.bytes as u64,
+            received: held.bytes() as u64,
             waited: None,
         };
-        let ending = match received {
+        let err = match received {
             Ok(decoder) => {
-                // The channel is only closed when we end.
-                let _ = self.arrived.try_send(Arrived {
+                self.repeats.borrow_mut().forgive(address.ip());
+                log::debug!("{}: the request is whole", client.name);
+                let arrived = Arrived {
                     client,
                     decoder,
                     held,
                     waiting: self.shop.statistics.queued(),
-                });
-                return;
+                };
+                return self.site.slots.queue().put(address.ip(), arrived);
             }
-            Err(Lost::Wire(err)) => job::broken_request(&client, &err),
-            Err(Lost::Io(err)) => job::lost_request(&client, &err),
+            Err(err) => err,
         };
-        ending::finish(&self.desk, client, &ending);
+        let says = self.may_say(address.ip(), BROKEN_SAID);
+        let ending = match &err {
+            Lost::Wire(err) if says => job::broken_request(&client, err),
+            Lost::Io(err) if says => job::lost_request(&client, err),
+            Lost::Wire(err) => job::ending_of(err),
+            Lost::Io(err) => job::not_arrived(err),
+        };
+        match says {
+            true => ending::finish(&self.desk, client, &ending),
+            false => ending::count(&self.desk, client, &ending),
+        }
     }
 
     /// Reads until the request is whole, can't become one, or the peer is silent for too long.
@@ -270,6 +350,7 @@ impl<'f> Front<'f> {
         let config = self.shop.config();
         let begun = Instant::now();
         let last_byte = Cell::new(begun);
+        let held = RefCell::new(held);
         let reading = async {
             let mut decoder = RequestDecoder::for_requests(job::request_limits());
             while !decoder.is_done() {
@@ -277,10 +358,13 @@ impl<'f> Front<'f> {
 
                 let count = stream.read_with(&mut read).await.map_err(Lost::Io)?;
                 if count == 0 {
-                    break;
+                    return Err(match decoder.request() {
+                        Err(err) => Lost::Wire(err),
+                        Ok(_) => Lost::Io(io::ErrorKind::UnexpectedEof.into()),
+                    });
                 }
                 last_byte.set(Instant::now());
-                let fits = held.grow(count);
+                let fits = held.borrow_mut().grow(count);
                 decoder.filled(count).map_err(Lost::Wire)?;
                 if !fits {
                     return Err(Lost::Io(io::ErrorKind::OutOfMemory.into()));
@@ -296,21 +380,23 @@ impl<'f> Front<'f> {
             io::ErrorKind::TimedOut.into()
         };
         let watching = async {
-            let err = or(self.patience(begun, &last_byte), ending).await;
+            let others_wait = || self.others_wait(&held.borrow());
+            let err = or(self.patience(begun, &last_byte, others_wait), ending).await;
             Err(Lost::Io(err))
         };
         or(reading, watching).await
     }
 
-    async fn send_late<'e>(
-        &'f self,
-        unsent: Receiver<Unsent>,
-        executor: &LocalExecutor<'e>,
-    ) -> io::Result<()>
+    /// Whether somebody may wait for what this connection holds.
+    fn others_wait(&self, held: &Held) -> bool {
+        self.is_full() || held.must_wait() || held.connections_of_peer() >= self.share()
+    }
+
+    async fn send_late<'e, T>(&'f self, executor: &LocalExecutor<'e>) -> io::Result<T>
     where
         'f: 'e,
     {
-        while let Ok(late) = unsent.recv().await {
+        while let Ok(late) = self.site.unsent.recv().await {
             executor.spawn(self.send_slowly(late)).detach();
         }
         std::future::pending().await
@@ -335,11 +421,11 @@ impl<'f> Front<'f> {
             }
             Ok(())
         };
-        let watching = async { Err(self.patience(begun, &last_byte).await) };
+        let others_wait = || self.others_wait(&held);
+        let watching = async { Err(self.patience(begun, &last_byte, others_wait).await) };
         let sent: io::Result<()> = or(sending, watching).await;
         if let Err(err) = sent {
-            log::warn!("{}: the answer was not taken: {err}", client.name);
-            ending = ending.not_sent();
+            ending = ending.not_sent(&client, &err);
         }
         ending::finish(&self.desk, client, &ending);
         drop(held);
@@ -348,7 +434,7 @@ impl<'f> Front<'f> {
 
 /// Why a request did not arrive.
 enum Lost {
-    Wire(crate::model::wire::WireError),
+    Wire(WireError),
     Io(io::Error),
 }
 

@@ -12,6 +12,7 @@ use crate::model::error::Code;
 use crate::model::received::scan_received;
 use crate::model::wire::{Limits, Source, WireError};
 use crate::os::net::{wait_any, Event};
+use log::Level;
 use std::io::{self, Read};
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
@@ -31,26 +32,46 @@ pub fn request_limits() -> Limits {
 
 /// What a request that did not come to its end means.
 pub fn broken_request(client: &Client, err: &WireError) -> Ending {
+    let level = match err {
+        WireError::NoAnswer => Level::Debug,
+        _ => Level::Warn,
+    };
+    told(client, level, ending_of(err))
+}
+
+/// The same without a word.
+pub fn ending_of(err: &WireError) -> Ending {
     let (class, code) = match err.code() {
         Code::Protocol => (Class::BadRequest, Code::Protocol),
         Code::Io => (Class::Disconnected, Code::Io),
         other => (Class::Other, other),
     };
-    match err {
-        WireError::NoAnswer => log::debug!("{}: hung up without a request", client.name),
-        _ => log::warn!("{}: no request that could be served: {err}", client.name),
-    }
-    Ending::silent(class, code as u8)
+    let why = match err {
+        WireError::NoAnswer => "hung up without a request".to_owned(),
+        _ => format!("no request that could be served: {err}"),
+    };
+    Ending::silent(class, code as u8).because(why)
 }
 
 /// The request did not come in time, or could not be read.
 pub fn lost_request(client: &Client, err: &io::Error) -> Ending {
-    log::warn!("{}: the request did not arrive: {err}", client.name);
-    Ending::silent(Class::Disconnected, Code::Io as u8)
+    told(client, Level::Warn, not_arrived(err))
+}
+
+/// The same without a word.
+pub fn not_arrived(err: &io::Error) -> Ending {
+    let why = format!("the request did not arrive: {err}");
+    Ending::silent(Class::Disconnected, Code::Io as u8).because(why)
+}
+
+fn told(client: &Client, level: Level, ending: Ending) -> Ending {
+    let why = ending.why.as_deref().unwrap_or_default();
+    client.say(level, "no_request", why);
+    ending
 }
 
 /// Reads a request, waiting for it as long as the peer is not silent for too long; for inetd and ssh.
-pub fn receive(shop: &Shop, client: &mut Client) -> Result<RequestDecoder, Ending> {
+pub fn receive(shop: &Shop, client: &mut Client) -> Result<RequestDecoder, Box<Ending>> {
     let mut decoder = RequestDecoder::for_requests(request_limits());
     let config = shop.config();
     let end = config
@@ -67,7 +88,12 @@ pub fn receive(shop: &Shop, client: &mut Client) -> Result<RequestDecoder, Endin
             Some(until),
         );
         let read = match waited {
-            Ok(Some([_, true])) => return Err(Ending::silent(Class::Other, Code::Failed as u8)),
+            Ok(Some([_, true])) => {
+                let why = "the daemon ends before the request has come";
+                client.say(Level::Warn, "stopped", why);
+                let ending = Ending::silent(Class::Other, Code::Failed as u8);
+                return Err(Box::new(ending.because(why)));
+            }
             Ok(Some(_)) => (&client.input).read(decoder.space()),
             Ok(None) => Err(io::ErrorKind::TimedOut.into()),
             Err(err) => Err(err),
@@ -78,14 +104,14 @@ pub fn receive(shop: &Shop, client: &mut Client) -> Result<RequestDecoder, Endin
                 client.received += count as u64;
                 decoder
                     .filled(count)
-                    .map_err(|err| broken_request(client, &err))?;
+                    .map_err(|err| Box::new(broken_request(client, &err)))?;
             }
             Err(err)
                 if matches!(
                     err.kind(),
                     io::ErrorKind::Interrupted | io::ErrorKind::WouldBlock
                 ) => {}
-            Err(err) => return Err(lost_request(client, &err)),
+            Err(err) => return Err(Box::new(lost_request(client, &err))),
         }
     }
     Ok(decoder)
@@ -104,7 +130,11 @@ pub fn perform(shop: &Shop, desk: &Desk, client: &Client, decoder: RequestDecode
         Err(err) => return broken_request(client, &err),
     };
     if surplus {
-        log::warn!("{}: bytes after the request are ignored", client.name);
+        client.say(
+            Level::Warn,
+            "surplus",
+            "bytes after the request are ignored",
+        );
     }
     let config = shop.config();
     let mut job = Job {
@@ -122,14 +152,14 @@ pub fn perform(shop: &Shop, desk: &Desk, client: &Client, decoder: RequestDecode
         Source::Files { cwd, entries } => pump_job::run(&mut job, &cwd, entries),
     };
     let mut ending = done.unwrap_or_else(|stop| job.stopped(stop));
-    ending.what.get_or_insert_with(|| Box::new(job.what()));
+    ending.what.get_or_insert_with(|| job.what());
     ending.worked = begun.elapsed();
     ending
 }
 
 fn compile_text(job: &mut Job, text: Vec<u8>) -> Result<Ending, Stop> {
-    let received =
-        scan_received(job.argv).map_err(|reason| Stop::Ended(job.refuse_command(&reason)))?;
+    let received = scan_received(job.argv)
+        .map_err(|reason| Stop::Ended(Box::new(job.refuse_command(&reason))))?;
     job.input = received.input;
     let program = job.program()?;
     text_job::run(job, &program, &received, text)

@@ -1,7 +1,7 @@
 //! The private folder of a pump job, which stands for the client's `/`: the client's files are placed in it, what the
 //! compiler made is read from it, and all of it is removed in the end. Nothing is done through a link.
 
-use super::workspace::{private_folder, remove_folder};
+use super::scratch::Scratch;
 use crate::model::about::Time;
 use crate::model::client_path::ClientPath;
 use crate::model::job_tree::{Folder, JobTree, Node, PRIVATE};
@@ -17,13 +17,6 @@ use std::time::{SystemTime, UNIX_EPOCH};
 const DEPS: &[u8] = b"deps";
 const TEMPORARY: &[u8] = b"tmp";
 const OUTPUT: &[u8] = b"output";
-
-/// A folder on disk that exists as long as this value.
-#[derive(Debug)]
-pub struct Scratch {
-    path: PathBuf,
-    keep: bool,
-}
 
 /// The folder that stands for the client's `/`.
 #[derive(Debug)]
@@ -43,28 +36,10 @@ pub struct Files<'f> {
     pub times: &'f [Time],
 }
 
-impl Scratch {
-    /// Makes a folder below `temp_dir`. With `keep` it is not removed.
-    pub fn create(temp_dir: &Path, keep: bool) -> io::Result<Scratch> {
-        let path = private_folder(temp_dir)?;
-        Ok(Scratch { path, keep })
-    }
-
-    /// Where it is.
-    pub fn path(&self) -> &Path {
-        &self.path
-    }
-
-    /// Whether it is to be looked at when the job is done.
-    pub fn is_kept(&self) -> bool {
-        self.keep
-    }
-}
-
 impl JobRoot {
     /// The root that is this folder on disk.
     pub fn on_disk(scratch: Scratch) -> io::Result<JobRoot> {
-        let dir = Dir::open(&scratch.path)?;
+        let dir = Dir::open(scratch.path())?;
         JobRoot::new(dir, scratch)
     }
 
@@ -75,9 +50,14 @@ impl JobRoot {
         Ok(JobRoot { dir, scratch })
     }
 
+    /// The folder itself.
+    pub fn dir(&self) -> &Dir {
+        &self.dir
+    }
+
     /// Where it is on disk.
     pub fn path(&self) -> &Path {
-        &self.scratch.path
+        self.scratch.path()
     }
 
     /// Where a place of the client's is here.
@@ -197,15 +177,5 @@ impl Placing<'_> {
             (Some(mirror), Some(b'/')) => [mirror.as_os_str().as_bytes(), link].concat(),
             _ => link.to_vec(),
         }
-    }
-}
-
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        if self.keep {
-            log::info!("left for you to see: {}", self.path.display());
-            return;
-        }
-        remove_folder(&self.path);
     }
 }

@@ -2,7 +2,8 @@
 //! found out by trying.
 
 use super::enter;
-use super::job_root::{Files, JobRoot, Scratch};
+use super::job_root::{Files, JobRoot};
+use super::scratch::Scratch;
 use super::shown::{os, Shown};
 use super::view::{Mount, View};
 use crate::model::client_path::ClientPath;

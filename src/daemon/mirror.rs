@@ -255,17 +255,19 @@ impl Moving<'_> {
         if has(FILE_MAP) && has(MACRO_MAP) {
             return Err("maps of both kinds can't be combined with a mirror".to_owned());
         }
+        if let Some(why) = &self.mirror.received.only_ours {
+            return Err(why.to_string());
+        }
         let odd = options().find(|word| {
             let starts = |heads: &[&[u8]]| heads.iter().any(|head| word.starts_with(head));
-            starts(&[b"-flto"])
-                || self.moved
-                    && starts(&[
-                        b"-fsanitize",
-                        b"-gdwarf-2",
-                        b"-gdwarf-3",
-                        b"-gdwarf-4",
-                        b"-gstabs",
-                    ])
+            self.moved
+                && starts(&[
+                    b"-fsanitize",
+                    b"-gdwarf-2",
+                    b"-gdwarf-3",
+                    b"-gdwarf-4",
+                    b"-gstabs",
+                ])
         });
         match odd {
             Some(word) => Err(format!("{} shows where a mirror is", text(word))),

@@ -12,6 +12,9 @@ pub const PORT: u16 = 3632;
 /// Serves compile jobs to distcc clients on other machines.
 #[derive(FromArgs, Debug)]
 pub struct Flags {
+    /// read more of these options from this file (/etc/distcc/distccd.conf, if there is one); none: from no file
+    #[argh(option, arg_name = "file")]
+    pub config: Option<PathBuf>,
     /// who may connect: an address, a name, or a network such as 192.168.1.0/24; may be repeated; without it only this machine
     #[argh(option, short = 'a', arg_name = "host[/bits]")]
     pub allow: Vec<String>,
@@ -36,9 +39,9 @@ pub struct Flags {
     /// listen on this port (3632); 0 takes a free one and prints it
     #[argh(option, short = 'p', arg_name = "port", from_str_fn(c_integer))]
     pub port: Option<i64>,
-    /// listen on this address only
-    #[argh(option, arg_name = "address")]
-    pub listen: Option<String>,
+    /// listen on this address only; may be repeated
+    #[argh(option, arg_name = "address[:port]")]
+    pub listen: Vec<String>,
     /// write the process id to this file; relative to TMPDIR
     #[argh(option, short = 'P', arg_name = "file")]
     pub pid_file: Option<PathBuf>,
@@ -70,6 +73,9 @@ pub struct Flags {
     /// how much to say: error, warning, notice, info or debug (notice)
     #[argh(option, arg_name = "level")]
     pub log_level: Option<String>,
+    /// how lines of the log look: text or json (text)
+    #[argh(option, arg_name = "format")]
+    pub log_format: Option<String>,
     /// say everything
     #[argh(switch)]
     pub verbose: bool,
@@ -91,6 +97,21 @@ pub struct Flags {
     /// most memory for each process of a job, such as 8G (that of the machine, from 4G to 32G); 0: no limit
     #[argh(option, arg_name = "size")]
     pub job_memory: Option<String>,
+    /// how many seconds the jobs that run may take when the daemon is asked to end by SIGTERM (25)
+    #[argh(option, arg_name = "seconds", from_str_fn(c_integer))]
+    pub drain: Option<i64>,
+    /// begin no job beside another while fewer megabytes of memory are left (5 % of all, at most 512); 0: do not look
+    #[argh(option, arg_name = "megabytes", from_str_fn(c_integer))]
+    pub memory_floor: Option<i64>,
+    /// nor while something waits for memory for more than so many percent of the time (40); 0: do not look
+    #[argh(option, arg_name = "percent", from_str_fn(c_integer))]
+    pub memory_pressure: Option<i64>,
+    /// how readily the system ends us when it is out of memory, from -1000 to 1000
+    #[argh(option, arg_name = "number", from_str_fn(c_integer))]
+    pub oom_score_adj: Option<i64>,
+    /// tell the local network of this daemon, so that clients with +zeroconf in their host lists find it
+    #[argh(switch)]
+    pub zeroconf: bool,
     /// tell what is done and has been done, over HTTP: numbers, /metrics, and a page for people
     #[argh(switch)]
     pub stats: bool,
@@ -110,12 +131,13 @@ pub struct Flags {
 
 /// The options that take a value, for the step that spreads words.
 const VALUED: &[Valued] = &[
+    valued("--config", None, false),
     valued("--allow", Some('a'), true),
     valued("--compilers", None, false),
     valued("--jobs", Some('j'), false),
     valued("--nice", Some('N'), false),
     valued("--port", Some('p'), false),
-    valued("--listen", None, false),
+    valued("--listen", None, true),
     valued("--pid-file", Some('P'), false),
     valued("--user", None, false),
     valued("--log-file", None, false),
@@ -126,20 +148,20 @@ const VALUED: &[Valued] = &[
     valued("--show", None, true),
     valued("--share", None, true),
     valued("--job-memory", None, false),
+    valued("--log-format", None, false),
     valued("--stats-port", None, false),
     valued("--stats-listen", None, false),
+    valued("--drain", None, false),
+    valued("--memory-floor", None, false),
+    valued("--memory-pressure", None, false),
+    valued("--oom-score-adj", None, false),
 ];
 
 /// Options of stock's daemon that this version does not have. Better to say so than to run without what was asked for.
-const NOT_YET: &[&str] = &[
-    "--zeroconf",
-    "--auth",
-    "--blacklist",
-    "--whitelist",
-    "--show-principal",
-    "--oom-score-adj",
-    "--sysroot",
-];
+const NOT_YET: &[&str] = &["--sysroot"];
+
+/// Those that stock has where it knows Kerberos. A list of names that are not heeded would be an open door.
+const OF_KERBEROS: &[&str] = &["--auth", "--blacklist", "--whitelist", "--show-principal"];
 
 const fn valued(long: &'static str, short: Option<char>, repeats: bool) -> Valued {
     Valued {
@@ -158,31 +180,25 @@ pub enum Asked {
     Serve(Box<Flags>),
 }
 
-/// Reads the command line; `argv[0]` is the program's name.
+/// Reads the command line; `argv[0]` is the program's name. `settings` are words of the form `--name=value` from a
+/// configuration file: an option that the command line has, too, counts as it stands there.
 ///
 /// # Errors
 /// [`Code::BadArguments`] naming the option.
-pub fn read(argv: &[OsString]) -> Result<Asked> {
-    let words = spread(argv.get(1..).unwrap_or_default(), VALUED)?;
-    if let Some(word) = words.options.iter().find(|word| {
-        let name = word.split_once('=').map_or(word.as_str(), |(name, _)| name);
-        NOT_YET.contains(&name)
-    }) {
-        return Err(bad(format!(
-            "{word}: this version of distccd does not have it"
-        )));
-    }
+pub fn read(argv: &[OsString], settings: &[String]) -> Result<Asked> {
+    let argv = argv.get(1..).unwrap_or_default();
+    let given = spread(argv, VALUED)?;
+    let is_given = |word: &&String| given.options.iter().any(|given| given == name_of(word));
+    let settings = settings.iter().filter(|word| !is_given(word));
+    let words: Vec<OsString> = settings
+        .map(OsString::from)
+        .chain(argv.iter().cloned())
+        .collect();
+    let words = spread(&words, VALUED)?;
     let options: Vec<&str> = words.options.iter().map(String::as_str).collect();
-    let flags = match Flags::from_args(&["distccd"], &options) {
-        Ok(flags) => flags,
-        Err(early) if early.status.is_ok() => return Ok(Asked::Say(early.output)),
-        Err(early) => {
-            let why = early.output.split_whitespace().collect::<Vec<&str>>();
-            return Err(bad(format!(
-                "{}; distccd --help lists the options",
-                why.join(" ")
-            )));
-        }
+    let flags = match parse(&options)? {
+        Parsed::Said(text) => return Ok(Asked::Say(text)),
+        Parsed::Flags(flags) => flags,
     };
     if flags.version {
         return Ok(Asked::Say(version()));
@@ -193,7 +209,56 @@ pub fn read(argv: &[OsString]) -> Result<Asked> {
             word.to_string_lossy()
         )));
     }
-    Ok(Asked::Serve(Box::new(flags)))
+    Ok(Asked::Serve(flags))
+}
+
+/// Whether an option takes a value.
+pub fn takes_value(name: &str) -> bool {
+    VALUED.iter().any(|option| option.long == name)
+}
+
+/// Whether this is an option, with a value that it can have.
+///
+/// # Errors
+/// [`Code::BadArguments`] saying what is wrong with it.
+pub fn check(word: &str) -> Result<()> {
+    let words = spread(&[OsString::from(word)], VALUED)?;
+    let options: Vec<&str> = words.options.iter().map(String::as_str).collect();
+    parse(&options).map(drop)
+}
+
+/// The option's name in `--name` or `--name=value`.
+fn name_of(word: &str) -> &str {
+    word.split_once('=').map_or(word, |(name, _)| name)
+}
+
+enum Parsed {
+    Said(String),
+    Flags(Box<Flags>),
+}
+
+fn parse(options: &[&str]) -> Result<Parsed> {
+    for word in options {
+        if NOT_YET.contains(&name_of(word)) {
+            let why = "this version of distccd does not have it";
+            return Err(bad(format!("{word}: {why}")));
+        }
+        if OF_KERBEROS.contains(&name_of(word)) {
+            let why = "it is of use with Kerberos only, which this distccd does not know; --allow says who may connect";
+            return Err(bad(format!("{word}: {why}")));
+        }
+    }
+    match Flags::from_args(&["distccd"], options) {
+        Ok(flags) => Ok(Parsed::Flags(Box::new(flags))),
+        Err(early) if early.status.is_ok() => Ok(Parsed::Said(early.output)),
+        Err(early) => {
+            let why = early.output.split_whitespace().collect::<Vec<&str>>();
+            Err(bad(format!(
+                "{}; distccd --help lists the options",
+                why.join(" ")
+            )))
+        }
+    }
 }
 
 /// Stock's parser takes integers as C does: `10`, `0x10`, `010`, with or without a sign.
@@ -235,7 +300,7 @@ mod tests {
 
     fn read_line(line: &str) -> Result<Asked> {
         let argv: Vec<OsString> = line.split_whitespace().map(OsString::from).collect();
-        read(&argv)
+        read(&argv, &[])
     }
 
     #[test]
@@ -248,6 +313,30 @@ mod tests {
             panic!("the version is not said")
         };
         assert!(version.starts_with("distccd "));
+    }
+
+    #[test]
+    fn the_command_line_wins_over_the_file() {
+        let argv = ["distccd", "-j4", "--allow", "10.0.0.1"].map(OsString::from);
+        let settings = ["--allow=10.0.0.2", "--jobs=5", "--nice=1", "--nice=2"];
+        let Asked::Serve(flags) = read(&argv, &settings.map(str::to_owned)).unwrap() else {
+            panic!("it is not to be served")
+        };
+        assert_eq!(flags.allow, ["10.0.0.1"]);
+        assert_eq!((flags.jobs, flags.nice), (Some(4), Some(2)));
+    }
+
+    #[test]
+    fn what_needs_kerberos_is_refused_with_the_reason() {
+        for option in [
+            "--blacklist=/f",
+            "--whitelist",
+            "--auth",
+            "--show-principal",
+        ] {
+            let err = read_line(&format!("distccd {option}")).unwrap_err();
+            assert!(err.message.contains("Kerberos"), "{}", err.message);
+        }
     }
 
     #[test]

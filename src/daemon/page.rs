@@ -63,6 +63,8 @@ struct Job<'s> {
     source: &'s str,
     /// `waits`, `compiles`, or how it ended.
     state: &'s str,
+    /// Why it came to nothing.
+    why: &'s str,
     /// When it ended.
     at_ms: Option<u64>,
     /// How long it runs, or took.
@@ -153,6 +155,7 @@ fn ended(done: &Done) -> Job<'_> {
         compiler: &done.compiler,
         source: &done.source,
         state: done.class.label(),
+        why: &done.why,
         at_ms: Some(epoch_ms(done.at)),
         ms: ms(done.took),
         waited_ms: done.waited.map(ms),

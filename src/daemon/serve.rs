@@ -1,47 +1,48 @@
-//! The program distccd: start-up in the order that its users rely on, job slots as threads, and an end that leaves
-//! nothing behind.
+//! The program distccd: start-up in the order that its users rely on, the work of a daemon that serves many, and an end that
+//! leaves nothing behind.
 
-use super::config::{Config, LogTo, Mode, Surroundings};
-use super::ending::{self, Answer, Client};
-use super::front::{self, Arrived, Unsent};
+use super::announcer::{self, Announcer};
+use super::config::{Config, LogTo, Mode};
+use super::ending::{self, Client};
+use super::front::{self, Site};
 use super::job;
-use super::options::{self, Asked};
+use super::listening;
+use super::scratch;
+use super::settle::{open_sink, settle, take_pid_file};
 use super::shop::{compiler_environment, Shop};
+use super::slots::Slots;
+use super::source::{Source, Wanted};
 use crate::model::error::{Code, Error, Result, Status};
-use crate::os::daemonize::{self, FinalSignals, PidFile};
-use crate::os::logging::{init_daemon, open_log, OrStderr, NOTICE};
+use crate::os::daemonize::{self, PidFile};
+use crate::os::logging::{self, NOTICE};
 use crate::os::net::{self, Peer};
+use crate::os::process::user_id;
+use crate::os::signals::{self, Wishes};
 use crate::os::start::keep_freed_memory;
-use env_logger::Target;
-use smol::channel::{unbounded, Receiver, Sender};
+use crate::os::systemd::{self, Manager, Passed};
+use smol::channel::unbounded;
 use std::env;
 use std::ffi::OsString;
-use std::fs::{self, File};
-use std::io::{self, Write};
-use std::net::{SocketAddr, TcpListener};
-use std::os::fd::AsFd;
-use std::path::Path;
-use std::sync::atomic::Ordering;
+use std::fs::File;
+use std::io::{self, IsTerminal, Write};
+use std::net::TcpListener;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::panic::{catch_unwind, set_hook, AssertUnwindSafe};
+use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
-
-/// Whom to run as if root starts us and says nothing else.
-const ACCOUNTS: [&str; 3] = ["distcc", "distccd", "nobody"];
-
-/// How long a job slot waits for a client that does not take its answer, before it leaves that to the front.
-const PATIENCE: Duration = Duration::from_millis(200);
 
 /// How much memory is kept for the next request, in bytes.
 const KEPT_BYTES: i32 = 16 << 20;
 
-/// Open files that are needed beside connections: for each job, and in general.
-const FILES_PER_JOB: usize = 8;
-const FILES_IN_GENERAL: usize = 64;
+/// How often to look whether something is to be set right.
+const CHORES: Duration = Duration::from_secs(5);
 
 /// The daemon; all words, the first is the name it was called by.
 pub fn distccd(argv: Vec<OsString>) -> Result<Status> {
-    match options::read(&argv)? {
-        Asked::Say(text) => {
+    let source = Source::new(argv);
+    match source.read()? {
+        Wanted::Say(text) => {
             let mut text = text;
             if !text.ends_with('\n') {
                 text.push('\n');
@@ -50,136 +51,51 @@ pub fn distccd(argv: Vec<OsString>) -> Result<Status> {
             said.map_err(|err| Error::io("write to standard output", &err))?;
             Ok(Status::OK)
         }
-        Asked::Serve(flags) => {
-            let around = Surroundings {
-                lookup: &|name| env::var_os(name),
-                read_file: &|path| fs::read(path),
-                stdin_is_socket: net::is_socket(io::stdin().as_fd()),
-                cpus: thread::available_parallelism().map_or(1, usize::from),
-                executable: env::current_exe().ok(),
-                folder: env::current_dir().unwrap_or_else(|_| "/".into()),
-            };
-            let mut config = Config::new(*flags, &around)?;
+        Wanted::Serve(mut config) => {
+            let passed = systemd::passed()
+                .map_err(|err| Error::io("take the sockets that are passed on", &err))?;
             settle(&mut config)?;
-            match config.mode {
-                Mode::Inetd => serve_one(config),
-                Mode::Foreground | Mode::Background => serve_all(config),
-            }
+            serve(*config, passed, &source)
         }
     }
 }
 
-/// Gives up what is not needed, and opens the log.
-fn settle(config: &mut Config) -> Result<()> {
-    let mut warnings = config.warnings.clone();
-    if config.lifetime > 0 {
-        daemonize::end_after(config.lifetime);
-    }
-    if config.nice != 0 {
-        if let Err(err) = daemonize::nice(config.nice) {
-            warnings.push(format!("--nice {}: {err}", config.nice));
+fn serve(config: Config, passed: Vec<Passed>, source: &Source) -> Result<Status> {
+    let mut listeners = Vec::new();
+    for socket in passed {
+        match socket {
+            Passed::Connected(connection) => return serve_one(config, Some(connection)),
+            Passed::Listening(listener) => listeners.push(listener),
         }
     }
-    config.user = match (daemonize::is_root(), config.user.take()) {
-        (true, user) => Some(drop_root(user.as_deref())?),
-        (false, user) => {
-            warnings.extend(user.map(|user| format!("--user {user} is only for root")));
-            None
-        }
-    };
-    daemonize::renounce();
-    let target = match &config.log {
-        LogTo::Stderr => Some(Target::Stderr),
-        LogTo::Syslog => None,
-        LogTo::File(path) => match open_log(path) {
-            Ok(file) => Some(Target::Pipe(Box::new(OrStderr(file)))),
-            Err(err) => {
-                warnings.push(format!(
-                    "--log-file {}: {}; logging to syslog",
-                    path.display(),
-                    denied(&err, config)
-                ));
-                None
-            }
-        },
-    };
-    init_daemon(config.verbosity, target);
-    for warning in &warnings {
-        log::warn!("{warning}");
-        tell(config, warning);
+    match config.mode {
+        Mode::Inetd if listeners.is_empty() => serve_one(config, None),
+        _ => serve_all(config, listeners, source),
     }
-    // Compilers tell the folder that they are in as the system sees it: so must we.
-    let folder = config.temp_dir.display().to_string();
-    let entered = env::set_current_dir(&config.temp_dir).and_then(|()| env::current_dir());
-    config.temp_dir = entered.map_err(|err| {
-        Error::new(
-            Code::Io,
-            format!("can't enter {folder}: {err}; TMPDIR names the folder for jobs"),
-        )
-    })?;
-    Ok(())
-}
-
-/// Says it to whoever starts a daemon by hand, who does not look into its log first.
-fn tell(config: &Config, text: &str) {
-    if config.log != LogTo::Stderr && config.mode != Mode::Inetd {
-        let _ = writeln!(io::stderr(), "distccd: {text}");
-    }
-}
-
-/// Why a file can't be used: root wonders, unless it is said whom it is denied to.
-fn denied(err: &io::Error, config: &Config) -> String {
-    match &config.user {
-        Some(user) if err.kind() == io::ErrorKind::PermissionDenied => {
-            format!("{err} for {user}, as whom distccd runs")
-        }
-        _ => err.to_string(),
-    }
-}
-
-/// Becomes another user, and says whom.
-fn drop_root(user: Option<&str>) -> Result<String> {
-    let passwd = fs::read_to_string("/etc/passwd").unwrap_or_default();
-    let account = match user {
-        Some(name) => daemonize::account(&passwd, name),
-        None => ACCOUNTS
-            .iter()
-            .find_map(|name| daemonize::account(&passwd, name)),
-    };
-    let fault = |why: String| Error::new(Code::DropPrivileges, why);
-    let account = account.ok_or_else(|| {
-        let name = user.unwrap_or("distcc, distccd, nobody");
-        fault(format!(
-            "there is no user {name} to run as; say whom with --user"
-        ))
-    })?;
-    if account.uid == 0 {
-        return Err(fault(format!(
-            "--user {}: distccd never runs as root",
-            account.name
-        )));
-    }
-    daemonize::become_account(&account)
-        .map_err(|err| fault(format!("can't become user {}: {err}", account.name)))?;
-    Ok(account.name)
 }
 
 fn open_shop(config: Config) -> Result<Shop> {
-    let signals: FinalSignals =
-        daemonize::catch_final_signals().map_err(|err| Error::io("catch signals", &err))?;
+    let signals = signals::catch_final_signals().map_err(|err| Error::io("catch signals", &err))?;
     let environment = compiler_environment(env::vars_os(), &config.path);
     Ok(Shop::new(config, signals, environment))
 }
 
-/// One job on standard input and output.
-fn serve_one(config: Config) -> Result<Status> {
+/// One job on a connection that is passed on, or on standard input and output.
+fn serve_one(config: Config, passed: Option<OwnedFd>) -> Result<Status> {
     let since = Instant::now();
     let shop = open_shop(config)?;
-    let (stdin, stdout) = (io::stdin(), io::stdout());
-    let peer = net::peer(stdin.as_fd()).map_err(|err| Error::io("who is there?", &err))?;
+    let shared = |fd: BorrowedFd| {
+        let ours = fd.try_clone_to_owned().map(File::from);
+        ours.map_err(|err| Error::io("use standard input and output", &err))
+    };
+    let (input, output) = match &passed {
+        Some(connection) => (shared(connection.as_fd())?, shared(connection.as_fd())?),
+        None => (shared(io::stdin().as_fd())?, shared(io::stdout().as_fd())?),
+    };
+    let peer = net::peer(input.as_fd()).map_err(|err| Error::io("who is there?", &err))?;
     let name = match peer {
         Peer::Internet(address) => {
-            if !shop.config().access.admits(address.ip()) {
+            if !shop.config().access.admits(address) {
                 log::error!(
                     "{address} may not connect: it is not in --allow; the connection is closed"
                 );
@@ -190,13 +106,10 @@ fn serve_one(config: Config) -> Result<Status> {
         Peer::Unix => "UNIX-DOMAIN".to_owned(),
         Peer::NoSocket => "NOTSOCKET".to_owned(),
     };
-    let file = |fd: io::Result<std::os::fd::OwnedFd>| {
-        fd.map(File::from)
-            .map_err(|err| Error::io("use standard input and output", &err))
-    };
+    let _ = net::set_nonblocking(output.as_fd(), true);
     let mut client = Client {
-        input: file(stdin.as_fd().try_clone_to_owned())?,
-        output: Some(file(stdout.as_fd().try_clone_to_owned())?),
+        input,
+        output: Some(output),
         name,
         since,
         connection: shop.statistics.connected(),
@@ -204,41 +117,40 @@ fn serve_one(config: Config) -> Result<Status> {
         waited: None,
     };
     let desk = shop.statistics.desk();
-    let _ = net::set_nonblocking(stdout.as_fd(), true);
     let mut ending = match job::receive(&shop, &mut client) {
         Ok(decoder) => job::perform(&shop, &desk, &client, decoder),
-        Err(ending) => ending,
+        Err(ending) => *ending,
     };
     let sent = ending::send(&shop.signals, &client, &mut ending, shop.config().silence);
-    if !matches!(sent, Ok(true)) {
-        ending = ending.not_sent();
+    let unsent = match sent {
+        Ok(true) => None,
+        Ok(false) => Some(io::ErrorKind::TimedOut.into()),
+        Err(err) => Some(err),
+    };
+    if let Some(err) = unsent {
+        ending = ending.not_sent(&client, &err);
     }
     let code = ending.code;
     ending::finish(&desk, client, &ending);
-    if let Some((signal, _)) = shop.signals.caught() {
-        daemonize::end_by(signal);
+    if let Some(signal) = shop.signals.caught() {
+        signals::end_by(signal);
     }
     Ok(Status(code))
 }
 
 /// Listens until a final signal comes.
-fn serve_all(config: Config) -> Result<Status> {
+fn serve_all(config: Config, passed: Vec<TcpListener>, source: &Source) -> Result<Status> {
     keep_freed_memory(KEPT_BYTES);
-    let listener = listen(&config.listen, config.defer_accept, "--port", "--listen")?;
-    let statistics = match config.statistics.is_empty() {
-        true => None,
-        false => Some(listen(
-            &config.statistics,
-            false,
-            "--stats-port",
-            "--stats-listen",
-        )?),
+    let is_ours = passed.is_empty();
+    let listeners = match is_ours {
+        true => listening::listen(&config)?,
+        false => passed,
     };
-    let address = listener
-        .local_addr()
-        .map_err(|err| Error::io("listen", &err))?;
-    let announcement = match config.listen.first().map(|asked| asked.port()) {
-        Some(0) => format!("listening on {address}\n"),
+    let statistics = listening::listen_for_statistics(&config)?;
+    let names = listening::names(&listeners);
+    let has_free_port = config.listen.iter().flatten().any(|at| at.port() == 0);
+    let announcement = match names.first() {
+        Some(name) if has_free_port && is_ours => format!("listening on {name}\n"),
         _ => String::new(),
     };
     let launcher = match config.mode {
@@ -259,148 +171,170 @@ fn serve_all(config: Config) -> Result<Status> {
     if config.lifetime > 0 {
         daemonize::end_after(config.lifetime); // A fork does not inherit it.
     }
+    // Who looks on from a terminal, and closes it, does not mean that we shall read our configuration again.
+    let is_watched = config.mode == Mode::Foreground && io::stdin().is_terminal();
+    let shop = open_shop(config)?;
+    let wishes =
+        signals::catch_wishes(!is_watched).map_err(|err| Error::io("catch signals", &err))?;
+    let config = shop.config();
+    // Who reads it may send signals.
     let pid_file = match &config.pid_file {
         Some(path) => take_pid_file(path, &config)?,
         None => None,
     };
-    let shop = open_shop(config)?;
-    let connections_max = connections_max(shop.config().jobs);
-    log::info!(target: NOTICE, "listening on {address}, {} jobs at once", shop.config().jobs);
+    log::info!(target: NOTICE, "listening on {}, {} jobs at once", names.join(", "), config.jobs);
     if let Some(address) = statistics.as_ref().and_then(|at| at.local_addr().ok()) {
         log::info!(target: NOTICE, "statistics at http://{address}/");
     }
-    log::info!("{}", shop.config().compilers.describe());
+    log::info!("{}", config.compilers.describe());
+    scratch::sweep(&config.temp_dir, user_id());
     shop.announce()?;
     if let Some(launcher) = launcher {
         launcher
-            .ready(shop.config().log == LogTo::Stderr)
+            .ready(config.log == LogTo::Stderr)
             .map_err(|err| Error::io("go to the background", &err))?;
     }
-    let served = staff(&shop, listener, statistics, connections_max);
-    drop(pid_file);
+    let addresses: Vec<_> = listeners
+        .iter()
+        .filter_map(|at| at.local_addr().ok())
+        .collect();
+    let announcer = announcer::start(&config, &addresses);
+    let service = Service {
+        shop: &shop,
+        source,
+        manager: Manager::find(),
+        wishes,
+        listening_on: names.join(", "),
+        public: Mutex::new((pid_file, announcer)),
+        reading: Mutex::default(),
+    };
+    let served = service.run(listeners, statistics);
     served.map_err(|err| Error::new(Code::ConnectFailed, format!("serve connections: {err}")))?;
-    let (signal, name) = shop.signals.caught().unwrap_or((15, "SIGTERM"));
-    log::info!(target: NOTICE, "ended by {name}");
-    daemonize::end_by(signal)
+    let signal = shop.signals.caught().unwrap_or(signals::TERM);
+    log::info!(target: NOTICE, "ended by {}", signals::name(signal));
+    drop(service);
+    signals::end_by(signal)
 }
 
-/// Writes the pid file. One that can't be written is no reason not to serve; one that a living daemon has, is.
-fn take_pid_file(path: &Path, config: &Config) -> Result<Option<PidFile>> {
-    match PidFile::create(path) {
-        Ok(file) => Ok(Some(file)),
-        Err(err) if err.kind() == io::ErrorKind::WouldBlock => Err(Error::new(
-            Code::Failed,
-            format!(
-                "--pid-file {}: {err}; end that daemon first",
-                path.display()
-            ),
-        )),
-        Err(err) => {
-            let why = denied(&err, config);
-            let text = format!("--pid-file {}: {why}; going on without it", path.display());
-            log::error!("{text}");
-            tell(config, &text);
-            Ok(None)
-        }
-    }
+/// A daemon that serves many.
+struct Service<'s> {
+    shop: &'s Shop,
+    source: &'s Source,
+    manager: Manager,
+    wishes: Wishes,
+    listening_on: String,
+    /// By what others find us: taken back when the end begins.
+    public: Mutex<(Option<PidFile>, Option<Announcer>)>,
+    /// Held by who reads the configuration.
+    reading: Mutex<()>,
 }
 
-/// Listens on the first of these addresses that works; the options are those that choose others.
-fn listen(addresses: &[SocketAddr], defer: bool, port: &str, listen: &str) -> Result<TcpListener> {
-    let mut fault = None;
-    for address in addresses {
-        match net::listen(*address, defer) {
-            Ok(listener) => return Ok(listener),
-            Err(err) => {
-                let way_out = match err.kind() {
-                    io::ErrorKind::AddrInUse => {
-                        format!("; is another distccd running? {port} chooses another")
+impl Service<'_> {
+    /// Starts the job slots, runs the front, and waits for all of them to end.
+    fn run(&self, listeners: Vec<TcpListener>, statistics: Option<TcpListener>) -> io::Result<()> {
+        set_hook(Box::new(|panic| {
+            log::error!("a fault of distccd itself: {panic}")
+        }));
+        let (late, unsent) = unbounded();
+        let slots = Slots::new(self.shop, late);
+        let watchdog = self.manager.watchdog.map(|every| every / 2);
+        thread::scope(|scope| {
+            slots.fill(scope)?;
+            let site = Site {
+                shop: self.shop,
+                slots: &slots,
+                unsent,
+                statistics,
+                wishes: &self.wishes,
+                files_max: daemonize::raise_descriptor_limit(),
+                chores: (watchdog.map_or(CHORES, |every| every.min(CHORES)), &|| {
+                    self.manager.alive();
+                    let _ = slots.fill(scope);
+                }),
+                reread: &|| {
+                    let reread = || {
+                        self.reread();
+                        slots.resize();
+                        let _ = slots.fill(scope);
+                    };
+                    // Names are looked up, which may take long, and the front must go on.
+                    let reader = thread::Builder::new().name("configuration".to_owned());
+                    if let Err(err) = reader.spawn_scoped(scope, reread) {
+                        log::error!("read the configuration again: {err}");
                     }
-                    io::ErrorKind::AddrNotAvailable => {
-                        format!("; {listen} must be an address of this machine")
-                    }
-                    _ => String::new(),
-                };
-                let why = format!("cannot listen on {address}: {err}{way_out}");
-                fault.get_or_insert(Error::new(Code::BindFailed, why));
+                },
+                leave: &|signal| self.leave(signal),
+            };
+            self.manager.ready(&self.status());
+            // Whatever happens in the front, the slots must end, or we would wait for them for ever.
+            let run = AssertUnwindSafe(|| front::run(listeners, site));
+            let served = catch_unwind(run)
+                .unwrap_or_else(|_| Err(io::Error::other("a fault of distccd itself")));
+            if served.is_err() {
+                self.shop.signals.end_at_once(signals::TERM);
             }
-        }
+            slots.queue().close();
+            served
+        })
     }
-    Err(fault.unwrap_or_else(|| Error::new(Code::BindFailed, "no address to listen on")))
-}
 
-fn connections_max(jobs: usize) -> usize {
-    let files = daemonize::raise_descriptor_limit();
-    let others = FILES_IN_GENERAL + jobs.saturating_mul(FILES_PER_JOB);
-    files.saturating_sub(others).max(files / 2)
-}
+    fn status(&self) -> String {
+        let jobs = self.shop.config().jobs;
+        format!("{jobs} jobs at once, listening on {}", self.listening_on)
+    }
 
-/// Starts the job slots, runs the front, and waits for all of them to end.
-fn staff(
-    shop: &Shop,
-    listener: TcpListener,
-    statistics: Option<TcpListener>,
-    connections_max: usize,
-) -> io::Result<()> {
-    let (arrived, to_do) = unbounded();
-    let (late, unsent) = unbounded();
-    thread::scope(|scope| {
-        for slot in 0..shop.config().jobs {
-            let (to_do, late) = (to_do.clone(), late.clone());
-            let builder = thread::Builder::new().name(format!("slot {slot}"));
-            let started = builder.spawn_scoped(scope, move || work(shop, &to_do, &late));
-            if let Err(err) = started {
-                log::error!("start job slot {slot}: {err}");
-                if slot == 0 {
-                    return Err(err);
+    /// Begins the end: who comes from now on finds nobody, and another may take our place.
+    fn leave(&self, signal: i32) {
+        let jobs = self.shop.config().drain;
+        let name = signals::name(signal);
+        log::info!(target: NOTICE, "{name}: no new jobs; those that run have {jobs:?}");
+        self.manager.stopping("ending after the jobs that run");
+        let public = self.public.lock();
+        *public.unwrap_or_else(PoisonError::into_inner) = (None, None);
+    }
+
+    /// Reads the configuration again, and opens the log anew. With a fault in it everything stays as it was.
+    fn reread(&self) {
+        let _one_at_a_time = self.reading.lock();
+        self.manager.reloading();
+        let before = self.shop.config();
+        let read = match self.source.read() {
+            Ok(Wanted::Serve(config)) => Ok(config),
+            Ok(Wanted::Say(_)) => Err("there is nothing to serve".to_owned()),
+            Err(err) => Err(err.message),
+        };
+        let taken = read.and_then(|mut config| {
+            let changes = config.take_over(&before);
+            open_sink(&config).map(|sink| (config, changes, sink))
+        });
+        match taken {
+            Ok((config, changes, sink)) => {
+                logging::daemon(config.verbosity, config.log_json, sink);
+                let warnings = config.warnings.clone();
+                self.shop.exchange_config(*config);
+                log::info!(target: NOTICE, "the configuration is read again; changed: {}", list(&changes.made));
+                if !changes.others.is_empty() {
+                    let others = list(&changes.others);
+                    log::warn!("a new start is needed for what else has changed: {others}");
                 }
-                break;
+                for warning in warnings {
+                    log::warn!("{warning}");
+                }
+            }
+            Err(why) => {
+                if let Ok(sink) = open_sink(&before) {
+                    logging::daemon(before.verbosity, before.log_json, sink);
+                }
+                log::error!("{why}; the configuration stays as it was");
             }
         }
-        let served = front::run(listener, statistics, shop, connections_max, arrived, unsent);
-        shop.stopping.store(true, Ordering::Relaxed);
-        to_do.close();
-        served
-    })
+        self.manager.ready(&self.status());
+    }
 }
 
-/// One job slot: does one job after the other.
-fn work(shop: &Shop, to_do: &Receiver<Arrived>, late: &Sender<Unsent>) {
-    let desk = shop.statistics.desk();
-    while let Ok(Arrived {
-        mut client,
-        decoder,
-        mut held,
-        waiting,
-    }) = to_do.recv_blocking()
-    {
-        client.waited = Some(waiting.over());
-        if shop.stopping.load(Ordering::Relaxed) {
-            return;
-        }
-        let mut ending = job::perform(shop, &desk, &client, decoder);
-        match ending::send(&shop.signals, &client, &mut ending, PATIENCE) {
-            Ok(true) => ending::finish(&desk, client, &ending),
-            Ok(false) if held.exchange(ending.answer.as_ref().map_or(0, Answer::bytes)) => {
-                ending.leftover = None;
-                desk.clear();
-                let _ = late.try_send(Unsent {
-                    client,
-                    ending,
-                    held,
-                });
-            }
-            Ok(false) => {
-                log::warn!(
-                    "{}: the answer was not taken: too many others are not, either",
-                    client.name
-                );
-                ending::finish(&desk, client, &ending.not_sent());
-            }
-            Err(err) => {
-                log::warn!("{}: the answer was not taken: {err}", client.name);
-                ending::finish(&desk, client, &ending.not_sent());
-            }
-        }
+fn list(words: &[String]) -> String {
+    match words.is_empty() {
+        true => "nothing".to_owned(),
+        false => words.join("; "),
     }
 }

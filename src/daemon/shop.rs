@@ -1,17 +1,19 @@
 //! What all jobs of a daemon share: what it was told, the signals that end it, and the environment of its compilers.
 
+use super::admission::Admission;
 use super::config::Config;
 use super::launch::{self, Way};
+use super::memory::Memory;
 use super::sandbox::{self, Sandbox, Wanted};
 use super::shown::Shown;
 use super::statistics::Statistics;
 use super::system_headers::SystemHeaders;
 use crate::model::error::{Code, Error, Result};
-use crate::os::daemonize::FinalSignals;
 use crate::os::fence;
 use crate::os::logging::NOTICE;
+use crate::os::signals::FinalSignals;
 use std::ffi::{OsStr, OsString};
-use std::sync::atomic::AtomicBool;
+use std::path::Path;
 use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 
 /// Variables of our environment that compilers get, beside those that are set for each job. Whatever else could
@@ -29,8 +31,8 @@ pub struct Shop {
     pub signals: FinalSignals,
     /// The compilers' environment, apart from TMPDIR.
     pub environment: Vec<(OsString, OsString)>,
-    /// Whether we are ending, so that no new job is begun.
-    pub stopping: AtomicBool,
+    /// Whether there is memory for one more job.
+    pub admission: Admission,
     /// What of this machine jobs see.
     pub shown: Shown,
     /// What is known of this machine's headers.
@@ -54,7 +56,7 @@ impl Shop {
             config: RwLock::new(Arc::new(config)),
             signals,
             environment,
-            stopping: AtomicBool::new(false),
+            admission: Admission::new(Memory::find(Path::new("/"))),
             headers: SystemHeaders::default(),
             statistics: Statistics::default(),
             way: OnceLock::new(),

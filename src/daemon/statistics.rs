@@ -12,7 +12,7 @@ const NAMES_MAX: usize = 32;
 /// What the compilers beyond that are called.
 const OTHER_NAMES: &str = "other";
 
-/// Of a name that a client sent, so many bytes are kept.
+/// Of a name that a client sent, and of a reason, so many bytes are kept.
 const NAME_BYTES_MAX: usize = 256;
 
 /// A job that a slot works at.
@@ -259,6 +259,7 @@ impl Desk {
     pub fn ended(&self, mut done: Done) {
         done.compiler = kept(&done.compiler);
         done.source = kept(&done.source);
+        done.why = kept(&done.why);
         // Only what has run is told apart: any other name is a client's invention.
         let ran = done.compiled.is_some();
         let name = ran.then(|| self.all.name_number(&done.compiler));
@@ -312,6 +313,7 @@ mod tests {
             compiler: compiler.into(),
             source: format!("{ms}.c"),
             class,
+            why: String::new(),
             at: SystemTime::now(),
             took: Duration::from_millis(ms),
             waited: Some(Duration::ZERO),

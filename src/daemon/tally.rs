@@ -135,6 +135,8 @@ pub struct Done {
     pub source: String,
     /// How it ended.
     pub class: Class,
+    /// Why it came to nothing, if it did.
+    pub why: String,
     /// When it ended.
     pub at: SystemTime,
     /// How long it took from the connection on.
@@ -340,6 +342,7 @@ mod tests {
             compiler: "gcc".into(),
             source: "x.c".into(),
             class: Class::CompileOk,
+            why: String::new(),
             at: SystemTime::now(),
             took: Duration::from_millis(ms),
             waited: None,

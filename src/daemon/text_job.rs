@@ -12,7 +12,9 @@ use super::shown::{os, Shown};
 use super::view::{Mount, View};
 use super::workspace::Workspace;
 use crate::model::client_path::ClientPath;
+use crate::model::dialect::Dialect;
 use crate::model::received::Received;
+use crate::model::source_scan::Scan;
 use std::borrow::Cow;
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
@@ -48,6 +50,11 @@ pub fn run(job: &Job, program: &Path, received: &Received, text: Vec<u8>) -> Res
         Cow::Owned(other) => Some(other),
         Cow::Borrowed(_) => None,
     };
+    if !job.shop.sandbox().hides_files() && other.as_deref().is_some_and(asks_for_files) {
+        return Err(Stop::Refused(
+            "the text names files of this machine".to_owned(),
+        ));
+    }
     let text_job = TextJob {
         job,
         shown: job.shop.shown.with_program(program, &config.temp_dir),
@@ -155,11 +162,29 @@ impl TextJob<'_> {
         let shop = self.job.shop;
         let mut environment = shop.environment.clone();
         environment.push(("TMPDIR".into(), self.workspace.root().into()));
+        if !environment.iter().any(|(name, _)| name == "HOME") {
+            // There is no list of users to find it in.
+            environment.push(("HOME".into(), self.workspace.root().into()));
+        }
         if shop.sandbox().hides_files() && !has_cache(&environment, &self.shown) {
             environment.push(("CCACHE_DISABLE".into(), "1".into()));
         }
         environment
     }
+}
+
+/// Whether a text that becomes source again would bring files of this machine home, by the rules of whatever language.
+fn asks_for_files(text: &[u8]) -> bool {
+    let rules = [(false, false), (false, true), (true, false), (true, true)];
+    rules.into_iter().any(|(raw_strings, trigraphs)| {
+        let dialect = Dialect {
+            raw_strings,
+            trigraphs,
+            digraphs: true,
+            ..Dialect::default()
+        };
+        Scan::new(text, dialect).asks_for_files()
+    })
 }
 
 /// Whether jobs may use the cache of ccache.

@@ -96,7 +96,7 @@ pub async fn serve<'w: 'e, 'e>(
         let place = web.places.acquire_arc().await;
         match listener.accept().await {
             Ok((stream, address)) => {
-                if !may_ask(&shop.config(), address.ip()) {
+                if !may_ask(&shop.config(), address) {
                     log::warn!("{address} may not see the statistics: it is not in --allow; the connection is closed");
                     continue;
                 }
@@ -118,8 +118,8 @@ pub async fn serve<'w: 'e, 'e>(
 }
 
 /// This machine may always ask; others if they may send jobs.
-fn may_ask(config: &Config, address: IpAddr) -> bool {
-    address.to_canonical().is_loopback() || config.access.admits(address)
+fn may_ask(config: &Config, address: SocketAddr) -> bool {
+    address.ip().to_canonical().is_loopback() || config.access.admits(address)
 }
 
 impl Web<'_> {

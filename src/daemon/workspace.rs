@@ -1,14 +1,12 @@
 //! The private folder of one job, removed with all that a compiler left in it. Turns the names that a client sent into
 //! names here: the text lies under the client's own relative name, so that what a compiler derives from it is the same.
 
+use super::scratch::{self, Scratch};
 use crate::os::beneath::Dir;
-use std::collections::hash_map::RandomState;
 use std::ffi::OsStr;
-use std::fs::{self, DirBuilder};
-use std::hash::{BuildHasher, Hasher};
+use std::fs;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::DirBuilderExt;
 use std::path::{Component, Path, PathBuf};
 
 /// Names with more parts, or longer, are cut to their last part.
@@ -25,9 +23,8 @@ const MIRROR: &str = "in";
 #[derive(Debug)]
 pub struct Workspace {
     root: PathBuf,
-    /// It is on this machine's disk, not only in a view.
-    on_disk: bool,
-    keep: bool,
+    /// It, if it is on this machine's disk and not only in a view.
+    scratch: Option<Scratch>,
     /// Where what the compiler sees as the root is for us, if it is no part of our file tree; open as long as it is needed.
     elsewhere: Option<(Dir, PathBuf)>,
     /// Working directory of the compiler.
@@ -41,14 +38,15 @@ pub struct Workspace {
 impl Workspace {
     /// Makes a folder below `temp_dir`, in which the compiler is to write `output`. With `keep` it is not removed.
     pub fn create(temp_dir: &Path, output: &str, keep: bool) -> io::Result<Workspace> {
-        let mut workspace = Workspace::in_view(private_folder(temp_dir)?, output);
-        (workspace.on_disk, workspace.keep) = (true, keep);
+        let scratch = Scratch::create(temp_dir, keep)?;
+        let mut workspace = Workspace::in_view(scratch.path().to_owned(), output);
+        workspace.scratch = Some(scratch);
         Ok(workspace)
     }
 
     /// Such a folder that will be in a view only: it has a name, and nothing is on disk.
     pub fn only_named(temp_dir: &Path, output: &str) -> Workspace {
-        Workspace::in_view(private_name(temp_dir), output)
+        Workspace::in_view(scratch::free_name(temp_dir), output)
     }
 
     fn in_view(root: PathBuf, output: &str) -> Workspace {
@@ -57,15 +55,14 @@ impl Workspace {
             cwd: root.clone(),
             input: PathBuf::new(),
             root,
-            on_disk: false,
-            keep: false,
+            scratch: None,
             elsewhere: None,
         }
     }
 
     /// Whether the folder is on disk.
     pub fn is_on_disk(&self) -> bool {
-        self.on_disk
+        self.scratch.is_some()
     }
 
     /// From here on the folder is what has its path below `top`.
@@ -73,7 +70,7 @@ impl Workspace {
         let path = [
             b"/proc/self/fd/",
             top.number().to_string().as_bytes(),
-            self.root.as_os_str().as_bytes(),
+            self.root().as_os_str().as_bytes(),
         ]
         .concat();
         self.elsewhere = Some((top, PathBuf::from(OsStr::from_bytes(&path))));
@@ -81,7 +78,7 @@ impl Workspace {
 
     /// Where a path of the compiler's is for us.
     fn here(&self, path: &Path) -> PathBuf {
-        match (&self.elsewhere, path.strip_prefix(&self.root)) {
+        match (&self.elsewhere, path.strip_prefix(self.root())) {
             (Some((_, root)), Ok(rest)) => root.join(rest),
             _ => path.to_owned(),
         }
@@ -94,12 +91,12 @@ impl Workspace {
 
     /// The folder that stands for the client's `/`. The output lies outside, so that no name of the client can be its.
     pub fn mirror(&self) -> PathBuf {
-        self.root.join(MIRROR)
+        self.root().join(MIRROR)
     }
 
     /// Whether it is to be looked at when the job is done.
     pub fn is_kept(&self) -> bool {
-        self.keep
+        self.scratch.as_ref().is_some_and(Scratch::is_kept)
     }
 
     /// Where the source is, for the compiler.
@@ -152,7 +149,7 @@ impl Workspace {
 
     /// Makes the working directory, and all that the source's name passes through.
     fn make_folders(&self) -> io::Result<()> {
-        if self.cwd != self.root {
+        if self.cwd != self.root() {
             fs::create_dir_all(self.here(&self.cwd))?;
         }
         let parent = self.input.parent().unwrap_or(Path::new(""));
@@ -188,57 +185,12 @@ impl Workspace {
 
 impl Drop for Workspace {
     fn drop(&mut self) {
-        if self.keep {
-            log::info!("left for you to see: {}", self.root.display());
-            return;
-        }
-        if !self.on_disk {
-            return;
-        }
         // As a rule there are these two files; looking for others costs more than they do.
-        if self.elsewhere.is_none() {
+        if self.elsewhere.is_none() && self.is_on_disk() && !self.is_kept() {
             let _ = fs::remove_file(self.source());
             let _ = fs::remove_file(&self.output);
         }
-        if fs::remove_dir(&self.root).is_ok() {
-            return;
-        }
-        remove_folder(&self.root);
     }
-}
-
-/// Removes a job's folder with all that was left in it, whatever its owner may do there.
-pub fn remove_folder(path: &Path) {
-    let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
-        return;
-    };
-    let removed = Dir::open(parent).and_then(|parent| parent.remove(name.as_bytes()));
-    if let Err(err) = removed {
-        log::warn!("remove {}: {err}", path.display());
-    }
-}
-
-/// Makes a folder that only we may enter, of a name that nobody can guess.
-pub fn private_folder(parent: &Path) -> io::Result<PathBuf> {
-    loop {
-        let path = private_name(parent);
-        match DirBuilder::new().mode(0o700).create(&path) {
-            Ok(()) => return Ok(path),
-            Err(err) if err.kind() == io::ErrorKind::AlreadyExists => (),
-            Err(err) => return Err(err),
-        }
-    }
-}
-
-fn private_name(parent: &Path) -> PathBuf {
-    const LETTERS: &[u8] = b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789";
-    let mut random = RandomState::new().build_hasher().finish();
-    let mut name = String::from("distccd_");
-    for _ in 0..8 {
-        name.push(LETTERS[(random % LETTERS.len() as u64) as usize].into());
-        random /= LETTERS.len() as u64;
-    }
-    parent.join(name)
 }
 
 /// An absolute path without its first slash, if it has no `..`.

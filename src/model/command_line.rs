@@ -1,7 +1,7 @@
 //! One walk over a compiler's command: each word gets its role, and what makes the command fit to travel, or not,
 //! is collected. Client (`invocation`) and daemon (`received`) draw their own conclusions from it.
 
-use super::compiler_options::{Effect, Match, OptionRow, Reason, Role, Why};
+use super::compiler_options::{Effect, Match, OptionRow, Reason, Role, Side as SideFiles, Why};
 use super::family::{family, Family};
 use super::option_table;
 use super::sources::{self, SourceKind};
@@ -68,6 +68,17 @@ pub struct DepWords<'a> {
     pub contradictory: bool,
 }
 
+/// A word that makes files beside the object.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct SideWord<'a> {
+    /// As it is given, without a separate value.
+    pub word: &'a [u8],
+    /// Which files.
+    pub files: SideFiles,
+    /// The file that it names.
+    pub named: Option<&'a [u8]>,
+}
+
 /// What a walk finds.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Walk<'a> {
@@ -87,6 +98,10 @@ pub struct Walk<'a> {
     pub output: Option<OutputAt>,
     /// Dependency options.
     pub deps: DepWords<'a>,
+    /// The words that make files beside the object.
+    pub sides: Vec<SideWord<'a>>,
+    /// The first option that only a daemon of ours heeds exactly, if any.
+    pub only_ours: Option<Reason>,
     /// Indices of the words that hold a value of `-x` (`-x` `c`: the second; `-xc`: the word itself).
     pub languages: Vec<OutputAt>,
 }
@@ -169,6 +184,7 @@ impl<'a> Walker<'_, 'a> {
             || match row.name {
                 "-Xpreprocessor" => HARMLESS.iter().any(|head| value.starts_with(head)),
                 "-mllvm" => self.is_clang() && is_no_driver_option(value),
+                "-Xassembler" => true,
                 _ => false,
             }
     }
@@ -295,27 +311,55 @@ impl<'a> Walker<'_, 'a> {
             }
             Effect::PreprocessorParts => self.preprocessor_parts(word, value)?,
             Effect::PreprocessorWord if is_macro_or_folder(value) => Role::Preprocess,
-            Effect::AssemblerParts if value.split(|byte| *byte == b',').all(is_harmless_to_gas) => {
-                Role::Code
-            }
+            Effect::AssemblerParts if are_harmless_to_gas(value) => Role::Code,
             Effect::Llvm if is_harmless_to_llvm(value) => Role::Code,
             Effect::PreprocessorWord | Effect::AssemblerParts | Effect::Llvm => {
                 return Err(Reason::Value(found.row.name.to_owned(), text(value)));
             }
-            Effect::Local(why) => {
-                if !self.passes(why, word) {
-                    return Err(Reason::Option(text(word), why));
-                }
+            Effect::Side(files) => self.side(files, word, value)?,
+            // `-fopt-info-vec=FILE`
+            Effect::OnlyOurs(_) if found.row.name == "-fopt-info-" && value.contains(&b'=') => {
+                return Err(Reason::Option(text(word), Why::NamesFile));
+            }
+            // clang's driver records its own words, and a host is told others.
+            Effect::OnlyOurs(Why::Records) if self.side == Side::Client && self.is_clang() => {
+                return Err(Reason::Option(text(word), Why::Records));
+            }
+            Effect::OnlyOurs(why) if self.side == Side::Client || self.passes(why, word) => {
+                let reason = || Reason::Option(text(word), why);
+                self.walk.only_ours.get_or_insert_with(reason);
                 Role::Code
+            }
+            Effect::Local(why) if self.passes(why, word) => Role::Code,
+            Effect::OnlyOurs(why) | Effect::Local(why) => {
+                return Err(Reason::Option(text(word), why));
             }
         };
         Ok(role)
+    }
+
+    /// A word that makes files beside the object. With a preprocessed text none is brought home, so that only those do no
+    /// harm there that stay in the job's folder.
+    fn side(&mut self, files: SideFiles, word: &'a [u8], value: &'a [u8]) -> Result<Role, Reason> {
+        if self.side == Side::Daemon && !self.passes(files.why(), word) {
+            return Err(Reason::Option(text(word), files.why()));
+        }
+        let named = match files {
+            SideFiles::Named | SideFiles::Diagnostics => Some(value),
+            SideFiles::Dump => memchr::memchr(b'=', word).and_then(|at| word.get(at + 1..)),
+            _ => None,
+        };
+        self.walk.debug_info |= files == SideFiles::SplitDwarf;
+        self.walk.sides.push(SideWord { word, files, named });
+        Ok(Role::Side)
     }
 
     /// Things that are harmless in a daemon's job folder although a client keeps them at home.
     fn passes(&self, why: Why, word: &[u8]) -> bool {
         let harmless = match why {
             Why::Prints | Why::ExtraFiles | Why::Records | Why::Lto | Why::Preprocessing => true,
+            // Of what is allowed at all only what writes no file.
+            Why::Instruments => self.side == Side::Pump,
             Why::NoObject
             | Why::NamesFile
             | Why::RunsProgram
@@ -354,10 +398,8 @@ impl<'a> Walker<'_, 'a> {
     fn language(&mut self, at: OutputAt, value: &[u8]) -> Result<(), Reason> {
         if self.side == Side::Client && self.walk.input.is_some() {
             // gcc warns of it; two runs would warn twice.
-            return Err(Reason::Value(
-                "-x".to_owned(),
-                "no source after it".to_owned(),
-            ));
+            let reason = || Reason::Value("-x".to_owned(), "no source after it".to_owned());
+            self.walk.only_ours.get_or_insert_with(reason);
         }
         self.walk.languages.push(at);
         self.forced = match sources::kind_of_option_value(value) {
@@ -407,6 +449,10 @@ impl<'a> Walker<'_, 'a> {
                     depends = true;
                 }
                 _ if is_macro_or_folder(part) => defines = true,
+                b"-w" | b"-C" | b"-CC" | [b'-', b'W', b'a'..=b'z', ..] => {
+                    self.walk.only_ours.get_or_insert_with(refused);
+                    defines = true;
+                }
                 _ => return Err(refused()),
             }
         }
@@ -460,6 +506,23 @@ fn check_path(word: &[u8]) -> Result<(), Reason> {
     Ok(())
 }
 
+/// Whether all parts of `-Wa,` are harmless; one of them takes the next for its value.
+fn are_harmless_to_gas(value: &[u8]) -> bool {
+    let mut parts = value.split(|byte| *byte == b',');
+    while let Some(part) = parts.next() {
+        let is_harmless = match part {
+            b"--defsym" => parts.next().is_some_and(|part| !part.contains(&b'/')),
+            // Names no file, but how one is called.
+            part if part.starts_with(b"--debug-prefix-map=") => true,
+            part => is_harmless_to_gas(part),
+        };
+        if !is_harmless {
+            return false;
+        }
+    }
+    true
+}
+
 /// Parts of `-Wa,` that neither name a file nor write one, nor depend on the machine.
 fn is_harmless_to_gas(part: &[u8]) -> bool {
     const WORDS: &[&[u8]] = &[
@@ -476,6 +539,8 @@ fn is_harmless_to_gas(part: &[u8]) -> bool {
         b"--compress-debug-sections",
         b"--nocompress-debug-sections",
         b"--no-pad-sections",
+        b"--keep-locals",
+        b"-L",
         b"-q",
     ];
     let starts = |heads: &[&[u8]]| heads.iter().any(|head| part.starts_with(head));
@@ -497,6 +562,7 @@ fn is_no_driver_option(value: &[u8]) -> bool {
     !option_table::find(value).is_some_and(|found| {
         let why = match found.row.effect {
             Effect::Local(why) => why,
+            Effect::Side(files) => files.why(),
             _ => return false,
         };
         matches!(why, Why::RunsProgram | Why::NamesFile)

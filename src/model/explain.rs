@@ -23,6 +23,8 @@ pub enum Does {
     Serve(Role),
     /// They mean this machine's processor.
     Native,
+    /// They are sent to daemons of ours only, in pump mode.
+    OnlyOurs(Reason),
     /// They keep the command on this machine.
     Keep(Reason),
 }
@@ -32,6 +34,10 @@ impl Effect {
     pub fn text(&self) -> String {
         let text = match &self.does {
             Does::Keep(reason) => return format!("keeps it here: {}", self.why(reason)),
+            Does::OnlyOurs(reason) => {
+                let why = self.why(reason);
+                return format!("sent in pump mode only, to a distccd of this version: {why}");
+            }
             Does::Native => "this machine's processor: sent as what it means here",
             Does::Serve(Role::Program) => "the compiler",
             Does::Serve(Role::Input) => "the source",
@@ -43,6 +49,7 @@ impl Effect {
             }
             Does::Serve(Role::Include) => "names headers or their folders: sent in pump mode only",
             Does::Serve(Role::Dependency) => "the dependency file, which is written here",
+            Does::Serve(Role::Side) => "makes files beside the object: sent in pump mode only",
             Does::Serve(Role::Linker) => "changes no object",
             Does::Serve(Role::Code) => "sent",
         };
@@ -98,6 +105,10 @@ fn does(program: &OsString, words: &[OsString]) -> Does {
     match walk(&walked, Side::Client) {
         Err(reason) => Does::Keep(reason),
         Ok(Walk { native: true, .. }) => Does::Native,
+        Ok(Walk {
+            only_ours: Some(reason),
+            ..
+        }) => Does::OnlyOurs(reason),
         Ok(walk) => match walk.roles.get(1) {
             Some(role) => Does::Serve(*role),
             None => Does::Keep(Reason::Empty),
@@ -138,7 +149,7 @@ mod tests {
             (
                 "gcc -x go x",
                 1,
-                "-x go: keeps it here: -x go is not compiled elsewhere",
+                "-x go: keeps it here: go is not compiled elsewhere",
             ),
             ("gcc -o x.o", 1, "-o x.o: the output, which is written here"),
             (
@@ -150,6 +161,11 @@ mod tests {
                 "gcc -save-temps",
                 1,
                 "-save-temps: keeps it here: writes files besides the object",
+            ),
+            (
+                "gcc -flto",
+                1,
+                "-flto: sent in pump mode only, to a distccd of this version: leaves optimisation to the linker",
             ),
             (
                 "gcc -Wa,-al",

@@ -1,10 +1,11 @@
 //! Pump mode's words: what a server is asked to run when it preprocesses itself, and which commands a daemon of stock's
 //! would not run as a compiler here does, though it can be sent them.
 
+use super::clang_text;
+use super::compiler_options::Why;
 use super::dependencies;
 use super::family::Family;
 use super::invocation::{Invocation, Reason, Role};
-use super::plain;
 use super::search_variables;
 use super::sources;
 use super::stock_limits;
@@ -25,24 +26,44 @@ pub fn server_words(
     if invocation.preprocessed {
         return Err(Reason::new("it is preprocessed already"));
     }
-    if sources::language_of(&invocation.input).is_none() {
-        return Err(Reason::new("servers know sources by their extension"));
+    if let Some(why) = clang_text::keeps_local(invocation).filter(|_| family == Some(Family::Clang))
+    {
+        return Err(why);
     }
     let mut words = Vec::with_capacity(invocation.argv.len() + 8);
+    // The name of the output is part of those of files beside it, and makes a difference even if it is the same.
+    let adds_output = invocation.output_given || invocation.sides.is_none();
+    let mut more = Vec::new();
     for (word, role) in invocation.argv.iter().zip(&invocation.roles) {
         match role {
+            Role::Output if !adds_output => {}
             Role::Dependency => {}
             Role::Language => words.extend(language_words(word)),
             _ => words.push(word.clone()),
         }
     }
     if color && family.is_some() && !invocation.says_color() {
-        words.push("-fdiagnostics-color=always".into());
+        more.push("-fdiagnostics-color=always".into());
     }
     let wp_target = family == Some(Family::Gcc);
-    words.extend(dependencies::server_words(invocation, wp_target)?);
-    words.extend(search_variables::words(invocation, family, lookup)?);
-    Ok(words)
+    more.extend(dependencies::server_words(invocation, wp_target)?);
+    more.extend(search_variables::words(invocation, family, lookup)?);
+    let mut options = invocation.argv.iter().zip(&invocation.roles);
+    let recorded = options.find(|(word, role)| **role == Role::Code && records(word.as_bytes()));
+    match recorded {
+        // Old versions of gcc record every word.
+        Some((word, _)) if !more.is_empty() => {
+            Err(Reason::Option(word.to_string_lossy().into(), Why::Records))
+        }
+        _ => {
+            words.append(&mut more);
+            Ok(words)
+        }
+    }
+}
+
+fn records(word: &[u8]) -> bool {
+    word.starts_with(b"-frecord-gcc-switches") || word.starts_with(b"-fverbose-asm")
 }
 
 /// `-xc` as two words: stock's daemon refuses it as one.
@@ -64,6 +85,12 @@ pub fn stock_differs(
     if let Some(name) = UNSEEN_BY_STOCK.iter().find(|name| lookup(name).is_some()) {
         return Some(Reason::new(format!("${name} is set")));
     }
+    if invocation.only_ours.is_some() {
+        return invocation.only_ours.clone();
+    }
+    if sources::language_of(&invocation.input).is_none() {
+        return Some(Reason::new("stock knows sources by their extension"));
+    }
     let mut words = invocation.argv.iter().map(|word| word.as_bytes());
     let packs = |word: &[u8]| word.starts_with(b"-gz") && word != b"-gz=none";
     if invocation.debug_info && words.clone().any(packs) {
@@ -83,7 +110,7 @@ pub fn stock_differs(
 
 /// Whether the object holds checksums of the sources as the compiler saw them.
 pub fn shows_checksums(invocation: &Invocation, family: Option<Family>) -> bool {
-    family == Some(Family::Clang) && invocation.debug_info && !plain::old_dwarf(invocation)
+    family == Some(Family::Clang) && invocation.debug_info && !clang_text::old_dwarf(invocation)
 }
 
 #[cfg(test)]
@@ -131,9 +158,12 @@ mod tests {
         ] {
             assert_eq!(server(command, color).unwrap(), words);
         }
+        let bare = server("gcc -fstack-usage -c d/x.c", false);
+        assert_eq!(bare.unwrap(), "gcc -fstack-usage -c d/x.c -Ienv");
         assert!(server("gcc -Wp,-DY -c x.c", false).is_err());
+        assert!(server("gcc -MD -frecord-gcc-switches -c x.c", false).is_err());
         assert!(server("gcc -c x.i", false).is_err());
-        assert!(server("gcc -x c -c x.inc", false).is_err());
+        assert!(server("gcc -x c -c x.inc", false).is_ok());
         assert!(server("tcc -c x.c", false).is_err());
     }
 
@@ -156,6 +186,8 @@ mod tests {
             "gcc -isystem =/a -c x.c",
             "gcc -g -ffile-prefix-map=/a=b -c x.c",
             "gcc -gz -g -c x.c",
+            "gcc -flto -c x.c",
+            "gcc -x c -c x.inc",
             "gcc -I/tmp/distccd_own/x -c x.c",
         ] {
             assert!(differs(command, "LANG"), "{command}");

@@ -66,6 +66,11 @@ impl Scan {
         scan
     }
 
+    /// Whether it names files, or asks whether there are some: a text that was preprocessed does not.
+    pub fn asks_for_files(&self) -> bool {
+        self.directives.iter().any(|found| found.asks_for_files())
+    }
+
     /// About how many bytes it takes in memory; it may grow a little when it is used.
     pub fn memory(&self) -> usize {
         use std::mem::size_of;

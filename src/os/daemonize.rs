@@ -1,7 +1,6 @@
-//! Becoming a daemon: giving up root, detaching, the pid file, and the signals that end it. To be used before the
-//! first thread exists.
+//! Becoming a daemon: giving up root, detaching, the pid file. To be used before the first thread exists.
 
-#![allow(unsafe_code)] // fork, setuid, sigaction and prctl are only to be had from libc.
+#![allow(unsafe_code)] // fork, setuid and prctl are only to be had from libc.
 
 use super::sys::check;
 use fs2::FileExt;
@@ -9,16 +8,6 @@ use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::os::fd::{FromRawFd, IntoRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicI32, Ordering};
-
-/// The signals that end a daemon, with their names.
-const FINAL_SIGNALS: [(libc::c_int, &str); 5] = [
-    (libc::SIGTERM, "SIGTERM"),
-    (libc::SIGINT, "SIGINT"),
-    (libc::SIGHUP, "SIGHUP"),
-    (libc::SIGQUIT, "SIGQUIT"),
-    (libc::SIGALRM, "SIGALRM"),
-];
 
 /// Whether we run with the rights of root.
 pub fn is_root() -> bool {
@@ -133,65 +122,6 @@ pub fn nice(increment: i32) -> io::Result<()> {
 pub fn end_after(seconds: u32) {
     // SAFETY: alarm touches no memory.
     unsafe { libc::alarm(seconds) };
-}
-
-/// The signal that came, 0 as long as none has.
-static CAUGHT: AtomicI32 = AtomicI32::new(0);
-
-/// What the handler writes to, so that whoever polls [`FinalSignals`] wakes up.
-static WAKE: AtomicI32 = AtomicI32::new(-1);
-
-/// The final signals, noted instead of obeyed. Readable (nobody needs to read it) once one has come.
-#[derive(Debug)]
-pub struct FinalSignals(pub OwnedFd);
-
-/// Catches the final signals; to be called once in a process. They are not blocked, as children would inherit that;
-/// handlers they don't inherit. One that is ignored when we start is caught, too: SIGHUP ends a daemon as with stock.
-pub fn catch_final_signals() -> io::Result<FinalSignals> {
-    // SAFETY: the descriptor is new and ours alone. The structure is plain data; the handler only does what is allowed
-    // in a signal handler.
-    unsafe {
-        let fd = check(libc::eventfd(0, libc::EFD_CLOEXEC | libc::EFD_NONBLOCK))?;
-        WAKE.store(fd, Ordering::Relaxed);
-        let mut action: libc::sigaction = std::mem::zeroed();
-        action.sa_sigaction = on_final_signal as *const () as libc::sighandler_t;
-        action.sa_flags = libc::SA_RESTART;
-        for (signal, _) in FINAL_SIGNALS {
-            check(libc::sigaction(signal, &action, std::ptr::null_mut()))?;
-        }
-        Ok(FinalSignals(OwnedFd::from_raw_fd(fd)))
-    }
-}
-
-extern "C" fn on_final_signal(signal: libc::c_int) {
-    CAUGHT.store(signal, Ordering::Relaxed);
-    let one: u64 = 1;
-    // SAFETY: write is async-signal-safe; errno, which it may change, is put back.
-    unsafe {
-        let errno = *libc::__errno_location();
-        let wake = WAKE.load(Ordering::Relaxed);
-        libc::write(wake, (&raw const one).cast(), size_of::<u64>());
-        *libc::__errno_location() = errno;
-    }
-}
-
-impl FinalSignals {
-    /// The signal that came, if one did, with its name.
-    pub fn caught(&self) -> Option<(i32, &'static str)> {
-        let signal = CAUGHT.load(Ordering::Relaxed);
-        let name = FINAL_SIGNALS.iter().find(|(number, _)| *number == signal)?;
-        Some((signal, name.1))
-    }
-}
-
-/// Ends this process by `signal`, so that whoever waits for us sees why.
-pub fn end_by(signal: i32) -> ! {
-    // SAFETY: these calls touch no memory; the signal is not blocked.
-    unsafe {
-        libc::signal(signal, libc::SIG_DFL);
-        libc::raise(signal);
-    }
-    std::process::exit(128 + signal)
 }
 
 /// Of a detached daemon: the parent waits until it is told that all is well.

@@ -5,22 +5,21 @@
 #![allow(unsafe_code)] // syslog(3) and the taking over of descriptors are only to be had from libc.
 
 use super::files::memory_file;
+use super::log_json;
+pub use super::log_json::NOTICE;
 use super::sys::check;
 use crate::model::settings::ClientSettings;
 use env_logger::{Builder, Target};
-use log::{Level, LevelFilter, Record};
+use log::{Level, LevelFilter, Metadata, Record};
 use std::ffi::CString;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::os::fd::FromRawFd;
 use std::path::Path;
-use std::sync::OnceLock;
+use std::sync::{OnceLock, PoisonError, RwLock};
 
 /// What a message may begin with to be more than an error; stock has more levels than `log`.
 const CRITICAL: &str = "CRITICAL! ";
-
-/// Target of messages of level notice: `log::info!(target: NOTICE, …)`.
-pub const NOTICE: &str = "notice";
 
 /// Longest line in bytes, its end included.
 const LINE_BYTES_MAX: usize = 4096;
@@ -90,7 +89,7 @@ pub fn open_log(path: &Path) -> io::Result<File> {
 }
 
 /// A log file that is full or gone must not swallow what is said: then it goes to stderr.
-pub struct OrStderr(pub File);
+struct OrStderr(File);
 
 impl Write for OrStderr {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
@@ -189,39 +188,101 @@ impl Verbosity {
         })
     }
 
-    /// What passes: in general, and of the target [`NOTICE`].
-    fn filters(self) -> (LevelFilter, LevelFilter) {
-        match self {
-            Self::Error => (LevelFilter::Error, LevelFilter::Error),
-            Self::Warning => (LevelFilter::Warn, LevelFilter::Warn),
-            Self::Notice => (LevelFilter::Warn, LevelFilter::Info),
-            Self::Info => (LevelFilter::Info, LevelFilter::Info),
-            Self::Debug => (LevelFilter::Debug, LevelFilter::Debug),
+    /// Whether it passes.
+    fn admits(self, message: &Metadata) -> bool {
+        let most = match self {
+            Self::Error => Level::Error,
+            Self::Warning => Level::Warn,
+            Self::Notice if message.target() == NOTICE => Level::Info,
+            Self::Notice => Level::Warn,
+            Self::Info => Level::Info,
+            Self::Debug => Level::Debug,
+        };
+        message.level() <= most
+    }
+}
+
+/// Where a daemon's log goes.
+#[derive(Debug)]
+pub enum Sink {
+    /// The system's log.
+    Syslog,
+    /// Standard error.
+    Stderr,
+    /// A file.
+    File(File),
+}
+
+/// What a daemon's log is: all of it may change while it runs.
+#[derive(Debug)]
+struct DaemonLog {
+    verbosity: Verbosity,
+    json: bool,
+    sink: Sink,
+}
+
+static DAEMON: RwLock<DaemonLog> = RwLock::new(DaemonLog {
+    verbosity: Verbosity::Notice,
+    json: false,
+    sink: Sink::Stderr,
+});
+
+impl DaemonLog {
+    fn write(&self, record: &Record) {
+        let line = || match self.json {
+            true => log_json::line(record),
+            false => line("distccd", record),
+        };
+        match &self.sink {
+            Sink::Syslog => to_syslog(record),
+            Sink::Stderr => {
+                let _ = io::stderr().write_all(line().as_bytes());
+            }
+            Sink::File(file) => {
+                // What can't be written goes to standard error, and that may be gone, too.
+                let (mut file, line) = (file, line());
+                if file.write_all(line.as_bytes()).is_err() {
+                    let _ = io::stderr().write_all(line.as_bytes());
+                }
+            }
         }
     }
 }
 
-/// Sets up a daemon's log, to `target` or, without one, to syslog. Only the first call in a process counts.
-pub fn init_daemon(verbosity: Verbosity, target: Option<Target>) {
-    let (level, notice) = verbosity.filters();
-    let mut builder = Builder::new();
-    builder.filter_level(level).filter_module(NOTICE, notice);
-    match target {
-        Some(target) => builder
-            .format(|out, record| out.write_all(line("distccd", record).as_bytes()))
-            .target(target),
-        None => {
-            // SAFETY: the string ends with NUL and lives as long as the program.
-            unsafe { libc::openlog(c"distccd".as_ptr(), libc::LOG_PID, libc::LOG_DAEMON) };
-            builder
-                .format(|_, record| {
-                    to_syslog(record);
-                    Ok(())
-                })
-                .target(Target::Pipe(Box::new(io::sink())))
+/// Sets up a daemon's log, or changes it: how much it says, whether in lines of JSON (syslog never gets those), and where.
+pub fn daemon(verbosity: Verbosity, json: bool, sink: Sink) {
+    struct Daemon;
+    impl log::Log for Daemon {
+        fn enabled(&self, message: &Metadata) -> bool {
+            let log = DAEMON.read().unwrap_or_else(PoisonError::into_inner);
+            log.verbosity.admits(message)
         }
+
+        fn log(&self, record: &Record) {
+            let log = DAEMON.read().unwrap_or_else(PoisonError::into_inner);
+            if log.verbosity.admits(record.metadata()) {
+                log.write(record);
+            }
+        }
+
+        fn flush(&self) {}
+    }
+    if matches!(sink, Sink::Syslog) {
+        // SAFETY: the string ends with NUL and lives as long as the program.
+        unsafe { libc::openlog(c"distccd".as_ptr(), libc::LOG_PID, libc::LOG_DAEMON) };
+    }
+    *DAEMON.write().unwrap_or_else(PoisonError::into_inner) = DaemonLog {
+        verbosity,
+        json,
+        sink,
     };
-    let _ = builder.try_init();
+    let _ = log::set_logger(&Daemon); // The first time; later ones change nothing.
+    log::set_max_level(match verbosity {
+        Verbosity::Error => LevelFilter::Error,
+        Verbosity::Warning => LevelFilter::Warn,
+        Verbosity::Notice | Verbosity::Info => LevelFilter::Info,
+        Verbosity::Debug => LevelFilter::Debug,
+    });
 }
 
 /// `PROGRAM[PID] SEVERITY text`, in one line whatever the text holds.

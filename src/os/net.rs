@@ -4,9 +4,10 @@
 #![allow(unsafe_code)] // poll, getsockopt, getpeername and friends are only to be had from libc.
 
 use super::sys::{check, check_uninterrupted};
+use socket2::{Domain, Socket, Type};
 use std::io;
 use std::mem::size_of;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6, TcpListener};
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::UnixStream;
@@ -75,25 +76,34 @@ fn timeout_ms(until: Option<Instant>) -> libc::c_int {
     libc::c_int::try_from(ms).unwrap_or(libc::c_int::MAX)
 }
 
-/// A listening socket with a long queue. With `defer` the system hands a connection over only when bytes have come.
-pub fn listen(address: SocketAddr, defer: bool) -> io::Result<TcpListener> {
-    let listener = TcpListener::bind(address)?;
-    // SAFETY: the descriptor is open; listening again only changes the length of the queue.
-    check(unsafe { libc::listen(listener.as_raw_fd(), BACKLOG_MAX) })?;
-    if defer {
-        let seconds: libc::c_int = 1;
-        // SAFETY: the option takes an int. That a system does not know it is no fault.
-        unsafe {
-            libc::setsockopt(
-                listener.as_raw_fd(),
-                libc::IPPROTO_TCP,
-                libc::TCP_DEFER_ACCEPT,
-                (&raw const seconds).cast(),
-                size_of::<libc::c_int>() as libc::socklen_t,
-            )
-        };
+/// A listening socket with a long queue; one of IPv6 takes connections of IPv4, too, only with `both`. With `defer` the system
+/// hands a connection over only when bytes have come.
+pub fn listen(address: SocketAddr, both: bool, defer: bool) -> io::Result<TcpListener> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
+    if address.is_ipv6() {
+        socket.set_only_v6(!both)?;
     }
-    Ok(listener)
+    socket.set_reuse_address(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG_MAX)?;
+    if defer {
+        defer_accept(&socket);
+    }
+    Ok(socket.into())
+}
+
+fn defer_accept(socket: &Socket) {
+    let seconds: libc::c_int = 1;
+    // SAFETY: the option takes an int. That a system does not know it is no fault.
+    unsafe {
+        libc::setsockopt(
+            socket.as_raw_fd(),
+            libc::IPPROTO_TCP,
+            libc::TCP_DEFER_ACCEPT,
+            (&raw const seconds).cast(),
+            size_of::<libc::c_int>() as libc::socklen_t,
+        )
+    };
 }
 
 /// Connects to the socket at `path`. Nothing waits for longer than `patience`: neither the connecting, while the peer's queue
@@ -178,10 +188,18 @@ pub fn peer(fd: BorrowedFd) -> io::Result<Peer> {
             let address: &libc::sockaddr_in6 = unsafe { &*(&raw const storage).cast() };
             let ip = Ipv6Addr::from(address.sin6_addr.s6_addr);
             let port = u16::from_be(address.sin6_port);
-            let ip = IpAddr::from(ip).to_canonical();
-            Ok(Peer::Internet(SocketAddr::new(ip, port)))
+            let whole = SocketAddrV6::new(ip, port, 0, address.sin6_scope_id);
+            Ok(Peer::Internet(canonical(whole.into())))
         }
         _ => Ok(Peer::Unix),
+    }
+}
+
+/// An address of IPv4 that is mapped into IPv6 as what it is.
+pub fn canonical(address: SocketAddr) -> SocketAddr {
+    match address.ip().to_canonical() {
+        ip @ IpAddr::V4(_) => SocketAddr::new(ip, address.port()),
+        IpAddr::V6(_) => address,
     }
 }
 
@@ -278,7 +296,7 @@ mod tests {
 
     #[test]
     fn peers_are_known() {
-        let listener = listen((Ipv4Addr::LOCALHOST, 0).into(), false).unwrap();
+        let listener = listen((Ipv4Addr::LOCALHOST, 0).into(), false, false).unwrap();
         let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
         let (served, _) = listener.accept().unwrap();
         assert_eq!(

@@ -220,6 +220,7 @@ impl Daemon {
         let process = Command::new(THIS_PROGRAM)
             .arg0("distccd")
             .args(["--daemon", "--no-detach", "--log-stderr"])
+            .args(["--config", "none", "--drain", "0"])
             .args(["--listen", "127.0.0.1", "--port", "0"])
             .arg("--jobs")
             .arg(jobs)

@@ -15,7 +15,8 @@ pub struct DaemonPlan {
     folder: PathBuf,
     options: Vec<String>,
     env: Vec<(String, String)>,
-    jobs: usize,
+    jobs: Option<usize>,
+    allow: Option<String>,
     within: Vec<String>,
 }
 
@@ -54,7 +55,8 @@ impl DaemonPlan {
             folder,
             options: Vec::new(),
             env: vec![("PATH".into(), "/usr/bin:/bin".into())],
-            jobs: 8,
+            jobs: Some(8),
+            allow: Some("127.0.0.1".into()),
             within: Vec::new(),
         }
     }
@@ -98,7 +100,19 @@ impl DaemonPlan {
 
     /// How many jobs at once.
     pub fn jobs(mut self, jobs: usize) -> Self {
-        self.jobs = jobs;
+        self.jobs = Some(jobs);
+        self
+    }
+
+    /// As many jobs at once as it thinks right.
+    pub fn all_jobs(mut self) -> Self {
+        self.jobs = None;
+        self
+    }
+
+    /// Only who has this address may connect; with `None` that is left to other options.
+    pub fn allow(mut self, address: Option<&str>) -> Self {
+        self.allow = address.map(str::to_owned);
         self
     }
 
@@ -135,13 +149,11 @@ impl DaemonPlan {
             .args(["--daemon", "--no-detach", "--listen", "127.0.0.1"])
             // If the test is killed outright, its daemons end all the same, some time.
             .args(["--lifetime", "7200"])
-            .args(["--allow", "127.0.0.1", "--nice", "0", "--log-level", "info"])
-            .args([
-                "--port",
-                &port.to_string(),
-                "--jobs",
-                &self.jobs.to_string(),
-            ])
+            .args(["--nice", "0", "--log-level", "info"])
+            .args(self.allow.iter().flat_map(|allow| ["--allow", allow]))
+            .args(self.no_config_file())
+            .args(["--port", &port.to_string()])
+            .args(self.jobs.iter().map(|jobs| format!("--jobs={jobs}")))
             .arg("--log-file")
             .arg(&log)
             .args(&self.options)
@@ -174,6 +186,14 @@ impl DaemonPlan {
         }
         let said = fs::read_to_string(&said).unwrap_or_default();
         Err(said + &daemon.log_text())
+    }
+
+    /// What this machine's own daemon is told must not count here.
+    fn no_config_file(&self) -> &'static [&'static str] {
+        match self.which {
+            Which::Ours => &["--config", "none"],
+            Which::Stock => &[],
+        }
     }
 
     fn program(&self) -> PathBuf {
@@ -266,7 +286,8 @@ impl Daemon {
 impl Drop for Daemon {
     fn drop(&mut self) {
         if self.alive() {
-            self.signal("TERM");
+            // Ours ends jobs that still run by this one, and not at once by SIGTERM.
+            self.signal("INT");
         }
         let begun = Instant::now();
         while self.alive() && begun.elapsed() < Duration::from_secs(10) {

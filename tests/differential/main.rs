@@ -9,7 +9,8 @@
 //! for gcc g++                        the rows that follow hold for these compilers, see `table::COMPILERS`
 //! pump  $CC -c a.$E                  a row: its fate in pump mode with our daemon, and a command line
 //! here  cp a.$E 'b c.$E' :: $CC …    what stands before `::` prepares the folder, without distcc, once
-//! here varies $CC -flto -c a.$E      two local runs differ in the bytes of files: names and modes are compared
+//! here varies $CC -da -c a.$E        two local runs differ in the bytes of files: names and modes are compared
+//! here other $CC -c s.s              does more, or something else, than compile a source and its headers: not counted as a compile
 //! ```
 //!
 //! The fates are `pump` (source and headers travel), `text` (preprocessed text does), `here` (the command, or a part of it,
@@ -18,7 +19,7 @@
 //! extension of its sources, `$X` its language for `-x`, `$I` the extension of its preprocessed text.
 //!
 //! `DISTCC_TESTS_ROWS=WORDS` runs only the rows that hold these words, or `NAME:` those of one table; `DISTCC_TESTS_WHOLE=1` leaves out no cell;
-//! `DISTCC_TESTS_SEED` chooses what is left out otherwise.
+//! `DISTCC_TESTS_SEED` chooses what is left out otherwise, and is printed; it also draws the random combinations of `random`.
 #![allow(clippy::unwrap_used)]
 
 #[path = "../common/mod.rs"]
@@ -26,9 +27,11 @@ mod common;
 
 mod bench;
 mod outcome;
+mod random;
 mod score;
 mod table;
 
+use std::path::Path;
 use std::sync::Mutex;
 
 /// The tables, each with its name.
@@ -40,6 +43,14 @@ const TABLES: &[(&str, &str)] = &[
     ("gcc-search", include_str!("gcc-search.txt")),
     ("gcc-messages", include_str!("gcc-messages.txt")),
     ("gcc-code", include_str!("gcc-code.txt")),
+    ("gcc-builds", include_str!("gcc-builds.txt")),
+    ("environment", include_str!("environment.txt")),
+    ("clang-files", include_str!("clang-files.txt")),
+    ("clang-code", include_str!("clang-code.txt")),
+    ("objc", include_str!("objc.txt")),
+    ("cross", include_str!("cross.txt")),
+    ("sides", include_str!("sides.txt")),
+    ("found", include_str!("found.txt")),
 ];
 
 /// Of the rows that only compile, so many of 100 must be distributed in pump mode with our daemon.
@@ -69,7 +80,29 @@ fn every_row_gives_what_a_local_run_gives() {
     bench.expect_clean();
     if asked.is_empty() {
         faults.extend(score.faults(DISTRIBUTED_MIN));
+        let readme = Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md");
+        faults.extend(score.readme_faults(&std::fs::read_to_string(readme).unwrap()));
     }
     let told = faults.join("\n");
     assert!(faults.is_empty(), "{} faults\n{told}", faults.len());
+}
+
+/// Of random combinations so many are tried.
+const COMBINATIONS: usize = 500;
+
+#[test]
+fn random_combinations_give_what_a_local_run_gives() {
+    let Some(bench) = bench::Bench::new() else {
+        return;
+    };
+    let seed = bench::seed();
+    println!("seed {seed}");
+    let faults = random::faults(&bench, seed, COMBINATIONS);
+    bench.expect_clean();
+    let told = faults.join("\n");
+    assert!(
+        faults.is_empty(),
+        "{} faults with DISTCC_TESTS_SEED={seed}\n{told}",
+        faults.len()
+    );
 }

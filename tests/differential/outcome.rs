@@ -107,7 +107,11 @@ impl Outcome {
             before.get(*name) != Some(entry) && entry.kind.0 & 0o170000 == 0o100000
         });
         let mut made: Vec<_> = changed.collect();
-        made.retain(|(name, _)| name.extension().is_none_or(|extension| extension != "d"));
+        let is_rule = |name: &Path, entry: &Entry| {
+            let named = name.extension().is_some_and(|extension| extension == "d");
+            named || line.contains(" -M") && entry.bytes.windows(3).any(|at| at == b".o:")
+        };
+        made.retain(|(name, entry)| !is_rule(name, entry));
         let words = |word: &str| line.split_whitespace().any(|found| found == word);
         let is_result = |entry: &Entry| {
             entry.bytes.starts_with(b"\x7fELF") || entry.bytes.starts_with(b"BC") || words("-S")
@@ -116,6 +120,7 @@ impl Outcome {
         let compiles = line.matches("$CC").count() == 1
             && !line.contains("-E ")
             && !line.contains("2>/dev/null");
+        let compiles = compiles && ["-c", "-S", "@"].iter().any(|word| line.contains(word));
         let kept = before.keys().all(|name| self.files.contains_key(name));
         self.status == 0 && self.stdout.is_empty() && one && compiles && kept
     }

@@ -3,7 +3,7 @@
 
 use super::bench::{Cell, Tried, CELLS};
 use super::table::{Fate, Job};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 /// The counts of one compiler in one cell.
@@ -75,6 +75,54 @@ impl Score {
     }
 }
 
+/// The heading of the README's table.
+const HEADING: &str = "\n## Equality";
+
+impl Score {
+    /// Where the README's table claims more than was counted, or lacks a compiler.
+    pub fn readme_faults(&self, readme: &str) -> Vec<String> {
+        let at = readme.find(HEADING).map(|at| at + HEADING.len());
+        let section = at.map_or("", |at| {
+            readme[at..].split("\n## ").next().unwrap_or_default()
+        });
+        let mut faults = Vec::new();
+        let names: BTreeSet<_> = self.counts.keys().map(|(name, _)| *name).collect();
+        for name in names {
+            let head = format!("| `{name}` |");
+            match section.lines().find_map(|line| line.strip_prefix(&head)) {
+                Some(line) => faults.extend(self.claimed_too_much(name, line)),
+                None => faults.push(format!("README.md, Equality: nothing is said of {name}")),
+            }
+        }
+        faults
+    }
+
+    /// A line of the table: command lines, then of those that only compile the shares that are distributed in pump and in
+    /// plain mode.
+    fn claimed_too_much(&self, name: &'static str, line: &str) -> Option<String> {
+        let number = |text: &str| text.trim().trim_end_matches(" %").parse::<usize>().ok();
+        let claims: Option<Vec<usize>> =
+            line.trim_end_matches(" |").split('|').map(number).collect();
+        let count = |cell| self.counts.get(&(name, cell)).copied().unwrap_or_default();
+        let (pump, plain) = (count(CELLS[0]), count(CELLS[1]));
+        let share = |count: Count| (count.pumped + count.as_text) * 100 / count.compiles.max(1);
+        let measured = [pump.rows, share(pump), share(plain)];
+        match claims.as_deref() {
+            Some(&[rows, by_pump, by_text]) => {
+                let claimed = [rows, by_pump, by_text];
+                let is_less = claimed
+                    .iter()
+                    .zip(measured)
+                    .all(|(claim, found)| *claim <= found);
+                (!is_less).then(|| {
+                    format!("README.md claims of {name} {claimed:?}, measured: {measured:?}")
+                })
+            }
+            _ => Some(format!("README.md: of {name}: no three numbers: {line}")),
+        }
+    }
+}
+
 impl fmt::Display for Score {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(
@@ -104,5 +152,30 @@ impl fmt::Display for Score {
             writeln!(f, "stayed here: {count} × {why}")?;
         }
         Ok(())
+    }
+}
+
+#[test]
+fn the_readme_may_not_claim_more() {
+    let mut score = Score::default();
+    let count = Count {
+        rows: 9,
+        compiles: 4,
+        pumped: 3,
+        ..Count::default()
+    };
+    for cell in CELLS {
+        score.counts.insert(("gcc", cell), count);
+    }
+    let readme = |line: &str| format!("# x\n\n## Equality\n\n{line}\n\n## y\n");
+    for (line, faults) in [
+        ("| `gcc` | 9 | 75 % | 75 % |", 0),
+        ("| `gcc` | 8 | 70 % | 0 % |", 0),
+        ("| `gcc` | 10 | 75 % | 75 % |", 1),
+        ("| `gcc` | 9 | 76 % | 75 % |", 1),
+        ("| `gcc` | all | 75 % | 75 % |", 1),
+        ("| `g++` | 9 | 75 % | 75 % |", 1),
+    ] {
+        assert_eq!(score.readme_faults(&readme(line)).len(), faults, "{line}");
     }
 }

@@ -40,6 +40,9 @@ pub const COMPILERS: &[Compiler] = &[
     compiler("objc", "gcc", "m", "objective-c", "mi"),
     compiler("clang", "clang", "c", "c", "i"),
     compiler("clang++", "clang++", "cc", "c++", "ii"),
+    compiler("objc-clang", "clang", "m", "objective-c", "mi"),
+    compiler("aarch64", "aarch64-linux-gnu-gcc-12", "c", "c", "i"),
+    compiler("arm", "arm-linux-gnueabihf-gcc-12", "c", "c", "i"),
 ];
 
 /// Where a row's compiles take place.
@@ -62,6 +65,8 @@ pub struct Row {
     pub fate: Option<Fate>,
     /// Two local runs don't make the same bytes.
     pub varies: bool,
+    /// Reads more than a source and its headers, runs other programs, or does not compile.
+    pub other: bool,
     /// Prepares the folder.
     pub setup: &'static str,
     /// The command line.
@@ -129,19 +134,26 @@ fn row(table: &'static str, line: &'static str) -> Row {
         "any" => None,
         _ => panic!("{table}: no fate: {line}"),
     };
-    let rest = rest.trim_start();
-    let (varies, rest) = match rest.strip_prefix("varies ") {
-        Some(rest) => (true, rest.trim_start()),
-        None => (false, rest),
-    };
+    let (other, rest) = mark(rest, "other ");
+    let (varies, rest) = mark(rest, "varies ");
     let (setup, line) = rest.split_once(" :: ").unwrap_or((":", rest));
     assert!(line.contains("$CC"), "{table}: runs no compiler: {line}");
     Row {
         table,
         fate,
         varies,
+        other,
         setup,
         line,
+    }
+}
+
+/// Whether a row goes on with this word, and what follows.
+fn mark<'r>(rest: &'r str, word: &str) -> (bool, &'r str) {
+    let rest = rest.trim_start();
+    match rest.strip_prefix(word) {
+        Some(rest) => (true, rest.trim_start()),
+        None => (false, rest),
     }
 }
 
@@ -157,7 +169,7 @@ impl Job {
 
 #[test]
 fn tables_are_read() {
-    let text = "# c\nfor gcc clang\npump $CC -c a.$E\n\nfor g++\nhere varies x :: y && $CC\n";
+    let text = "# c\nfor gcc clang\npump $CC -c a.$E\n\nfor g++\nhere other varies x :: y && $CC\n";
     let jobs = parse("t", text);
     let told: Vec<_> = jobs.iter().map(Job::name).collect();
     let expected = [
@@ -167,5 +179,6 @@ fn tables_are_read() {
     ];
     assert_eq!(told, expected);
     assert_eq!(jobs[0].row.fate, Some(Fate::Pump));
-    assert!(jobs[2].row.varies && jobs[2].row.setup == "x");
+    let row = &jobs[2].row;
+    assert!(row.varies && row.other && row.setup == "x");
 }

@@ -133,7 +133,9 @@ function show_ended(seen) {
     const row = made("tr");
     const cell = (kind, text) => { const made_cell = made("td", kind, text); row.append(made_cell); return made_cell; };
     cell("when soft", ago(job.at_ms, seen.now_ms)).title = new Date(job.at_ms).toLocaleString();
-    cell("state").append(badge(job.state));
+    const mark = badge(job.state);
+    mark.title = job.why;
+    cell("state").append(mark);
     cell("file", job.source).title = job.source;
     cell("compiler", base(job.compiler)).title = job.compiler;
     cell("peer soft", job.peer);
@@ -142,8 +144,13 @@ function show_ended(seen) {
     cell("number all", time(job.ms));
     cell("number in soft", size(job.received_bytes));
     cell("number out soft", size(job.sent_bytes));
-    return row;
-  });
+    if (!job.why) return [row];
+    const reason = made("tr", "why");
+    const words = made("td", "", job.why);
+    words.colSpan = 10;
+    reason.append(words);
+    return [row, reason];
+  }).flat();
   by_id("recent").tBodies[0].replaceChildren(...rows);
   by_id("recent").hidden = rows.length === 0;
   by_id("none").hidden = rows.length !== 0;
