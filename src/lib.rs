@@ -8,6 +8,7 @@ pub mod model {
     pub mod pump_settings;
     pub mod settings;
     pub mod hosts;
+    pub mod zeroconf;
     pub mod sources;
     pub mod compiler_options;
     pub mod option_table;
@@ -23,6 +24,7 @@ pub mod model {
     pub mod dependencies;
     pub mod indentation;
     pub mod plain_text;
+    pub mod clang_text;
     pub mod plain;
     pub mod search_variables;
     pub mod terminal;
@@ -109,6 +111,7 @@ pub mod os {
 
 /// Floor 2: what the programs on one machine share: slots, state, links to hosts.
 pub mod farm {
+    pub mod zeroconf;
     pub mod topdir;
     pub mod state;
     pub mod waiting;
@@ -183,6 +186,7 @@ pub mod daemon {
     pub mod metrics;
     pub mod page;
     pub mod web;
+    pub mod announcer;
     pub mod arrivals;
     pub mod slots;
     pub mod front;
@@ -235,6 +239,9 @@ pub mod tools {
     pub mod probe;
     pub mod lsdistcc_options;
     pub mod lsdistcc;
+    pub mod browse;
+    pub mod announce;
+    pub mod zeroconf;
 }
 
 /// Floor 4: which program am I?

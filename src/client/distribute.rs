@@ -536,6 +536,9 @@ impl<'d> Distribution<'d> {
             Some(status) => format!("the remote compile {}", status.describe()),
             None => std::mem::take(&mut self.why_here),
         };
+        if let Some(Ok(job)) = &self.plain {
+            job.take_back_deps();
+        }
         let ended = self
             .farm
             .run_here(self.argv, Some(input), &why, slot.as_ref())?;

@@ -15,12 +15,16 @@ use crate::model::invocation::Invocation;
 use crate::model::plain::{self, Family, Recipe, Way, Wishes};
 use crate::model::settings::ClientSettings;
 use crate::model::wire::{self, Limits, Reply, Version};
+use crate::model::{clang_text, dependencies};
+use crate::os::files::read_plain_file;
 use crate::os::pages::Bytes;
+use std::collections::BTreeMap;
 use std::env;
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, OpenOptions};
 use std::io::Write;
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::PathBuf;
 use std::time::Instant;
 
 /// A compile that may be tried on several hosts.
@@ -34,6 +38,8 @@ pub struct Job<'j> {
     pub recipe: Recipe,
     /// The text and what the preprocessor said, once it has run.
     pub prepared: Option<Prepared>,
+    /// The dependency file, with what it held before the preprocessor wrote it, if a compile here might not write it.
+    deps_before: Option<(PathBuf, Option<Vec<u8>>)>,
 }
 
 impl<'j> Job<'j> {
@@ -68,10 +74,23 @@ impl<'j> Job<'j> {
             family,
             recipe,
             prepared: None,
+            deps_before: None,
         };
         match job.is_demanding() && is_oddly_spelled(env::var_os("PWD")) {
             true => Err("debug information shows how $PWD is spelled, and hosts do not".to_owned()),
             false => Ok(job),
+        }
+    }
+
+    /// Takes back what the preprocessor has written besides its text, where a compile here may not write it again.
+    pub fn take_back_deps(&self) {
+        let taken_back = match &self.deps_before {
+            Some((path, Some(before))) => fs::write(path, before),
+            Some((path, None)) => fs::remove_file(path),
+            None => Ok(()),
+        };
+        if let Err(err) = taken_back {
+            log::debug!("take back the dependency file: {err}");
         }
     }
 
@@ -155,7 +174,7 @@ pub fn attempt(job: &mut Job, slot: &Slot, means: &mut Means) -> Attempt {
 /// A preprocessor at work, with the slot that it holds on this machine.
 type UnderWay<'s> = Option<(Preprocessor, Option<CpuSlot<'s>>)>;
 
-fn begin_text<'s>(job: &Job, slot: &'s Slot, means: &mut Means) -> Result<UnderWay<'s>> {
+fn begin_text<'s>(job: &mut Job, slot: &'s Slot, means: &mut Means) -> Result<UnderWay<'s>> {
     let Some(argv) = job
         .recipe
         .preprocessor_argv
@@ -164,6 +183,10 @@ fn begin_text<'s>(job: &Job, slot: &'s Slot, means: &mut Means) -> Result<UnderW
     else {
         return Ok(None);
     };
+    if dependencies::may_be_missed(job.invocation, job.family == Some(Family::Gcc)) {
+        let path = dependencies::file(job.invocation);
+        job.deps_before = path.map(|path| (path.clone(), read_plain_file(&path)));
+    }
     let file = base_name(&job.invocation.input);
     let cpu = match slot.local_cpu(means.slots, means.preprocess_slots) {
         Ok(cpu) => Some(cpu),
@@ -216,8 +239,32 @@ fn finish_text(job: &mut Job, under_way: UnderWay) -> std::result::Result<(), St
         }
     }
     check_pragmas(&prepared.text, &job.recipe)?;
+    check_names(&prepared.text, job)?;
     job.prepared = Some(prepared);
     Ok(())
+}
+
+/// clang's debug information names a file as it was looked for last, which its text does not show.
+fn check_names(text: &[u8], job: &Job) -> std::result::Result<(), String> {
+    if job.recipe.way != Way::RewriteIncludes || !job.invocation.debug_info {
+        return Ok(());
+    }
+    let names = clang_text::names(text, job.invocation);
+    let names = names.ok_or("the name of an include can't be seen in the text")?;
+    let mut read = BTreeMap::new();
+    for name in &names.read {
+        let meta =
+            fs::metadata(name).map_err(|err| format!("{}: {err}", name.to_string_lossy()))?;
+        read.insert((meta.dev(), meta.ino()), name);
+    }
+    let is_read = |name: &OsString| {
+        fs::metadata(name).is_ok_and(|meta| read.contains_key(&(meta.dev(), meta.ino())))
+    };
+    let mut others = names.looked_for.difference(&names.read);
+    match read.len() < names.read.len() || others.any(is_read) {
+        true => Err("a header has two names, and debug information the last one".to_owned()),
+        false => Ok(()),
+    }
 }
 
 /// gcc's `-fdirectives-only` drops some pragmas without a word. If a source has one, `-E` alone tells whether it is in

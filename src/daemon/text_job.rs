@@ -153,6 +153,10 @@ impl TextJob<'_> {
         let shop = self.job.shop;
         let mut environment = shop.environment.clone();
         environment.push(("TMPDIR".into(), self.workspace.root().into()));
+        if !environment.iter().any(|(name, _)| name == "HOME") {
+            // There is no list of users to find it in.
+            environment.push(("HOME".into(), self.workspace.root().into()));
+        }
         if shop.sandbox().hides_files() && !has_cache(&environment, &self.shown) {
             environment.push(("CCACHE_DISABLE".into(), "1".into()));
         }

@@ -1,4 +1,5 @@
 //! Response files: `@file` words of a compiler's command replaced by the words in the file, quoted as gcc and clang read them.
+//! And the long names that both compilers have for some options, replaced by the short ones.
 
 use std::borrow::Cow;
 use std::ffi::{OsStr, OsString};
@@ -10,14 +11,32 @@ const NESTING_MAX: usize = 8;
 /// Files of one command, at most; beyond it the `@file` stays as it is and the command runs locally.
 const FILES_MAX: usize = 64;
 
-/// `argv` with each `@file` after word 0 replaced by that file's words, nested ones too.
+/// Long names with a value, and the short ones that take the same value attached.
+const LONG_WITH_VALUE: [(&[u8], &[u8]); 5] = [
+    (b"--define-macro=", b"-D"),
+    (b"--imacros=", b"-imacros"),
+    (b"--include-directory=", b"-I"),
+    (b"--include=", b"-include"),
+    (b"--undefine-macro=", b"-U"),
+];
+
+/// Long names that stand alone, and the short ones.
+const LONG: [(&[u8], &str); 5] = [
+    (b"--assemble", "-S"),
+    (b"--compile", "-c"),
+    (b"--no-warnings", "-w"),
+    (b"--write-dependencies", "-MD"),
+    (b"--write-user-dependencies", "-MMD"),
+];
+
+/// `argv` with each `@file` after word 0 replaced by that file's words, nested ones too, and long names by short ones.
 /// What `read_file` does not give stays as it is, as the compilers do.
 pub fn expand<'a>(
     argv: &'a [OsString],
     read_file: &dyn Fn(&Path) -> Option<Vec<u8>>,
 ) -> Cow<'a, [OsString]> {
-    let has_files = |words: &[OsString]| words.iter().skip(1).any(|word| file_of(word).is_some());
-    if !has_files(argv) {
+    let changes = |word: &OsString| file_of(word).is_some() || short(word).is_some();
+    if !argv.iter().skip(1).any(changes) {
         return Cow::Borrowed(argv);
     }
     let mut expansion = Expansion {
@@ -54,9 +73,24 @@ impl Expansion<'_> {
                     self.append(OsString::from_vec(part), depth + 1);
                 }
             }
-            None => self.words.push(word),
+            None => self.words.push(short(&word).unwrap_or(word)),
         }
     }
+}
+
+/// The same option by its short name, if it has one that is known here.
+fn short(word: &OsStr) -> Option<OsString> {
+    let word = word.as_bytes();
+    if !word.starts_with(b"--") {
+        return None;
+    }
+    let alone = LONG.iter().find(|(long, _)| *long == word);
+    alone.map(|(_, short)| short.into()).or_else(|| {
+        let mut pairs = LONG_WITH_VALUE.iter();
+        let found = pairs.find_map(|(long, short)| Some((*short, word.strip_prefix(*long)?)));
+        let (short, value) = found.filter(|(_, value)| !value.is_empty())?;
+        Some(OsString::from_vec([short, value].concat()))
+    })
 }
 
 fn file_of(word: &OsStr) -> Option<&Path> {
@@ -127,6 +161,17 @@ mod tests {
         for text in ["-DA=x\\", "-DA=\"x", "a\0b", "\u{feff}-c"] {
             assert_eq!(words(text), None, "{text:?}");
         }
+    }
+
+    #[test]
+    fn long_names_become_short() {
+        let argv: Vec<OsString> =
+            "cc --define-macro=A=1 --include=h --compile --include= --bogus=x"
+                .split(' ')
+                .map(OsString::from)
+                .collect();
+        let expanded = expand(&argv, &|_| None).join(OsStr::new(" "));
+        assert_eq!(expanded, "cc -DA=1 -includeh -c --include= --bogus=x");
     }
 
     #[test]

@@ -3,7 +3,7 @@
 
 use super::compiler_options::Effect::{self, *};
 use super::compiler_options::Form::{self, *};
-use super::compiler_options::Role::{Code, Define, Include, Linker};
+use super::compiler_options::Role::{Code, Define, Include, Linker, Preprocess};
 use super::compiler_options::Side::{
     CallGraph, Coverage, Diagnostics, Dump, Named, Record, SplitDwarf, StackUsage, Stats, Temps,
     Trace,
@@ -58,7 +58,7 @@ pub static ROWS: &[OptionRow] = &[
     row("--help", Joined, Local(NoObject)),
     row("--hipspv-pass-plugin=", Joined, Local(RunsProgram)),
     row("--ld-path=", Joined, Local(NamesFile)),
-    row("--no-system-header-prefix=", Joined, Is(Code)),
+    row("--no-system-header-prefix=", Joined, Is(Preprocess)),
     row("--param", Separate, Is(Code)),
     row("--param=", Joined, Is(Code)),
     row("--precompile", Word, Local(NoObject)),
@@ -77,7 +77,7 @@ pub static ROWS: &[OptionRow] = &[
     row("--stdlib=", Joined, Is(Include)),
     row("--sysroot", Separate, Is(Include)),
     row("--sysroot=", Joined, Is(Include)),
-    row("--system-header-prefix=", Joined, Is(Code)),
+    row("--system-header-prefix=", Joined, Is(Preprocess)),
     row("--target-help", Joined, Local(NoObject)),
     row("--target=", Joined, Is(Code)),
     row("--unwindlib=", Joined, Is(Linker)),
@@ -247,6 +247,7 @@ pub static ROWS: &[OptionRow] = &[
     row("-fno-preprocessed", Word, Local(Unsupported)),
     row("-fno-working-directory", Word, OnlyOurs(Preprocessing)),
     row("-foffload", Joined, Local(NamesFile)),
+    row("-foffload=disable", Word, Is(Code)),
     row("-fopenmp-targets", Joined, Local(NamesFile)),
     row("-fopt-info", Word, OnlyOurs(Prints)),
     row("-fopt-info-", Joined, OnlyOurs(Prints)),
@@ -313,7 +314,9 @@ pub static ROWS: &[OptionRow] = &[
     row("-fvtable-verify=", Joined, Local(ExtraFiles)),
     row("-fvtv-", Joined, Local(ExtraFiles)),
     row("-fworking-directory", Word, OnlyOurs(Preprocessing)),
-    row("-fxray-", Joined, Local(NamesFile)),
+    row("-fxray-always-instrument=", Joined, Local(NamesFile)),
+    row("-fxray-attr-list=", Joined, Local(NamesFile)),
+    row("-fxray-never-instrument=", Joined, Local(NamesFile)),
     row("-g", Joined, Debug),
     row("-gas-loc", Joined, Is(Code)),
     row("-gas-locview", Joined, Is(Code)),

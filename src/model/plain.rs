@@ -6,17 +6,18 @@
 //! it compiles to the same object (see `plain_text::as_source`); a stock server's object shows the option.
 //! clang: `-E -frewrite-includes`, compiled as preprocessed text, which also keeps every diagnostic as it is.
 
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsString;
 use std::os::unix::ffi::OsStrExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use memchr::memmem;
 
+use super::clang_text;
 use super::dependencies;
 use super::indentation;
 use super::invocation::{Invocation, Reason, Role};
 use super::plain_text::{self, TextEdit};
-use super::sources::{self, Language};
+use super::sources;
 
 pub use super::family::{family, Family};
 pub use super::plain_text::{as_source, dropped_pragma, unmark_expansions};
@@ -132,7 +133,7 @@ pub fn recipe(
     let edit = match (family, way) {
         (Some(Family::Clang), Way::RewriteIncludes) => TextEdit {
             drop_built_in: true,
-            macros: macros(invocation)?,
+            macros: clang_text::macros(invocation)?,
         },
         _ => TextEdit::default(),
     };
@@ -211,7 +212,10 @@ fn way(invocation: &Invocation, family: Option<Family>, comments: bool) -> Resul
     }
     match family {
         Some(Family::Gcc) => gcc_way(invocation, comments),
-        Some(Family::Clang) => clang_way(invocation),
+        Some(Family::Clang) => match clang_text::must_be_expanded(invocation)? {
+            true => Ok(Way::Expanded),
+            false => Ok(Way::RewriteIncludes),
+        },
         None => Err(Reason::new("neither gcc nor clang by its name")),
     }
 }
@@ -243,61 +247,6 @@ fn gcc_way(invocation: &Invocation, comments: bool) -> Result<Way, Reason> {
         return Err(Reason::new("-g3 records where each macro came from"));
     }
     Ok(Way::DirectivesOnly)
-}
-
-fn clang_way(invocation: &Invocation) -> Result<Way, Reason> {
-    if matches!(invocation.language, Language::ObjC | Language::ObjCxx) {
-        return Err(Reason::new(
-            "clang puts the name of the file into Objective-C objects",
-        ));
-    }
-    if invocation.debug_info && !old_dwarf(invocation) {
-        return Err(Reason::new(
-            "clang's DWARF 5 holds checksums of the sources (-gdwarf-4 does not)",
-        ));
-    }
-    if invocation.roles.contains(&Role::Preprocess)
-        || has(invocation, |word| {
-            word == b"-undef"
-                || word == b"-fdebug-macro"
-                || word.starts_with(b"-fmacro-prefix-map=")
-                || word.starts_with(b"-ffile-prefix-map=")
-        })
-    {
-        return Err(Reason::new(
-            "an option means something else for clang's preprocessed text",
-        ));
-    }
-    if !includes_by_option(invocation) {
-        return Ok(Way::RewriteIncludes);
-    }
-    // -frewrite-includes leaves out what -include names.
-    if invocation.debug_info || has(invocation, |word| word.starts_with(b"-fsanitize=")) {
-        return Err(Reason::new(
-            "clang can't keep both columns and -include in preprocessed text",
-        ));
-    }
-    Ok(Way::Expanded)
-}
-
-/// Is DWARF 4 or older asked for, or the default of this clang?
-pub fn old_dwarf(invocation: &Invocation) -> bool {
-    let asked = words(invocation).filter_map(|word| word.strip_prefix(b"-gdwarf-"));
-    match asked.last() {
-        Some(version) => matches!(version, b"2" | b"3" | b"4"),
-        None => {
-            let program = invocation
-                .argv
-                .first()
-                .map(Path::new)
-                .and_then(Path::file_name);
-            let version = program
-                .and_then(OsStr::to_str)
-                .and_then(|name| name.rsplit('-').next());
-            let major = version.and_then(|version| version.split('.').next()?.parse::<u32>().ok());
-            major.is_some_and(|major| major < 14)
-        }
-    }
 }
 
 fn as_is_keeps_local(
@@ -372,48 +321,6 @@ fn preprocessor_words(invocation: &Invocation, family: Option<Family>, way: Way)
     words
 }
 
-/// `-D` and `-U` as the lines that clang itself makes of them.
-fn macros(invocation: &Invocation) -> Result<Vec<u8>, Reason> {
-    let mut lines = Vec::new();
-    let defines = invocation.argv.iter().zip(&invocation.roles);
-    let mut defines = defines
-        .filter(|(_, role)| **role == Role::Define)
-        .map(|(word, _)| word.as_bytes());
-    while let Some(word) = defines.next() {
-        let (option, joined) = word.split_at_checked(2).unwrap_or((word, b""));
-        let value = if joined.is_empty() {
-            defines.next().unwrap_or_default()
-        } else {
-            joined
-        };
-        if value.contains(&b'\n') {
-            return Err(Reason::new("a macro with a line break"));
-        }
-        if option == b"-U" {
-            lines.extend([b"#undef ", value, b"\n"].concat());
-            continue;
-        }
-        let (name, body) = match value.iter().position(|&byte| byte == b'=') {
-            Some(at) => (&value[..at], &value[at + 1..]),
-            None => (value, &b"1"[..]),
-        };
-        lines.extend([b"#define ", name, b" ", body, b"\n"].concat());
-    }
-    Ok(lines)
-}
-
-fn includes_by_option(invocation: &Invocation) -> bool {
-    invocation
-        .argv
-        .iter()
-        .zip(&invocation.roles)
-        .any(|(word, role)| {
-            let word = word.as_bytes();
-            *role == Role::Include
-                && (word.starts_with(b"-include") || word.starts_with(b"-imacros"))
-        })
-}
-
 fn names_directory(word: &[u8]) -> bool {
     word.starts_with(b"-fdebug-compilation-dir") || word.starts_with(b"-ffile-compilation-dir")
 }
@@ -436,6 +343,8 @@ mod tests {
 
     use super::*;
     use crate::model::invocation::{scan, Scan};
+    use std::ffi::OsStr;
+    use std::path::Path;
 
     fn invocation(command: &str) -> Invocation {
         let argv: Vec<OsString> = command.split(' ').map(OsString::from).collect();

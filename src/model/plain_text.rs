@@ -77,13 +77,13 @@ pub fn unmark_expansions(text: &mut [u8]) {
     // Within a file that is no system header, and what was marked since without a sign that it is for good.
     let (mut own, mut pending, mut spans) = (true, Vec::new(), Vec::new());
     for at in memmem::find_iter(text, b"\n# ") {
-        let line = text.get(at + 1..).unwrap_or_default();
-        let line = line.split(|byte| *byte == b'\n').next().unwrap_or_default();
-        let Some(found) = marker(line) else {
+        let rest = text.get(at + 1..).unwrap_or_default();
+        let length = memchr::memchr(b'\n', rest).unwrap_or(rest.len());
+        let Some(found) = rest.get(..length).and_then(marker) else {
             continue;
         };
         let has = |flag| found.flags.contains(&flag);
-        let end = at + 1 + line.len();
+        let end = at + 1 + length;
         match (has(b'1') || has(b'2'), has(b'3')) {
             // A file that says of itself that it is a system header is left by a flag.
             (true, system) => {

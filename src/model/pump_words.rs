@@ -1,11 +1,11 @@
 //! Pump mode's words: what a server is asked to run when it preprocesses itself, and which commands a daemon of stock's
 //! would not run as a compiler here does, though it can be sent them.
 
+use super::clang_text;
 use super::compiler_options::Why;
 use super::dependencies;
 use super::family::Family;
 use super::invocation::{Invocation, Reason, Role};
-use super::plain;
 use super::search_variables;
 use super::sources;
 use super::stock_limits;
@@ -25,6 +25,10 @@ pub fn server_words(
 ) -> Result<Vec<OsString>, Reason> {
     if invocation.preprocessed {
         return Err(Reason::new("it is preprocessed already"));
+    }
+    if let Some(why) = clang_text::keeps_local(invocation).filter(|_| family == Some(Family::Clang))
+    {
+        return Err(why);
     }
     let mut words = Vec::with_capacity(invocation.argv.len() + 8);
     // The name of the output is part of those of files beside it, and makes a difference even if it is the same.
@@ -106,7 +110,7 @@ pub fn stock_differs(
 
 /// Whether the object holds checksums of the sources as the compiler saw them.
 pub fn shows_checksums(invocation: &Invocation, family: Option<Family>) -> bool {
-    family == Some(Family::Clang) && invocation.debug_info && !plain::old_dwarf(invocation)
+    family == Some(Family::Clang) && invocation.debug_info && !clang_text::old_dwarf(invocation)
 }
 
 #[cfg(test)]

@@ -19,8 +19,10 @@ const BACKOFF_S: u64 = 60;
 const PAUSE_MS: u64 = 1000;
 
 /// What gcc and clang read besides what only preprocessors do. The two about dependencies make the driver add to a
-/// file, once per run: a preprocessor run beside the compile would add to it twice. With `CC_…` clang writes reports.
-const COMPILER_VARIABLES: [&str; 11] = [
+/// file, once per run: a preprocessor run beside the compile would add to it twice. With `CC_…` clang writes reports, with
+/// `RC_DEBUG_OPTIONS` it puts its options into debug information, and some say for which of
+/// Apple's systems it compiles, against which headers.
+const COMPILER_VARIABLES: [&str; 17] = [
     "CC_LOG_DIAGNOSTICS",
     "CC_PRINT_HEADERS",
     "CC_PRINT_INTERNAL_STAT",
@@ -31,7 +33,13 @@ const COMPILER_VARIABLES: [&str; 11] = [
     "GCC_COMPARE_DEBUG",
     "CCC_OVERRIDE_OPTIONS",
     "DEPENDENCIES_OUTPUT",
+    "IPHONEOS_DEPLOYMENT_TARGET",
+    "MACOSX_DEPLOYMENT_TARGET",
+    "RC_DEBUG_OPTIONS",
+    "SDKROOT",
     "SUNPRO_DEPENDENCIES",
+    "TVOS_DEPLOYMENT_TARGET",
+    "WATCHOS_DEPLOYMENT_TARGET",
 ];
 
 /// All that the environment says to the client.

@@ -40,6 +40,9 @@ pub const COMPILERS: &[Compiler] = &[
     compiler("objc", "gcc", "m", "objective-c", "mi"),
     compiler("clang", "clang", "c", "c", "i"),
     compiler("clang++", "clang++", "cc", "c++", "ii"),
+    compiler("objc-clang", "clang", "m", "objective-c", "mi"),
+    compiler("aarch64", "aarch64-linux-gnu-gcc-12", "c", "c", "i"),
+    compiler("arm", "arm-linux-gnueabihf-gcc-12", "c", "c", "i"),
 ];
 
 /// Where a row's compiles take place.
