@@ -184,6 +184,11 @@ impl SideFiles {
         }
     }
 
+    /// `-save-temps`: gcc then saves the words of response files, too, which no host is sent.
+    pub fn saves_temps(&self) -> bool {
+        self.kinds.contains(&Side::Temps)
+    }
+
     /// How a compiler of this family writes such a file.
     pub fn manner(kind: Side, family: Option<Family>) -> Manner {
         match (kind, family) {
