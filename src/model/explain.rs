@@ -160,7 +160,7 @@ mod tests {
             (
                 "gcc -save-temps",
                 1,
-                "-save-temps: keeps it here: writes files besides the object",
+                "-save-temps: makes files beside the object: sent in pump mode only",
             ),
             (
                 "gcc -flto",

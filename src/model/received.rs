@@ -4,9 +4,8 @@
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 
-use super::command_line::{self, text, InputAt, OutputAt, Side, Walk};
+use super::command_line::{self, text, OutputAt, Side, Walk};
 use super::compiler_options::{Reason, Role};
-use super::side_files::SideFiles;
 use super::sources::{self, SourceKind};
 
 /// A command fit to be run for somebody else (protocols 1 and 2: the text comes preprocessed).
@@ -44,8 +43,6 @@ pub struct ReceivedPump {
     pub debug_info: bool,
     /// What is wanted of dependencies.
     pub deps: DepsWanted,
-    /// Files that are made beside the output.
-    pub sides: Option<SideFiles>,
     /// One for each word.
     pub roles: Vec<Role>,
 }
@@ -92,10 +89,8 @@ pub fn scan_received_pump(argv: &[Vec<u8>]) -> Result<ReceivedPump, Reason> {
     }
     check_sysroot(&words)?;
     let deps = &walk.deps;
-    let input = walk.input.ok_or(Reason::NoInput)?;
     Ok(ReceivedPump {
-        input: input.index,
-        sides: sides(&words, &walk, input)?,
+        input: walk.input.ok_or(Reason::NoInput)?.index,
         output: walk.output,
         assembly: walk.assembly,
         only_ours: walk.only_ours,
@@ -107,27 +102,6 @@ pub fn scan_received_pump(argv: &[Vec<u8>]) -> Result<ReceivedPump, Reason> {
         },
         roles: walk.roles,
     })
-}
-
-/// The files beside the output.
-fn sides(words: &[&[u8]], walk: &Walk<'_>, input: InputAt) -> Result<Option<SideFiles>, Reason> {
-    let word = |index: usize| words.get(index).copied().unwrap_or_default();
-    let input_word = word(input.index);
-    let output = match walk.output {
-        Some(at) if at.joined => word(at.index)
-            .get(b"-o".len()..)
-            .unwrap_or_default()
-            .to_vec(),
-        Some(at) => word(at.index).to_vec(),
-        // A client of ours names it where compilers don't agree.
-        None => sources::default_output(input_word, walk.assembly).unwrap_or_default(),
-    };
-    let driver = OsStr::from_bytes(word(0));
-    let kind = match input.explicit {
-        true => input.kind,
-        false => sources::as_seen_by(driver, input.kind),
-    };
-    SideFiles::of(&walk.sides, input_word, &output, kind.language)
 }
 
 /// What holds for every command of a stranger's.
