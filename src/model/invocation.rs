@@ -462,7 +462,6 @@ mod tests {
             "-ftime-trace",
             "-fsave-optimization-record",
             "-fopt-info-vec=x",
-            "-fprofile-instr-generate",
             "-fprofile-use=x",
             "-fauto-profile=x",
             "-fbranch-probabilities",
