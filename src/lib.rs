@@ -8,12 +8,14 @@ pub mod model {
     pub mod pump_settings;
     pub mod settings;
     pub mod hosts;
+    pub mod zeroconf;
     pub mod sources;
     pub mod compiler_options;
     pub mod option_table;
     pub mod family;
     pub mod expand;
     pub mod command_line;
+    pub mod side_files;
     pub mod invocation;
     pub mod native;
     pub mod native_proof;
@@ -36,6 +38,7 @@ pub mod model {
     pub mod leaks;
     pub mod bodies;
     pub mod decode;
+    pub mod decode_reply;
     pub mod entries;
     pub mod about;
     pub mod client_path;
@@ -108,6 +111,7 @@ pub mod os {
 
 /// Floor 2: what the programs on one machine share: slots, state, links to hosts.
 pub mod farm {
+    pub mod zeroconf;
     pub mod topdir;
     pub mod state;
     pub mod waiting;
@@ -129,6 +133,7 @@ pub mod client {
     pub mod remote;
     pub mod discrepancy;
     pub mod pumped;
+    pub mod sides;
     pub mod scan_includes;
     pub mod distribute;
     pub mod call;
@@ -171,6 +176,7 @@ pub mod daemon {
     pub mod compile;
     pub mod text_job;
     pub mod pump_common;
+    pub mod side_search;
     pub mod pump_view;
     pub mod mirror;
     pub mod pump_mirror;
@@ -180,6 +186,7 @@ pub mod daemon {
     pub mod metrics;
     pub mod page;
     pub mod web;
+    pub mod announcer;
     pub mod arrivals;
     pub mod slots;
     pub mod front;
@@ -232,6 +239,9 @@ pub mod tools {
     pub mod probe;
     pub mod lsdistcc_options;
     pub mod lsdistcc;
+    pub mod browse;
+    pub mod announce;
+    pub mod zeroconf;
 }
 
 /// Floor 4: which program am I?

@@ -3,11 +3,12 @@
 
 use crate::client::{call, program, why};
 use crate::daemon::{enter, serve};
+use crate::farm::zeroconf::HELPER;
 use crate::model::error::{Error, Result, Status};
 use crate::model::settings::ClientSettings;
 use crate::os::{cleanup, logging, start};
 use crate::pump::{include_server, wrapper};
-use crate::tools::{lsdistcc, monitor, try_build};
+use crate::tools::{lsdistcc, monitor, try_build, zeroconf};
 use std::ffi::{OsStr, OsString};
 use std::io::{self, Write};
 use std::path::Path;
@@ -32,6 +33,11 @@ const ROLES: &[Role] = &[
     Role {
         name: "distcc-pump",
         run: wrapper::pump,
+        by_link: true,
+    },
+    Role {
+        name: HELPER,
+        run: zeroconf::helper,
         by_link: true,
     },
     Role {

@@ -2,7 +2,8 @@
 //! bytes, and what is broken is refused with the right error. See captures/README.md for what each one is.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
-use distcc::model::decode::{ReplyDecoder, RequestDecoder};
+use distcc::model::decode::RequestDecoder;
+use distcc::model::decode_reply::ReplyDecoder;
 use distcc::model::error::Code;
 use distcc::model::lzo::{compress, expand, LzoError};
 use distcc::model::packets::{Grammar, Packets};

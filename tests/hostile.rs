@@ -82,9 +82,19 @@ fn no_option_runs_or_names_anything() {
         "",
         "-c",
         "gcc\n",
+        "/usr/bin/gcc/../sh",
+        "gcc -wrapper sh",
         "@gcc",
     ] {
         expect_refused(&daemon, &[name, "-c", "x.c", "-o", "x.o"]);
+    }
+    // Ours sends no NUL.
+    for name in ["gcc~", "gcc~/../sh", "~gcc"] {
+        let mut bytes = words(&[name, "-c", "x.c", "-o", "x.o"], "int a;\n");
+        let at = bytes.iter().position(|byte| *byte == b'~').unwrap();
+        bytes[at] = 0;
+        assert_eq!(ask(&daemon, &bytes), b"", "{name}");
+        expect_line(&daemon, &["REJ_BAD_REQ"]);
     }
     assert!(!noted.exists());
     assert_eq!(daemon.leftovers(), [""; 0]);

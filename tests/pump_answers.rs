@@ -209,6 +209,7 @@ fn a_file_that_the_host_missed_is_asked_for_before_anything_is_compiled_here() {
             Does::Answers(match is_whole {
                 true => Reply {
                     remark,
+                    sides: None,
                     ..exact_reply()
                 },
                 false => failed_reply(1, said, remark),

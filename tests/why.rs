@@ -48,7 +48,7 @@ const ROWS: &[(&str, &[&str])] = &[
         "gcc -save-temps -O2 -c x.c",
         &[
             "x.c is compiled here: -save-temps writes files besides the object.",
-            "Words:\n  -save-temps  keeps it here: writes files",
+            "-save-temps  makes files beside the object: sent in pump mode only",
         ],
     ),
     (

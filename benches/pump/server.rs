@@ -65,6 +65,7 @@ fn answer(mut stream: TcpStream) -> io::Result<bool> {
         object: Some(vec![b'o'; 40_000]),
         deps: entries.map(|_| b"x.o: x.c\n".to_vec()),
         remark: told.then_some(Remark::Exact),
+        sides: None,
     };
     let (mut head, body) = reply.encode().map_err(io::Error::other)?;
     head.extend_from_slice(&body);

@@ -3,7 +3,7 @@
 
 #![no_main]
 
-use distcc::model::decode::ReplyDecoder;
+use distcc::model::decode_reply::ReplyDecoder;
 use distcc::model::packets::Limits;
 use distcc::model::wire::Version;
 use libfuzzer_sys::fuzz_target;
@@ -20,8 +20,12 @@ fuzz_target!(|data: &[u8]| {
         ..Limits::default()
     };
     let piece = usize::from(*head) + 1;
-    let version = [Version::V1, Version::V2, Version::V3][piece % 3];
-    let mut decoder = ReplyDecoder::for_reply(version, limits);
+    let mut decoder = match piece % 4 {
+        0 => ReplyDecoder::for_reply(Version::V1, limits),
+        1 => ReplyDecoder::for_reply(Version::V2, limits),
+        2 => ReplyDecoder::for_reply(Version::V3, limits),
+        _ => ReplyDecoder::for_reply_with_sides(limits),
+    };
     let mut given = 0;
     while !decoder.is_done() && !rest.is_empty() {
         let space = decoder.space();

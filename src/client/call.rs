@@ -53,11 +53,24 @@ impl Call {
         }
         let begun = Instant::now();
         let status = match scan(argv, &read_plain_file) {
-            Scan::Distributable(invocation) => self.send(argv, &invocation),
+            Scan::Distributable(invocation) => match self.lost_elsewhere(&invocation) {
+                Some(why) => self.stay(argv, &why),
+                None => self.send(argv, &invocation),
+            },
             Scan::Local(why) => self.stay(argv, &why),
         };
         log_exit(begun, &status);
         status
+    }
+
+    /// Why a command stays here whose files beside the object no host brings home: some do in pump mode only.
+    fn lost_elsewhere(&self, invocation: &Invocation) -> Option<LocalOnly> {
+        let sides = invocation.sides.as_ref()?;
+        self.settings.pump.port.is_none().then(|| LocalOnly {
+            reason: sides.reason.clone(),
+            preprocess_only: false,
+            source: Some(invocation.input.clone()),
+        })
     }
 
     /// Has another machine compile, if one can.

@@ -9,6 +9,7 @@ use super::output::{
 };
 use super::pumped::{Pump, Pumped, Trust};
 use super::remote::{attempt, Attempt, Job, Means};
+use super::sides;
 use crate::farm::slots::{Slot, Trait};
 use crate::model::error::{Code, Error, Result, Status};
 use crate::model::hosts::{HostSpec, Place};
@@ -20,6 +21,8 @@ use crate::model::wait_status::WaitStatus;
 use crate::model::wire::Reply;
 use crate::model::{dependencies, leaks};
 use std::ffi::OsString;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 
 /// One distributable compile on its way.
 pub struct Distribution<'d> {
@@ -158,6 +161,9 @@ impl<'d> Distribution<'d> {
             return Err(format!("${name} is set, which a server would not see"));
         }
         here::check_source(&self.invocation.input, self.argv)?;
+        if let Some(why) = sides::stays(self.invocation, self.compiler.family) {
+            return Err(why);
+        }
         let hosts = self.farm.hosts.as_ref();
         if hosts.is_ok_and(|list| list.hosts.iter().any(|host| host.cpp && !host.down)) {
             self.prepare_pump();
@@ -208,7 +214,11 @@ impl<'d> Distribution<'d> {
     }
 
     fn goes_by_pump(&self, host: &HostSpec) -> bool {
-        host.cpp && self.pump.is_some() && !self.not_by_pump.contains(host)
+        let knows = |what| self.farm.knows(host, what);
+        host.cpp
+            && self.pump.is_some()
+            && !self.not_by_pump.contains(host)
+            && (self.invocation.sides.is_none() || !knows(Trait::NoSides) && !knows(Trait::Stocks))
     }
 
     /// Takes a slot and tries the job there.
@@ -339,6 +349,10 @@ impl<'d> Distribution<'d> {
                         .to_owned();
                 Outcome::Inexact
             }
+            (None, Some(Err(why))) if self.why_here.is_empty() => {
+                self.why_here = format!("{why}, and no host is known to bring them home");
+                Outcome::Inexact
+            }
             (None, _) => Outcome::Inexact,
         }
     }
@@ -413,6 +427,14 @@ impl<'d> Distribution<'d> {
             self.why_here = "the host put words of its own into the result".to_owned();
             return Outcome::Inexact;
         }
+        let sent = self.pump.as_ref().filter(|_| reply.sides.is_some());
+        let sent = sent.map(Pump::sent).unwrap_or_default();
+        if let Err(why) = sides::check(self.invocation, reply, &sent) {
+            log::warn!("{}: {why}", host.token);
+            self.farm.learn(host, Trait::NoSides);
+            self.why_here = "the host would write other files than a compile here".to_owned();
+            return Outcome::Inexact;
+        }
         match self.write(reply, made) {
             Ok(()) => Outcome::Compiled(reply.status),
             Err(err) => {
@@ -427,6 +449,7 @@ impl<'d> Distribution<'d> {
         match made {
             Made::There(Trust::Full) => {
                 !says_the_same(&reply.stderr, self.invocation, self.compiler.family)
+                    || self.names_another(&reply.stderr)
             }
             Made::There(Trust::Examined) => !reply.stderr.is_empty(),
             Made::Text(job) => {
@@ -442,7 +465,17 @@ impl<'d> Distribution<'d> {
         }
     }
 
+    /// Whether a driver speaks under a name that is not the one it was called by here.
+    fn names_another(&self, said: &[u8]) -> bool {
+        let name = base_name(Path::new(&self.compiler.server.name));
+        let given = self.argv.first().map(|given| base_name(Path::new(given)));
+        let head = [name.as_bytes(), b": "].concat();
+        let mut lines = said.split(|byte| *byte == b'\n');
+        !said.is_empty() && given != Some(name) && lines.any(|line| line.starts_with(&head))
+    }
+
     fn write(&self, reply: &Reply, made: Made) -> Result<()> {
+        sides::write(self.invocation, self.compiler.family, reply)?;
         if let (Made::There(_), Some(path)) = (made, dependencies::file(self.invocation)) {
             write_deps(&path, reply.deps.as_deref().unwrap_or_default())?;
         }
@@ -503,6 +536,9 @@ impl<'d> Distribution<'d> {
             Some(status) => format!("the remote compile {}", status.describe()),
             None => std::mem::take(&mut self.why_here),
         };
+        if let Some(Ok(job)) = &self.plain {
+            job.take_back_deps();
+        }
         let ended = self
             .farm
             .run_here(self.argv, Some(input), &why, slot.as_ref())?;

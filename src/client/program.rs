@@ -121,7 +121,8 @@ It is separated by blanks. A host is one of
   [USER]@HOST[/LIMIT][:COMMAND][,lzo[,cpp]]
                                         a daemon started through ssh
 With cpp the host preprocesses, too, in builds that run under pump.
-and there are --randomize, --localslots=N and --localslots_cpp=N.
+and there are --randomize, --localslots=N and --localslots_cpp=N, and +zeroconf for daemons
+that announce themselves on the local network.
 
 The manual page distcc(1) explains all settings and exit codes.
 ",

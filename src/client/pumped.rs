@@ -9,7 +9,7 @@ use crate::farm::slots::{Slot, Trait};
 use crate::farm::state::Phase;
 use crate::farm::transport::connect;
 use crate::model::about::VARIABLES;
-use crate::model::decode::ReplyDecoder;
+use crate::model::decode_reply::ReplyDecoder;
 use crate::model::direct::{Covered, Query};
 use crate::model::entries::{Entries, Raw};
 use crate::model::error::{Code, Error, Result};
@@ -35,6 +35,9 @@ const NOT_EXACT: &str = "this host would not give what a local compile gives";
 
 /// What is said where a host has other system headers.
 const OTHER_SYSTEM: &str = "its system headers are others";
+
+/// What is said where files beside the object would be lost.
+const NO_SIDES: &str = "it brings home no files but the object";
 
 /// A job that may go by pump mode.
 #[derive(Debug)]
@@ -117,7 +120,7 @@ impl<'p> Pump<'p> {
             missed: !self.query.missed.is_empty(),
         };
         for _ in 0..SENT_MAX {
-            if let Err(pumped) = self.make_ready(asked, host, farm) {
+            if let Some(pumped) = self.make_ready(asked, host, farm) {
                 return pumped;
             }
             let reply = match self.exchange(slot, farm, settings) {
@@ -167,29 +170,23 @@ impl<'p> Pump<'p> {
         files.collect()
     }
 
-    /// Has the files of the job for a host, or says why they are not worth sending.
-    fn make_ready(
-        &mut self,
-        asked: Asked,
-        host: &HostSpec,
-        farm: &mut Farm,
-    ) -> std::result::Result<(), Pumped> {
+    /// Has the files of the job for a host; if they are not worth sending, how it went.
+    fn make_ready(&mut self, asked: Asked, host: &HostSpec, farm: &mut Farm) -> Option<Pumped> {
         if let (true, Some(why)) = (asked.for_stock, &self.stock_differs) {
-            return Err(Pumped::NotOnHost(format!("{NOT_EXACT}: {why}")));
+            return Some(Pumped::NotOnHost(format!("{NOT_EXACT}: {why}")));
         }
         if asked.hermetic && farm.knows(host, Trait::NoOtherSystem) {
-            return Err(Pumped::NotOnHost(OTHER_SYSTEM.to_owned()));
+            return Some(Pumped::NotOnHost(OTHER_SYSTEM.to_owned()));
         }
         let file = Some(base_name(&self.invocation.input));
         farm.state
             .note(Phase::Preprocess, file, Some("localhost"), None);
-        self.ask(asked).map_err(Pumped::NotAtAll)?;
+        if let Err(why) = self.ask(asked) {
+            return Some(Pumped::NotAtAll(why));
+        }
         let is_known_to_fail = asked.for_stock && self.needs_ours()
             || self.needs_paths() && farm.knows(host, Trait::NoPaths);
-        match is_known_to_fail {
-            true => Err(Pumped::NotOnHost(NOT_EXACT.to_owned())),
-            false => Ok(()),
-        }
+        is_known_to_fail.then(|| Pumped::NotOnHost(NOT_EXACT.to_owned()))
     }
 
     /// Asks the include server, unless it has answered the same already.
@@ -233,7 +230,10 @@ impl<'p> Pump<'p> {
         let head = wire::encode_pump_head(&self.query.cwd, &argv, count).map_err(too_much)?;
         link.send(&[&head, &covered.entries])?;
         state.note(Phase::Compile, None, name, None);
-        let decoder = ReplyDecoder::for_reply(Version::V3, Limits::default());
+        let decoder = match self.invocation.sides {
+            Some(_) => ReplyDecoder::for_reply_with_sides(Limits::default()),
+            None => ReplyDecoder::for_reply(Version::V3, Limits::default()),
+        };
         let reply = link.receive(decoder, || {
             state.note(Phase::Receive, None, name, None);
         })?;
@@ -254,6 +254,7 @@ impl<'p> Pump<'p> {
             told,
             status: reply.status,
             needs_ours: self.needs_ours(),
+            lacks_sides: self.invocation.sides.is_some() && reply.sides.is_none(),
             spelled_absolutely,
             misses: false,
         };
@@ -278,6 +279,8 @@ impl<'p> Pump<'p> {
             Some(Remark::OtherSystem | Remark::NotHere) if asked.hermetic => Trait::NoOtherSystem,
             Some(Remark::OtherSystem) => Trait::OtherSystem,
             Some(Remark::NotHere) if self.needs_paths() => Trait::NoPaths,
+            Some(Remark::NoSides) => Trait::NoSides,
+            Some(Remark::Exact) if answer.lacks_sides && answer.status.success() => Trait::NoSides,
             _ => return,
         };
         farm.learn(host, found);
@@ -300,7 +303,8 @@ impl<'p> Pump<'p> {
     fn needs_ours(&self) -> bool {
         let files = self.answer.as_ref().map(|(_, files)| files);
         let changes_text = files.is_some_and(|files| files.covered.spelled_absolutely);
-        self.stock_differs.is_some()
+        self.invocation.sides.is_some()
+            || self.stock_differs.is_some()
             || self.needs_paths()
             || changes_text && self.is_untouchable
             || self.shows_folder()
@@ -357,8 +361,10 @@ fn why(answer: &PumpAnswer) -> &'static str {
     match answer.remark {
         Some(Remark::OtherSystem) => OTHER_SYSTEM,
         Some(Remark::NotHere) => "it says that it can't do this job exactly",
+        Some(Remark::NoSides) => NO_SIDES,
         _ if plan::refusal(answer.status).is_some() => "it refuses the job so",
         _ if answer.misses => "it missed files that are here",
+        Some(Remark::Exact) if answer.lacks_sides => NO_SIDES,
         Some(Remark::Exact) => "it is no daemon of stock's",
         None => "only a distccd of this version does this job exactly",
     }

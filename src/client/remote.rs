@@ -8,14 +8,15 @@ use super::output::{base_name, log_transfer, shows_color};
 use crate::farm::slots::{CpuSlot, Slot, Slots};
 use crate::farm::state::{Phase, StateFile};
 use crate::farm::transport::{connect, Link};
-use crate::model::clang_text;
-use crate::model::decode::ReplyDecoder;
+use crate::model::decode_reply::ReplyDecoder;
 use crate::model::error::{Error, Result};
 use crate::model::hosts::HostSpec;
 use crate::model::invocation::Invocation;
 use crate::model::plain::{self, Family, Recipe, Way, Wishes};
 use crate::model::settings::ClientSettings;
 use crate::model::wire::{self, Limits, Reply, Version};
+use crate::model::{clang_text, dependencies};
+use crate::os::files::read_plain_file;
 use crate::os::pages::Bytes;
 use std::collections::BTreeMap;
 use std::env;
@@ -23,6 +24,7 @@ use std::ffi::{OsStr, OsString};
 use std::fs::{self, OpenOptions};
 use std::io::Write;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::PathBuf;
 use std::time::Instant;
 
 /// A compile that may be tried on several hosts.
@@ -36,6 +38,8 @@ pub struct Job<'j> {
     pub recipe: Recipe,
     /// The text and what the preprocessor said, once it has run.
     pub prepared: Option<Prepared>,
+    /// The dependency file, with what it held before the preprocessor wrote it, if a compile here might not write it.
+    deps_before: Option<(PathBuf, Option<Vec<u8>>)>,
 }
 
 impl<'j> Job<'j> {
@@ -46,6 +50,9 @@ impl<'j> Job<'j> {
         dumb_terminal: bool,
     ) -> std::result::Result<Job<'j>, String> {
         let family = compiler.family;
+        if let Some(sides) = &invocation.sides {
+            return Err(sides.reason.to_string());
+        }
         let source = || fs::read(&invocation.input).ok();
         if plain::indentation_matters(invocation, family, source) {
             return Err(
@@ -67,10 +74,23 @@ impl<'j> Job<'j> {
             family,
             recipe,
             prepared: None,
+            deps_before: None,
         };
         match job.is_demanding() && is_oddly_spelled(env::var_os("PWD")) {
             true => Err("debug information shows how $PWD is spelled, and hosts do not".to_owned()),
             false => Ok(job),
+        }
+    }
+
+    /// Takes back what the preprocessor has written besides its text, where a compile here may not write it again.
+    pub fn take_back_deps(&self) {
+        let taken_back = match &self.deps_before {
+            Some((path, Some(before))) => fs::write(path, before),
+            Some((path, None)) => fs::remove_file(path),
+            None => Ok(()),
+        };
+        if let Err(err) = taken_back {
+            log::debug!("take back the dependency file: {err}");
         }
     }
 
@@ -154,7 +174,7 @@ pub fn attempt(job: &mut Job, slot: &Slot, means: &mut Means) -> Attempt {
 /// A preprocessor at work, with the slot that it holds on this machine.
 type UnderWay<'s> = Option<(Preprocessor, Option<CpuSlot<'s>>)>;
 
-fn begin_text<'s>(job: &Job, slot: &'s Slot, means: &mut Means) -> Result<UnderWay<'s>> {
+fn begin_text<'s>(job: &mut Job, slot: &'s Slot, means: &mut Means) -> Result<UnderWay<'s>> {
     let Some(argv) = job
         .recipe
         .preprocessor_argv
@@ -163,6 +183,10 @@ fn begin_text<'s>(job: &Job, slot: &'s Slot, means: &mut Means) -> Result<UnderW
     else {
         return Ok(None);
     };
+    if dependencies::may_be_missed(job.invocation, job.family == Some(Family::Gcc)) {
+        let path = dependencies::file(job.invocation);
+        job.deps_before = path.map(|path| (path.clone(), read_plain_file(&path)));
+    }
     let file = base_name(&job.invocation.input);
     let cpu = match slot.local_cpu(means.slots, means.preprocess_slots) {
         Ok(cpu) => Some(cpu),

@@ -10,6 +10,7 @@ use super::program::command;
 use super::pumped::Pump;
 use super::remote::Job;
 use super::report::{quoted, Report};
+use super::sides;
 use crate::farm::slots::{Slots, Trait};
 use crate::farm::topdir::TopDir;
 use crate::model::about::VARIABLES;
@@ -187,6 +188,9 @@ impl<'c> Case<'c> {
             return Err("it is preprocessed already".to_owned());
         }
         Session::of(&self.settings.pump).check()?;
+        if let Some(why) = sides::stays(self.invocation, self.compiler.family) {
+            return Err(why);
+        }
         let path = self.settings.path.clone().unwrap_or_default();
         Pump::new(self.invocation, &self.compiler, &path, self.settings)
     }
@@ -231,7 +235,9 @@ impl<'c> Case<'c> {
             );
         }
         let marks = marks(&knows);
-        if host.cpp && ways.pump.is_none() {
+        let loses_sides =
+            self.invocation.sides.is_some() && (knows(Trait::NoSides) || knows(Trait::Stocks));
+        if host.cpp && ways.pump.is_none() && !loses_sides {
             return (format!("in pump mode{marks}"), true);
         }
         match ways.text {
@@ -288,6 +294,7 @@ fn marks(knows: &dyn Fn(Trait) -> bool) -> String {
             "it takes none but its own system headers",
         ),
         (Trait::NoPaths, "it can't show our paths"),
+        (Trait::NoSides, "no files but the object come home from it"),
         (
             Trait::Inexact,
             "it has given debug information that was not exact",

@@ -35,6 +35,7 @@ impl Config {
         self.pid_file.clone_from(&before.pid_file);
         self.user.clone_from(&before.user);
         self.account.clone_from(&before.account);
+        self.zeroconf = before.zeroconf;
         self.lifetime = before.lifetime;
         self.oom_score_adj = before.oom_score_adj;
         self.sandbox.clone_from(&before.sandbox);
@@ -65,6 +66,7 @@ impl Config {
             fact(false, "listen", &self.listen),
             fact(false, "stats", &self.statistics),
             fact(false, "sandbox", &self.sandbox),
+            fact(false, "zeroconf", &self.zeroconf),
             fact(false, "nice", &self.nice),
             fact(false, "user", &self.user),
             fact(false, "pid-file", &self.pid_file),

@@ -14,6 +14,7 @@ use super::view::View;
 use crate::model::compiler_options::Reason;
 use crate::model::error::Code;
 use crate::model::job_tree::Refused;
+use crate::model::side_files::SideFile;
 use crate::model::wait_status::WaitStatus;
 use crate::model::wire::{Remark, Reply, Version};
 use crate::os::files::{bounded_memory_file, said};
@@ -68,6 +69,8 @@ pub enum Stop {
     Refused(String),
     /// It can't be exact on this host.
     NotHere(String),
+    /// Files beside the object can't be brought home from this host.
+    NoSides,
     /// What a client takes to be here is not.
     OtherSystem(String),
     /// It has its ending already.
@@ -121,6 +124,8 @@ pub struct Made {
     pub deps: Option<Vec<u8>>,
     /// What is said of the answer to a client that asked for it.
     pub remark: Option<Remark>,
+    /// The files beside the object, for a client that wants them.
+    pub sides: Option<Vec<SideFile>>,
 }
 
 impl Ran {
@@ -265,6 +270,7 @@ impl Job<'_> {
             object: made.object,
             deps: made.deps,
             remark: made.remark.filter(|_| self.is_told && !vanished),
+            sides: made.sides,
         };
         let answer = Answer::new(reply)
             .map_err(|err| failed("write the answer")(io::Error::other(err.to_string())))?;
@@ -321,6 +327,11 @@ impl Job<'_> {
             Stop::Ended(ending) => *ending,
             Stop::Refused(why) => self.refuse(&why, code, None),
             Stop::NotHere(why) => self.refuse(&why, code, remark(Remark::NotHere)),
+            Stop::NoSides => {
+                let why =
+                    "files beside the object stay here, as namespaces are forbidden on this host";
+                self.refuse(why, code, remark(Remark::NoSides))
+            }
             Stop::OtherSystem(why) => {
                 let why = format!("system headers differ: {why}");
                 self.refuse(&why, code, remark(Remark::OtherSystem))
@@ -375,6 +386,7 @@ impl Job<'_> {
             object: None,
             deps: None,
             remark,
+            sides: None,
         };
         Answer::new(reply).ok()
     }

@@ -77,6 +77,8 @@ pub struct Config {
     pub listen: Vec<Vec<SocketAddr>>,
     /// Addresses to try for the statistics; the first that works is used. None: there are none.
     pub statistics: Vec<SocketAddr>,
+    /// Whether the local network is told of the daemon.
+    pub zeroconf: bool,
     /// Whether a connection is handed over by the system only when bytes have come.
     pub defer_accept: bool,
     /// File for the process id.
@@ -206,6 +208,7 @@ fn config(flags: Flags, around: &Surroundings) -> Result<Config> {
         sandbox: sandbox(&flags, around, &temp_dir, job_lifetime)?,
         temp_dir,
         keep_temps: text("DISTCC_SAVE_TEMPS").is_some_and(|value| value == "1"),
+        zeroconf: flags.zeroconf,
         log_json: log_json(&flags)?,
         drain: Duration::from_secs(drain as u64),
         memory_floor: memory_floor.transpose()?,
@@ -510,7 +513,6 @@ pub(super) mod tests {
             ("--allow 1.2.3.4/x", "1.2.3.4/x"),
             ("--log-format xml", "--log-format xml"),
             ("--stats-port 65536", "--stats-port 65536"),
-            ("--zeroconf", "--zeroconf"),
             ("extra", "extra"),
         ] {
             let err = read_line(&format!("distccd {options}")).unwrap_err();

@@ -57,6 +57,10 @@ type Ran = std::result::Result<Infallible, Failure>;
 /// Where the system shows its processes.
 const PROC: &str = "/proc";
 
+/// A folder that there is on every machine, and of which a plain job's view shows nothing: there such a view can be mounted,
+/// for itself alone. A folder for each job would have to be made and removed again, for which all jobs wait in turn.
+pub const ANYWHERE: &str = PROC;
+
 /// The program; for the daemon only. The first word is a folder of the job's.
 pub fn distccd_job(words: Vec<OsString>) -> Result<Status> {
     let stdin = io::stdin().as_fd().try_clone_to_owned();

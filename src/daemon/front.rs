@@ -358,7 +358,10 @@ impl<'f> Front<'f> {
 
                 let count = stream.read_with(&mut read).await.map_err(Lost::Io)?;
                 if count == 0 {
-                    break;
+                    return Err(match decoder.request() {
+                        Err(err) => Lost::Wire(err),
+                        Ok(_) => Lost::Io(io::ErrorKind::UnexpectedEof.into()),
+                    });
                 }
                 last_byte.set(Instant::now());
                 let fits = held.borrow_mut().grow(count);

@@ -50,6 +50,11 @@ impl JobRoot {
         Ok(JobRoot { dir, scratch })
     }
 
+    /// The folder itself.
+    pub fn dir(&self) -> &Dir {
+        &self.dir
+    }
+
     /// Where it is on disk.
     pub fn path(&self) -> &Path {
         self.scratch.path()

@@ -109,6 +109,9 @@ pub struct Flags {
     /// how readily the system ends us when it is out of memory, from -1000 to 1000
     #[argh(option, arg_name = "number", from_str_fn(c_integer))]
     pub oom_score_adj: Option<i64>,
+    /// tell the local network of this daemon, so that clients with +zeroconf in their host lists find it
+    #[argh(switch)]
+    pub zeroconf: bool,
     /// tell what is done and has been done, over HTTP: numbers, /metrics, and a page for people
     #[argh(switch)]
     pub stats: bool,
@@ -155,7 +158,7 @@ const VALUED: &[Valued] = &[
 ];
 
 /// Options of stock's daemon that this version does not have. Better to say so than to run without what was asked for.
-const NOT_YET: &[&str] = &["--zeroconf", "--sysroot"];
+const NOT_YET: &[&str] = &["--sysroot"];
 
 /// Those that stock has where it knows Kerberos. A list of names that are not heeded would be an open door.
 const OF_KERBEROS: &[&str] = &["--auth", "--blacklist", "--whitelist", "--show-principal"];

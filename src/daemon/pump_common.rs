@@ -10,6 +10,7 @@ use crate::model::about::{About, Time, VARIABLES};
 use crate::model::client_path::ClientPath;
 use crate::model::job_tree::{JobTree, Node, Refused};
 use crate::model::received::{DepsWanted, ReceivedPump};
+use crate::model::side_files::SideFiles;
 use crate::model::sources::base_name;
 use crate::model::stock_line::said_path;
 use crate::model::wire::{Entry, EntryKind, Remark};
@@ -38,6 +39,7 @@ pub struct PumpJob<'p> {
 }
 
 /// The client's files in their places.
+#[derive(Debug)]
 pub struct Laid {
     /// What will be in the job's folder.
     pub tree: JobTree,
@@ -63,6 +65,9 @@ impl PumpJob<'_> {
         }
         ClientPath::plain(cwd).map_err(|why| Refused::new(cwd, why))?;
         let cwd = tree.make_folder(&ClientPath::default(), cwd)?;
+        if self.wanted_sides().is_some() {
+            tree.write_in(&cwd);
+        }
         let output = match self.output_word() {
             Some(NOWHERE) => job_root::output(),
             _ => self.lay_output(&mut tree, &cwd)?,
@@ -87,6 +92,14 @@ impl PumpJob<'_> {
             None | Some(Node::File(_)) => Ok(output),
             Some(_) => Err(refused("is a folder or a link")),
         }
+    }
+
+    /// The files beside the output that the client wants.
+    pub fn wanted_sides(&self) -> Option<&SideFiles> {
+        let about = self.about.as_ref()?;
+        let is_somewhere = self.output_word() != Some(NOWHERE);
+        let is_wanted = about.wants_sides && is_somewhere;
+        self.received.sides.as_ref().filter(|_| is_wanted)
     }
 
     /// The output as the client names it.

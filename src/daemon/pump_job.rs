@@ -10,6 +10,7 @@ use super::{pump_mirror, pump_view};
 use crate::model::about::{self, About};
 use crate::model::client_path::ClientPath;
 use crate::model::received::scan_received_pump;
+use crate::model::side_files::SideFiles;
 use crate::model::wire::{Entry, EntryKind};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
@@ -38,6 +39,10 @@ pub fn run(job: &mut Job, cwd: &[u8], mut entries: Vec<Entry>) -> Result<Ending,
     let about = told.as_deref().map(read_about).transpose()?;
     let temp_dir = &job.config.temp_dir;
     let shown = job.shop.shown.with_program(&program, temp_dir);
+    let wants_sides = about.as_ref().is_some_and(|about| about.wants_sides);
+    if let Some(sides) = &received.sides {
+        check_sides(job, sides, wants_sides)?;
+    }
     if let (Some(told), Some(about)) = (told, &about) {
         check_system(job, &shown, &told, about)?;
     }
@@ -92,6 +97,15 @@ fn names_file(name: &[u8], value: &[u8]) -> bool {
         return value.starts_with(b"/") && !is_known || climbs;
     }
     OF_LANGUAGES.iter().any(|head| name.starts_with(head)) && value.contains(&b'/')
+}
+
+/// Whether the files beside the output do no harm, and come to whom they are meant for.
+fn check_sides(job: &Job, sides: &SideFiles, wanted: bool) -> Result<(), Stop> {
+    match (&sides.wants_home, wanted, job.shop.way()) {
+        (Some(reason), false, _) => Err(Stop::Ended(Box::new(job.refuse_command(reason)))),
+        (_, true, Way::Mirrors(_)) => Err(Stop::NoSides),
+        _ => Ok(()),
+    }
 }
 
 /// Whether the job would find the system headers that its client has found.

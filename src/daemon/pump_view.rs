@@ -6,13 +6,15 @@ use super::ending::Ending;
 use super::inside::{self, Alone, Places};
 use super::job_root::{self, JobRoot};
 use super::launch;
-use super::pump_common::{PumpJob, NOWHERE};
+use super::pump_common::{Laid, PumpJob, NOWHERE};
 use super::shown::{is_above_any, mount_points, os};
+use super::side_search::{self, Placed, Trouble};
 use super::view::{Mount, View};
 use crate::model::about::{About, Lookup};
 use crate::model::client_path::ClientPath;
 use crate::model::job_tree::{JobTree, Refused};
-use crate::model::wire::Entry;
+use crate::model::side_files::SideFile;
+use crate::model::wire::{Entry, EntryKind};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 
 /// Does the job; `merges` says whether folders of this machine can be shown merged with those of the client.
@@ -29,6 +31,7 @@ pub fn run(
     let passages = shown.links.iter();
     let tree = JobTree::new(passages.map(|(path, link)| (path, link.as_slice())));
     let mut laid = pump.lay(cwd, &mut entries, tree)?;
+    let sizes = pump.wanted_sides().map(|_| sizes(&entries));
     let mounts = mounts(pump, &mut laid.tree, &entries, merges)?;
     let view = pump.job.within(View {
         mounts,
@@ -57,8 +60,43 @@ pub fn run(
         return Err(stop);
     }
     let root = root.ok_or_else(|| Stop::NotHere("there was no view".to_owned()))?;
-    let made = pump.made(&ran, &laid, &root)?;
+    let mut made = pump.made(&ran, &laid, &root)?;
+    if let (true, Some(sizes)) = (ran.succeeded(), sizes) {
+        made.sides = sides(pump, &laid, &root, &sizes)?;
+    }
     pump.job.ending(ran, made, Box::new(root))
+}
+
+/// How large the files of a request are, by their numbers.
+fn sizes(entries: &[Entry]) -> Vec<u64> {
+    let size = |entry: &Entry| match &entry.kind {
+        EntryKind::File(content) => content.len() as u64,
+        EntryKind::Link(_) => 0,
+    };
+    entries.iter().map(size).collect()
+}
+
+/// What the compiler made beside the output, for a client that wants it.
+fn sides(
+    pump: &PumpJob,
+    laid: &Laid,
+    root: &JobRoot,
+    sizes: &[u64],
+) -> Result<Option<Vec<SideFile>>, Stop> {
+    let Some(wanted) = pump.wanted_sides() else {
+        return Ok(None);
+    };
+    let placed = Placed {
+        laid,
+        sizes,
+        times: pump.times(),
+        wanted,
+    };
+    match side_search::find(root.dir(), placed) {
+        Ok(found) => Ok(Some(found)),
+        Err(Trouble::Else(why)) => Err(Stop::NotHere(why)),
+        Err(Trouble::Io(err)) => Err(failed("look for what the compiler made")(err)),
+    }
 }
 
 /// What is mounted in the view.

@@ -1,6 +1,7 @@
 //! The program distccd: start-up in the order that its users rely on, the work of a daemon that serves many, and an end that
 //! leaves nothing behind.
 
+use super::announcer::{self, Announcer};
 use super::config::{Config, LogTo, Mode};
 use super::ending::{self, Client};
 use super::front::{self, Site};
@@ -193,13 +194,18 @@ fn serve_all(config: Config, passed: Vec<TcpListener>, source: &Source) -> Resul
             .ready(config.log == LogTo::Stderr)
             .map_err(|err| Error::io("go to the background", &err))?;
     }
+    let addresses: Vec<_> = listeners
+        .iter()
+        .filter_map(|at| at.local_addr().ok())
+        .collect();
+    let announcer = announcer::start(&config, &addresses);
     let service = Service {
         shop: &shop,
         source,
         manager: Manager::find(),
         wishes,
         listening_on: names.join(", "),
-        pid_file: Mutex::new(pid_file),
+        public: Mutex::new((pid_file, announcer)),
         reading: Mutex::default(),
     };
     let served = service.run(listeners, statistics);
@@ -217,7 +223,8 @@ struct Service<'s> {
     manager: Manager,
     wishes: Wishes,
     listening_on: String,
-    pid_file: Mutex<Option<PidFile>>,
+    /// By what others find us: taken back when the end begins.
+    public: Mutex<(Option<PidFile>, Option<Announcer>)>,
     /// Held by who reads the configuration.
     reading: Mutex<()>,
 }
@@ -282,8 +289,8 @@ impl Service<'_> {
         let name = signals::name(signal);
         log::info!(target: NOTICE, "{name}: no new jobs; those that run have {jobs:?}");
         self.manager.stopping("ending after the jobs that run");
-        let pid_file = self.pid_file.lock();
-        drop(pid_file.unwrap_or_else(PoisonError::into_inner).take());
+        let public = self.public.lock();
+        *public.unwrap_or_else(PoisonError::into_inner) = (None, None);
     }
 
     /// Reads the configuration again, and opens the log anew. With a fault in it everything stays as it was.

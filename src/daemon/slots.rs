@@ -114,7 +114,7 @@ impl<'s> Slots<'s> {
             waiting,
         } = arrived;
         client.waited = Some(waiting.over());
-        if decoder.is_done() && has_gone(&client) {
+        if has_gone(&client) {
             let why = "hung up while its job waited";
             client.say(Level::Info, "hung_up", why);
             let gone = Ending::silent(Class::Disconnected, Code::Io as u8).because(why);

@@ -32,6 +32,8 @@ pub enum Trait {
     NoOtherSystem,
     /// It can't show compilers our paths.
     NoPaths,
+    /// No files but the object come home from it.
+    NoSides,
 }
 
 impl Trait {
@@ -43,6 +45,7 @@ impl Trait {
             Trait::OtherSystem => "system",
             Trait::NoOtherSystem => "nosystem",
             Trait::NoPaths => "nopaths",
+            Trait::NoSides => "nosides",
         }
     }
 }

@@ -1,8 +1,9 @@
 //! The folder that all programs of one user share (`$DISTCC_DIR`, else `~/.distcc`), what lies where in it, and where
 //! the host list comes from.
 
+use super::zeroconf;
 use crate::model::error::{Code, Error, Result};
-use crate::model::hosts::{self, HostList};
+use crate::model::hosts::{self, HostList, HostSpec};
 use crate::model::settings::ClientSettings;
 use std::borrow::Cow;
 use std::fs;
@@ -51,6 +52,17 @@ impl TopDir {
         self.0.join("native")
     }
 
+    /// Where hosts that were found on the network are written down. Whoever finds it missing makes it, with [`made`].
+    pub fn zeroconf_dir(&self) -> PathBuf {
+        self.0.join("zeroconf")
+    }
+
+    /// The hosts that are found on the local network; an error if there are none.
+    pub fn found_hosts(&self) -> Result<Vec<HostSpec>> {
+        let list = parsed(Some(self), hosts::DISCOVERED, "zeroconf")?;
+        Ok(list.hosts)
+    }
+
     /// The host list: `DISTCC_HOSTS` if it exists, else the user's file, else the machine's.
     pub fn host_list(top: Option<&TopDir>, settings: &ClientSettings) -> Result<HostList> {
         TopDir::host_list_from(top, settings).map(|(list, _)| list)
@@ -62,7 +74,7 @@ impl TopDir {
         settings: &ClientSettings,
     ) -> Result<(HostList, Cow<'static, str>)> {
         if let Some(text) = &settings.hosts {
-            let list = ready(hosts::parse(&text.to_string_lossy(), "$DISTCC_HOSTS")?)?;
+            let list = parsed(top, &text.to_string_lossy(), "$DISTCC_HOSTS")?;
             return Ok((list, "$DISTCC_HOSTS".into()));
         }
         let own = top.map(|top| top.0.join("hosts"));
@@ -73,7 +85,7 @@ impl TopDir {
         {
             if let Some(text) = read_list(path)? {
                 let name = path.to_string_lossy().into_owned();
-                return Ok((ready(hosts::parse(&text, &name)?)?, name.into()));
+                return Ok((parsed(top, &text, &name)?, name.into()));
             }
         }
         let own = own.map_or("~/.distcc/hosts".into(), |path| path.display().to_string());
@@ -86,8 +98,12 @@ impl TopDir {
     }
 }
 
-/// Puts the list in the order of use.
-fn ready(mut list: HostList) -> Result<HostList> {
+/// The list that a text stands for, in the order of use.
+fn parsed(top: Option<&TopDir>, text: &str, source: &str) -> Result<HostList> {
+    let mut list = hosts::parse_with(text, source, &mut || match top {
+        Some(top) => zeroconf::found(&top.zeroconf_dir()),
+        None => Err("there is no folder to write found hosts to".to_owned()),
+    })?;
     if list.randomize {
         shuffle(&mut list.hosts, u64::from(std::process::id()));
     }

@@ -1,7 +1,7 @@
 //! A link to a host: TCP with timeouts, or an ssh child. Bytes go out in as few writes as possible, and answers are
 //! read by a decoder that says how much it wants. Blocking; nothing here knows what a compile is.
 
-use crate::model::decode::ReplyDecoder;
+use crate::model::decode_reply::ReplyDecoder;
 use crate::model::error::{Code, Error, Result};
 use crate::model::hosts::{HostSpec, Place};
 use crate::model::settings::ClientSettings;

@@ -37,6 +37,8 @@ pub struct About {
     pub variables: Vec<(Vec<u8>, Vec<u8>)>,
     /// The job is exact only where the client's absolute paths are shown as they are, as a source includes by one.
     pub needs_paths: bool,
+    /// The files that the compiler makes beside the object are wanted, too.
+    pub wants_sides: bool,
     /// When each file of the request was last modified, in the order of the request, without this entry.
     pub times: Vec<Time>,
     /// The client's system headers travel with the request: the server's own must not be seen.
@@ -106,6 +108,9 @@ impl About {
         if self.needs_paths {
             record(&mut out, b'x', &[]);
         }
+        if self.wants_sides {
+            record(&mut out, b's', &[]);
+        }
         if self.hermetic {
             record(&mut out, b'h', &[]);
         }
@@ -154,6 +159,7 @@ impl About {
                     .push((name.to_vec(), value.get(1..)?.to_vec()));
             }
             b'x' => self.needs_paths = true,
+            b's' => self.wants_sides = true,
             b'h' => self.hermetic = true,
             b't' => self.times.push(time(rest)?),
             b'd' => self.system_dirs.push(rest.to_vec()),
@@ -267,6 +273,7 @@ mod tests {
             pwd: Some(text("/home/me/link")),
             variables: vec![(text("LC_ALL"), text("de_DE.UTF-8=x"))],
             needs_paths: true,
+            wants_sides: true,
             times: vec![
                 Time {
                     seconds: -1,

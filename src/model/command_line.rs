@@ -1,7 +1,7 @@
 //! One walk over a compiler's command: each word gets its role, and what makes the command fit to travel, or not,
 //! is collected. Client (`invocation`) and daemon (`received`) draw their own conclusions from it.
 
-use super::compiler_options::{Effect, Match, OptionRow, Reason, Role, Why};
+use super::compiler_options::{Effect, Match, OptionRow, Reason, Role, Side as SideFiles, Why};
 use super::family::{family, Family};
 use super::option_table;
 use super::sources::{self, SourceKind};
@@ -68,6 +68,17 @@ pub struct DepWords<'a> {
     pub contradictory: bool,
 }
 
+/// A word that makes files beside the object.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct SideWord<'a> {
+    /// As it is given, without a separate value.
+    pub word: &'a [u8],
+    /// Which files.
+    pub files: SideFiles,
+    /// The file that it names.
+    pub named: Option<&'a [u8]>,
+}
+
 /// What a walk finds.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Walk<'a> {
@@ -87,6 +98,8 @@ pub struct Walk<'a> {
     pub output: Option<OutputAt>,
     /// Dependency options.
     pub deps: DepWords<'a>,
+    /// The words that make files beside the object.
+    pub sides: Vec<SideWord<'a>>,
     /// The first option that only a daemon of ours heeds exactly, if any.
     pub only_ours: Option<Reason>,
     /// Indices of the words that hold a value of `-x` (`-x` `c`: the second; `-xc`: the word itself).
@@ -303,6 +316,7 @@ impl<'a> Walker<'_, 'a> {
             Effect::PreprocessorWord | Effect::AssemblerParts | Effect::Llvm => {
                 return Err(Reason::Value(found.row.name.to_owned(), text(value)));
             }
+            Effect::Side(files) => self.side(files, word, value)?,
             // `-fopt-info-vec=FILE`
             Effect::OnlyOurs(_) if found.row.name == "-fopt-info-" && value.contains(&b'=') => {
                 return Err(Reason::Option(text(word), Why::NamesFile));
@@ -326,6 +340,22 @@ impl<'a> Walker<'_, 'a> {
             }
         };
         Ok(role)
+    }
+
+    /// A word that makes files beside the object. With a preprocessed text none is brought home, so that only those do no
+    /// harm there that stay in the job's folder.
+    fn side(&mut self, files: SideFiles, word: &'a [u8], value: &'a [u8]) -> Result<Role, Reason> {
+        if self.side == Side::Daemon && !self.passes(files.why(), word) {
+            return Err(Reason::Option(text(word), files.why()));
+        }
+        let named = match files {
+            SideFiles::Named | SideFiles::Diagnostics => Some(value),
+            SideFiles::Dump => memchr::memchr(b'=', word).and_then(|at| word.get(at + 1..)),
+            _ => None,
+        };
+        self.walk.debug_info |= files == SideFiles::SplitDwarf;
+        self.walk.sides.push(SideWord { word, files, named });
+        Ok(Role::Side)
     }
 
     /// Things that are harmless in a daemon's job folder although a client keeps them at home.
@@ -536,6 +566,7 @@ fn is_no_driver_option(value: &[u8]) -> bool {
     !option_table::find(value).is_some_and(|found| {
         let why = match found.row.effect {
             Effect::Local(why) => why,
+            Effect::Side(files) => files.why(),
             _ => return false,
         };
         matches!(why, Why::RunsProgram | Why::NamesFile)

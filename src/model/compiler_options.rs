@@ -38,6 +38,8 @@ pub enum Role {
     Dependency,
     /// Read by the preprocessor only, and neither of the above: `-H`, `-trigraphs`, `-Wp,-D…`, `-Xpreprocessor`.
     Preprocess,
+    /// Makes files beside the object, or says which: no run that only asks or preprocesses may be given it.
+    Side,
     /// Of no effect on an object: `-l`, `-L`, `-Wl,…`, the folder for reports of compiler crashes.
     Linker,
     /// Everything that changes code, debug information or messages.
@@ -77,10 +79,50 @@ pub enum Effect {
     AssemblerParts,
     /// `-mllvm X`: judged by its value.
     Llvm,
+    /// Makes files beside the object.
+    Side(Side),
     /// Travels only as source with its headers, to a daemon that compiles it at the client's own paths: our own.
     OnlyOurs(Why),
     /// Stays on this machine.
     Local(Why),
+}
+
+/// A kind of files that a compiler makes beside the object.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Side {
+    /// `-gsplit-dwarf`: debug information.
+    SplitDwarf,
+    /// `--coverage`, `-ftest-coverage`: the graph of the code.
+    Coverage,
+    /// `-fstack-usage`
+    StackUsage,
+    /// `-fcallgraph-info`
+    CallGraph,
+    /// `-save-temps`: what one step of a compile hands to the next.
+    Temps,
+    /// `-save-stats`
+    Stats,
+    /// `-ftime-trace`
+    Trace,
+    /// `-fsave-optimization-record`
+    Record,
+    /// `-fdump-…`, `-d…`: many, unless it names one.
+    Dump,
+    /// The option's value names the file.
+    Named,
+    /// The same, of clang's `-serialize-diagnostics`.
+    Diagnostics,
+}
+
+impl Side {
+    /// Why a command stays here where such files would be lost.
+    pub fn why(self) -> Why {
+        match self {
+            Side::Coverage => Why::Profile,
+            Side::Named | Side::Diagnostics => Why::NamesFile,
+            _ => Why::ExtraFiles,
+        }
+    }
 }
 
 /// Why an option keeps a command on this machine.

@@ -1,10 +1,9 @@
-//! Bytes → requests and replies: the order in which packets may come, and what they mean. Pure; whoever has the
-//! bytes asks the decoder where to put them.
+//! Bytes → requests: the order in which packets may come, and what they mean. Pure; whoever has the bytes asks the
+//! decoder where to put them.
 
 use super::bodies::Bodies;
 use super::packets::{check, Grammar, Limits, Packets, Tag, WireError};
-use super::wait_status::WaitStatus;
-use super::wire::{Entry, EntryKind, Remark, Reply, Request, Source, Version, REMARK};
+use super::wire::{Entry, EntryKind, Request, Source, Version};
 
 /// What the request grammar waits for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -242,161 +241,6 @@ impl Grammar for RequestGrammar {
     }
 }
 
-/// What the reply grammar waits for.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum ReplyDue {
-    Version,
-    Status,
-    Stderr,
-    Stdout,
-    Object,
-    Deps,
-    Remark,
-    Nothing,
-}
-
-/// The order of a reply's packets.
-#[derive(Debug)]
-pub struct ReplyGrammar {
-    bodies: Bodies,
-    due: ReplyDue,
-    reply: Reply,
-}
-
-/// Bytes → reply.
-pub type ReplyDecoder = Packets<ReplyGrammar>;
-
-impl ReplyDecoder {
-    /// A decoder for the answer to a request of this version.
-    pub fn for_reply(version: Version, limits: Limits) -> Self {
-        Packets::new(ReplyGrammar {
-            bodies: Bodies::new(limits),
-            due: ReplyDue::Version,
-            reply: Reply {
-                version,
-                status: WaitStatus::SUCCESS,
-                stderr: Vec::new(),
-                stdout: Vec::new(),
-                object: None,
-                deps: None,
-                remark: None,
-            },
-        })
-    }
-
-    /// The reply, or why the bytes were none; for when no more will come. A server that could not make the
-    /// dependencies of a pump job hangs up after the object: then it was a success, and has no dependencies.
-    pub fn reply(self) -> Result<Reply, WireError> {
-        let ReplyGrammar {
-            mut bodies,
-            mut reply,
-            ..
-        } = self.finish()?;
-        let optional = [&mut reply.object, &mut reply.deps].into_iter().flatten();
-        for body in [&mut reply.stderr, &mut reply.stdout]
-            .into_iter()
-            .chain(optional)
-        {
-            *body = bodies.open(reply.version, std::mem::take(body))?;
-        }
-        Ok(reply)
-    }
-}
-
-impl ReplyGrammar {
-    fn after_results(&self) -> ReplyDue {
-        match self.reply.version {
-            Version::V3 => ReplyDue::Remark,
-            _ => ReplyDue::Nothing,
-        }
-    }
-}
-
-impl Grammar for ReplyGrammar {
-    fn due(&self) -> Option<&'static str> {
-        Some(match self.due {
-            ReplyDue::Version => "the protocol version (DONE)",
-            ReplyDue::Status => "the compiler's status (STAT)",
-            ReplyDue::Stderr => "the compiler's messages (SERR)",
-            ReplyDue::Stdout => "the compiler's output (SOUT)",
-            ReplyDue::Object => "the object (DOTO)",
-            ReplyDue::Deps => "the dependencies (DOTD)",
-            ReplyDue::Remark => "a remark (OURS)",
-            ReplyDue::Nothing => return None,
-        })
-    }
-
-    fn head(&mut self, tag: Tag, number: u32) -> Result<Option<usize>, Option<WireError>> {
-        match (self.due, &tag.0) {
-            (ReplyDue::Version, b"DONE") if number as usize == self.reply.version.number() => {
-                self.due = ReplyDue::Status;
-                Ok(None)
-            }
-            (ReplyDue::Version, b"DONE") => Err(Some(WireError::Version(number))),
-            (ReplyDue::Status, b"STAT") => {
-                self.reply.status = WaitStatus(number);
-                self.due = ReplyDue::Stderr;
-                Ok(None)
-            }
-            // What a failed compile left behind is of no use to anybody, however long it is.
-            (ReplyDue::Object, b"DOTO") if !self.reply.status.success() => {
-                self.due = self.after_results();
-                Ok(None)
-            }
-            (ReplyDue::Remark, tag) if tag == REMARK => {
-                self.reply.remark = Remark::from_number(number);
-                self.due = ReplyDue::Nothing;
-                Ok(None)
-            }
-            (ReplyDue::Stderr, b"SERR")
-            | (ReplyDue::Stdout, b"SOUT")
-            | (ReplyDue::Object, b"DOTO")
-            | (ReplyDue::Deps, b"DOTD") => Ok(Some(self.bodies.announce(number)?)),
-            _ => Err(None),
-        }
-    }
-
-    fn body(&mut self, body: Vec<u8>) -> Result<(), WireError> {
-        self.due = match self.due {
-            ReplyDue::Stderr => {
-                self.reply.stderr = body;
-                ReplyDue::Stdout
-            }
-            ReplyDue::Stdout => {
-                self.reply.stdout = body;
-                ReplyDue::Object
-            }
-            ReplyDue::Object => {
-                self.reply.object = Some(body);
-                match self.reply.version {
-                    Version::V3 => ReplyDue::Deps,
-                    _ => ReplyDue::Nothing,
-                }
-            }
-            ReplyDue::Deps => {
-                self.reply.deps = Some(body);
-                self.after_results()
-            }
-            other => other,
-        };
-        Ok(())
-    }
-
-    fn may_end(&self) -> bool {
-        matches!(self.due, ReplyDue::Deps | ReplyDue::Remark)
-    }
-
-    fn memory(&self) -> usize {
-        let reply = &self.reply;
-        let optional = [&reply.object, &reply.deps].into_iter().flatten();
-        [&reply.stderr, &reply.stdout]
-            .into_iter()
-            .chain(optional)
-            .map(Vec::capacity)
-            .sum()
-    }
-}
-
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
@@ -483,22 +327,6 @@ mod tests {
         }
     }
 
-    #[test]
-    fn the_object_of_a_failed_compile_is_ignored() {
-        let mut decoder = ReplyDecoder::for_reply(Version::V1, Limits::default());
-        let bytes = b"DONE00000001STAT00000100SERR00000001xSOUT00000000DOTOffffffff";
-        feed(&mut decoder, bytes, &[1]).unwrap();
-        let reply = decoder.reply().unwrap();
-        assert_eq!((reply.status.status().0, reply.object), (1, None));
-    }
-
-    #[test]
-    fn the_wrong_version_is_no_answer() {
-        let mut decoder = ReplyDecoder::for_reply(Version::V2, Limits::default());
-        let err = feed(&mut decoder, b"DONE00000001", &[12]).unwrap_err();
-        assert_eq!(err, WireError::Version(1));
-    }
-
     fn version() -> impl Strategy<Value = Version> {
         prop_oneof![Just(Version::V1), Just(Version::V2)]
     }
@@ -520,31 +348,6 @@ mod tests {
         }
 
         #[test]
-        fn replies_survive_any_splitting(
-            version in version(),
-            status in prop_oneof![Just(0u32), any::<u32>()],
-            stderr in proptest::collection::vec(any::<u8>(), 0..300),
-            object in proptest::collection::vec(any::<u8>(), 0..40_000),
-            sizes in proptest::collection::vec(1usize..30_000, 1..5),
-        ) {
-            let status = WaitStatus(status);
-            let reply = Reply {
-                version,
-                status,
-                stderr,
-                stdout: b"out".to_vec(),
-                object: status.success().then_some(object),
-                deps: None,
-                remark: None,
-            };
-            let (mut bytes, object) = reply.encode().unwrap();
-            bytes.extend_from_slice(&object);
-            let mut decoder = ReplyDecoder::for_reply(version, Limits::default());
-            feed(&mut decoder, &bytes, &sizes).unwrap();
-            prop_assert_eq!(decoder.reply().unwrap(), reply);
-        }
-
-        #[test]
         fn every_cut_is_noticed(version in version(), cut in 0usize..200) {
             let bytes = request_bytes(version, &[b"gcc", b"-c", b"x.c"], &[7; 99]);
             if cut < bytes.len() {
@@ -561,8 +364,6 @@ mod tests {
             let at = at.min(end);
             bytes[at..end].copy_from_slice(&noise[..end - at]);
             let _ = decode(&bytes, &[9]);
-            let mut decoder = ReplyDecoder::for_reply(Version::V1, Limits::default());
-            let _ = feed(&mut decoder, &noise, &[9]);
         }
     }
 }

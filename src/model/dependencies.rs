@@ -79,6 +79,18 @@ pub fn file(invocation: &Invocation) -> Option<PathBuf> {
     Some(given.unwrap_or_else(|| file_name(invocation)).into())
 }
 
+/// Whether a compile that fails may end before it writes the dependency file, which a preprocessor run has written then.
+pub fn may_be_missed(invocation: &Invocation, is_gcc: bool) -> bool {
+    let ends_early = |word: &OsString| {
+        let word = word.as_bytes();
+        word.starts_with(b"-fmax-errors=") || word == b"-Wfatal-errors"
+    };
+    let pairs = || invocation.argv.iter().zip(&invocation.roles);
+    invocation.deps.is_some()
+        && is_gcc
+        && pairs().any(|(word, role)| *role == Role::Code && ends_early(word))
+}
+
 /// The files that the first rule of a dependency file names.
 pub fn files_named(rule: &[u8]) -> Vec<PathBuf> {
     let Some(colon) = rule

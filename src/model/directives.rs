@@ -64,6 +64,21 @@ pub(super) enum Directive {
     Odd { why: Odd },
 }
 
+impl Directive {
+    /// Whether it names a file, or may ask whether there is one.
+    pub(super) fn asks_for_files(&self) -> bool {
+        matches!(
+            self,
+            Directive::Include { .. }
+                | Directive::Computed { .. }
+                | Directive::Embed { .. }
+                | Directive::Dependency { .. }
+                | Directive::If { .. }
+                | Directive::Elif { .. }
+        )
+    }
+}
+
 /// What a pragma does to the options by which gcc goes on.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Change {

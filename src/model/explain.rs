@@ -49,6 +49,7 @@ impl Effect {
             }
             Does::Serve(Role::Include) => "names headers or their folders: sent in pump mode only",
             Does::Serve(Role::Dependency) => "the dependency file, which is written here",
+            Does::Serve(Role::Side) => "makes files beside the object: sent in pump mode only",
             Does::Serve(Role::Linker) => "changes no object",
             Does::Serve(Role::Code) => "sent",
         };

@@ -15,6 +15,9 @@ const SLOTS_LOCALHOST: usize = 2;
 /// The most that a limit may be: slots are tried up to this number, as with stock.
 pub const SLOTS_MAX: usize = 10_000;
 
+/// The word that stands for all hosts that are found on the local network.
+pub const DISCOVERED: &str = "+zeroconf";
+
 /// A parsed host list.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct HostList {
@@ -98,12 +101,24 @@ impl HostSpec {
     }
 }
 
-/// Parses a host list. `source` says where the text came from, for messages.
+/// Parses a host list in which hosts are named. `source` says where the text came from, for messages.
 pub fn parse(text: &str, source: &str) -> Result<HostList> {
+    parse_with(text, source, &mut || {
+        Err("hosts can't be looked for here".to_owned())
+    })
+}
+
+/// What gives the text of hosts that were found on the network, or says why it can't.
+pub type Discover<'d> = dyn FnMut() -> std::result::Result<String, String> + 'd;
+
+/// Parses a host list. `discover` is asked only if the list has the word for that.
+pub fn parse_with(text: &str, source: &str, discover: &mut Discover) -> Result<HostList> {
     let mut list = HostList::default();
+    let mut is_dynamic = false;
     for (number, line) in text.split('\n').enumerate() {
         for (before, token) in tokens(line) {
-            add(&mut list, token).map_err(|why| {
+            is_dynamic |= token == DISCOVERED;
+            add(&mut list, token, discover).map_err(|why| {
                 let (line, column) = (number + 1, before.chars().count() + 1);
                 Error::new(
                     Code::BadHostSpec,
@@ -115,7 +130,10 @@ pub fn parse(text: &str, source: &str) -> Result<HostList> {
     match list.hosts.is_empty() {
         true => Err(Error::new(
             Code::NoHosts,
-            format!("{source} contained no hosts; can't distribute work"),
+            match is_dynamic {
+                true => format!("{source}: +zeroconf has found no hosts; can't distribute work"),
+                false => format!("{source} contained no hosts; can't distribute work"),
+            },
         )),
         false => Ok(list),
     }
@@ -136,12 +154,20 @@ fn tokens(line: &str) -> impl Iterator<Item = (&str, &str)> {
 /// Why a token is no good: what was expected, in words.
 type Why = String;
 
-fn add(list: &mut HostList, token: &str) -> std::result::Result<(), Why> {
+fn add(list: &mut HostList, token: &str, discover: &mut Discover) -> std::result::Result<(), Why> {
     if let Some(keyword) = token.strip_prefix("--") {
         return add_keyword(list, keyword);
     }
+    if token == DISCOVERED {
+        let found = discover()?;
+        // Others write these: a word that is none is no reason to do without the rest.
+        let words = found.split('\n').flat_map(tokens);
+        list.hosts
+            .extend(words.filter_map(|(_, word)| host(word).ok()));
+        return Ok(());
+    }
     if token.starts_with('+') {
-        return Err("finding hosts by zeroconf is not supported; name the hosts".to_owned());
+        return Err(format!("there is no such word; {DISCOVERED} is known"));
     }
     list.hosts.push(host(token)?);
     Ok(())
@@ -430,6 +456,7 @@ mod tests {
             "--localslots",
             "--foo",
             "+zeroconf",
+            "+zero",
             "a,auth",
             "a/+4",
             "a:+9",
@@ -459,6 +486,25 @@ mod tests {
             );
         }
         assert!(parse("a , b", "list").is_err());
+    }
+
+    #[test]
+    fn hosts_that_were_found_stand_in_the_place_of_their_word() {
+        let mut asked = 0;
+        let mut discover = || {
+            asked += 1;
+            Ok("# found\n10.0.0.7:3632/4\n@ /\n[fe80::1%eth0]:9/2\n".to_owned())
+        };
+        let list = parse_with("a +zeroconf b", "list", &mut discover).unwrap();
+        let names: Vec<&str> = list.hosts.iter().map(HostSpec::name).collect();
+        assert_eq!(names, ["a", "10.0.0.7", "fe80::1%eth0", "b"]);
+        assert_eq!(list.hosts[1].token, "10.0.0.7:3632/4");
+        parse_with("a b", "list", &mut discover).unwrap();
+        assert_eq!(asked, 1);
+        let err = parse_with("+zeroconf", "list", &mut || Ok("# none\n".to_owned())).unwrap_err();
+        assert!(err.message.contains("has found no hosts"), "{err}");
+        let err = parse_with("a +zeroconf", "list", &mut || Err("no".to_owned())).unwrap_err();
+        assert_eq!(err.message, "list: line 1, column 3: '+zeroconf': no");
     }
 
     proptest! {

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use super::command_line::{self, text, DepWords, InputAt, Side, Walk};
 use super::expand;
 use super::option_table;
+use super::side_files::SideFiles;
 use super::sources::{self, Language};
 
 pub use super::compiler_options::{Reason, Role};
@@ -61,6 +62,8 @@ pub struct Invocation {
     pub native: bool,
     /// `-MD` or `-MMD` is given: a dependency file is wanted.
     pub deps: Option<Deps>,
+    /// Files that are made beside the object; only a host that brings them home can do that.
+    pub sides: Option<Box<SideFiles>>,
     /// Why nobody but a daemon of ours gives a local compile's result.
     pub only_ours: Option<Reason>,
 }
@@ -247,6 +250,8 @@ fn assemble(
     if output.as_bytes() == name || output.as_bytes().starts_with(b"-") {
         return Err(Reason::OddOutput(text(output.as_bytes())));
     }
+    let language = kind.language;
+    let sides = SideFiles::of(&walk.sides, name, output.as_bytes(), language)?;
     Ok(Invocation {
         argv,
         roles,
@@ -255,12 +260,13 @@ fn assemble(
         output: PathBuf::from(output),
         output_given: walk.output.is_some(),
         assembly: walk.assembly,
-        language: kind.language,
+        language,
         explicit_language: input.explicit,
         preprocessed: kind.preprocessed,
         debug_info: walk.debug_info,
         native: walk.native,
         deps,
+        sides: sides.map(Box::new),
         only_ours: walk.only_ours,
     })
 }
@@ -342,7 +348,6 @@ mod tests {
             "gcc -Wa,-adhln=x -c x.c",
             "gcc -Wa,-q,-al -c x.c",
             "gcc -Wa,--MD -c x.c",
-            "gcc -dr -c x.c",
             // From here on remote in stock. A missing value is the compiler's to report.
             "gcc -c hello.c -x",
             "gcc -c hello.c -o",
@@ -350,9 +355,6 @@ mod tests {
             "gcc -c hello.c h2.o",
             // No ordinary file, and made in no time.
             "gcc -S x.c -o /dev/null",
-            // Files that would not come back.
-            "gcc -save-temps -c x.c",
-            "gcc -gsplit-dwarf -c x.c",
         ] {
             local(line);
         }
@@ -378,8 +380,8 @@ mod tests {
     #[test]
     fn what_compiles_here_is_told_from_all_else() {
         for (line, source) in [
-            ("gcc -fstack-usage -c x.c -o x.o", Some("x.c")),
-            ("gcc -save-temps -MF x.d -o y.o -S d/x.c", Some("d/x.c")),
+            ("gcc -fprofile-use -c x.c -o x.o", Some("x.c")),
+            ("gcc -flto -MF x.d -o y.o -S d/x.c", Some("d/x.c")),
             ("gcc -c x.s", Some("x.s")),
             ("gcc -c -x assembler -", Some("-")),
             ("gcc -c h2.o hello.c", Some("hello.c")),
@@ -453,27 +455,23 @@ mod tests {
     #[test]
     fn other_files_keep_a_command_here() {
         for option in [
-            "-aux-info x",
+            "-aux-info d/x",
             "-dumpdir d",
-            "-fdump-tree-all",
-            "-fdump-tree-all=x",
-            "-fstack-usage",
-            "-fcallgraph-info",
-            "-ftime-trace",
-            "-fsave-optimization-record",
+            "-fdump-ada-spec",
+            "-fdump-tree-all=/x",
+            "-fdump-tree-all=-",
+            "--serialize-diagnostics ../x",
+            "-foptimization-record-file=d/",
+            "-ftime-trace=x",
             "-fopt-info-vec=x",
             "-fprofile-use=x",
             "-fauto-profile=x",
             "-fbranch-probabilities",
-            "-fcoverage-mapping",
-            "-ftest-coverage",
-            "--coverage",
             "-fmodules",
             "-fmodules-ts",
             "-fmodule-file=x",
             "-include-pch x",
             "-MJ x",
-            "--serialize-diagnostics x",
             "-fplugin=x",
             "-fpass-plugin=x",
             "-Xclang -load",
@@ -509,6 +507,17 @@ mod tests {
             let reason = local(&line).reason.to_string();
             assert!(!reason.is_empty() && !reason.contains('\n'), "{line}");
         }
+    }
+
+    #[test]
+    fn files_beside_the_object_are_noted() {
+        let invocation = remote("gcc --coverage -fdump-tree-all=d/x -c x.c -o d/x.o");
+        let reason = invocation.sides.map(|sides| sides.reason.to_string());
+        let told = "--coverage needs coverage or profile data here";
+        assert_eq!(reason.as_deref(), Some(told));
+        assert_eq!(invocation.roles[1], Role::Side);
+        assert!(remote("gcc -gsplit-dwarf -c x.c").debug_info);
+        assert_eq!(remote("gcc -g -c x.c").sides, None);
     }
 
     #[test]

@@ -123,6 +123,8 @@ pub struct PumpAnswer {
     pub status: WaitStatus,
     /// A daemon of stock's can't do this job exactly.
     pub needs_ours: bool,
+    /// Files beside the object are wanted, and it says nothing of them.
+    pub lacks_sides: bool,
     /// It could, if asked for with `for_stock`.
     pub spelled_absolutely: bool,
     /// The compiler missed files that are here.
@@ -151,7 +153,7 @@ pub fn after_pump(asked: Asked, answer: &PumpAnswer) -> PumpStep {
             hermetic: true,
             ..asked
         }),
-        Some(Remark::OtherSystem | Remark::NotHere) => PumpStep::Leave,
+        Some(Remark::OtherSystem | Remark::NotHere | Remark::NoSides) => PumpStep::Leave,
         _ if refusal(status) == Some(Code::Denied) => PumpStep::Leave,
         _ if refusal(status).is_some() => PumpStep::Examine,
         // It was taken for one of stock's, but is not.
@@ -170,6 +172,7 @@ pub fn after_pump(asked: Asked, answer: &PumpAnswer) -> PumpStep {
             missed: true,
             ..asked
         }),
+        Some(Remark::Exact) if status.success() && answer.lacks_sides => PumpStep::Leave,
         Some(Remark::Exact) => PumpStep::Believe,
         None => PumpStep::Examine,
     }
@@ -315,10 +318,33 @@ mod tests {
                 told: true,
                 status: WaitStatus::exited(status),
                 needs_ours: needs,
+                lacks_sides: false,
                 spelled_absolutely: spelled,
                 misses,
             };
             assert_eq!(after_pump(asked, &answer), step, "{asked:?} {answer:?}");
+        }
+    }
+
+    #[test]
+    fn an_answer_that_lacks_files_is_left() {
+        for (remark, status, step) in [
+            (Some(Remark::Exact), 0, PumpStep::Leave),
+            // It did not come to that, and the compile is repeated here.
+            (Some(Remark::Exact), 1, PumpStep::Believe),
+            (Some(Remark::NoSides), 113, PumpStep::Leave),
+            (None, 0, PumpStep::Leave),
+        ] {
+            let answer = PumpAnswer {
+                remark,
+                told: true,
+                status: WaitStatus::exited(status),
+                needs_ours: true,
+                lacks_sides: true,
+                spelled_absolutely: false,
+                misses: false,
+            };
+            assert_eq!(after_pump(Asked::default(), &answer), step, "{answer:?}");
         }
     }
 }

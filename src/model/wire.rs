@@ -3,6 +3,7 @@
 
 use super::lzo;
 use super::packets::put_head;
+use super::side_files::{Beside, SideFile};
 use super::wait_status::WaitStatus;
 use std::borrow::Cow;
 
@@ -10,6 +11,14 @@ pub use super::packets::{Limits, WireError};
 
 /// The tag of a [`Remark`].
 pub const REMARK: &[u8; 4] = b"OURS";
+
+/// The tag of the number of files beside the object, which follow a remark.
+pub const SIDE_COUNT: &[u8; 4] = b"NSID";
+
+/// The tags of such a file's name: in the output's folder, in the working directory.
+pub const SIDE_OF_OUTPUT: &[u8; 4] = b"SIDO";
+/// See [`SIDE_OF_OUTPUT`].
+pub const SIDE_WORKING: &[u8; 4] = b"SIDW";
 
 /// A version of the protocol.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -104,6 +113,8 @@ pub struct Reply {
     pub deps: Option<Vec<u8>>,
     /// What a daemon of ours adds for a client of ours (version 3).
     pub remark: Option<Remark>,
+    /// The files beside the object, for a client that wants them home; `None`: the daemon does not say.
+    pub sides: Option<Vec<SideFile>>,
 }
 
 /// What our daemon says at the end of an answer of version 3 to a client that has sent an `about` entry: a packet that
@@ -116,14 +127,16 @@ pub enum Remark {
     OtherSystem = 2,
     /// Not run: it could not be exact on this host.
     NotHere = 3,
+    /// Not run: no files but the object come home from this host.
+    NoSides = 4,
 }
 
 impl Remark {
     /// The remark of that number; other numbers are of versions to come.
     pub fn from_number(number: u32) -> Option<Self> {
-        [Remark::Exact, Remark::OtherSystem, Remark::NotHere]
-            .into_iter()
-            .find(|remark| *remark as u32 == number)
+        use Remark::{Exact, NoSides, NotHere, OtherSystem};
+        let all = [Exact, OtherSystem, NotHere, NoSides];
+        all.into_iter().find(|remark| *remark as u32 == number)
     }
 }
 
@@ -131,7 +144,10 @@ impl Reply {
     /// All that it holds, in bytes.
     pub fn size(&self) -> usize {
         let optional = |part: &Option<Vec<u8>>| part.as_ref().map_or(0, Vec::len);
-        self.stderr.len() + self.stdout.len() + optional(&self.object) + optional(&self.deps)
+        let sides = self.sides.iter().flatten().map(|side| side.content.len());
+        let sides = sides.sum::<usize>();
+        let said = self.stderr.len() + self.stdout.len();
+        said + optional(&self.object) + optional(&self.deps) + sides
     }
 
     /// The answer as bytes: first all but the object, then the object and what follows it, for one gathered write.
@@ -141,6 +157,9 @@ impl Reply {
         let (head, mut body) = self.encode_common()?;
         if let Some(remark) = self.remark {
             put_head(body.to_mut(), REMARK, remark as usize)?;
+            if let Some(sides) = &self.sides {
+                put_sides(body.to_mut(), self.version, sides)?;
+            }
         }
         Ok((head, body))
     }
@@ -172,6 +191,21 @@ impl Reply {
             }
         }
     }
+}
+
+fn put_sides(out: &mut Vec<u8>, version: Version, sides: &[SideFile]) -> Result<(), WireError> {
+    put_head(out, SIDE_COUNT, sides.len())?;
+    for side in sides {
+        let tag = match side.folder {
+            Beside::Output => SIDE_OF_OUTPUT,
+            Beside::Working => SIDE_WORKING,
+        };
+        put_text(out, tag, &side.name, "a file's name")?;
+        let content = encode_body(version, &side.content)?;
+        put_head(out, b"FILE", content.len())?;
+        out.extend_from_slice(&content);
+    }
+    Ok(())
 }
 
 /// The beginning of a plain request: version (1 or 2) and command. The text follows, see [`encode_text`].

@@ -29,6 +29,30 @@ const PASSES_MAX: usize = 100;
 #[derive(Debug)]
 pub struct Dir(OwnedFd);
 
+/// What a thing in a folder is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Kind {
+    /// A plain file.
+    File,
+    /// A folder.
+    Folder,
+    /// A symbolic link.
+    Link,
+    /// A device, a pipe, a socket.
+    Other,
+}
+
+/// What is known of a thing in a folder without opening it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Found {
+    /// What it is.
+    pub kind: Kind,
+    /// How many bytes it holds.
+    pub size: u64,
+    /// When that was last modified.
+    pub modified: Time,
+}
+
 /// One name, as the system takes it, without memory of its own to be asked for.
 struct Name([u8; NAME_BYTES_MAX + 1]);
 
@@ -143,6 +167,44 @@ impl Dir {
             .take(bytes_max)
             .read_to_end(&mut bytes)?;
         Ok(Some(bytes))
+    }
+
+    /// What has that name.
+    pub fn look(&self, name: &[u8]) -> io::Result<Found> {
+        let name = Name::new(name)?;
+        // SAFETY: the call takes a folder's descriptor and a name that ends with NUL, and fills the whole record that is
+        // read after it has succeeded; zeros are one, too.
+        let stat = unsafe {
+            let mut stat: libc::stat = std::mem::zeroed();
+            let flags = libc::AT_SYMLINK_NOFOLLOW;
+            let at = self.0.as_raw_fd();
+            check(libc::fstatat(at, name.pointer(), &mut stat, flags))?;
+            stat
+        };
+        Ok(Found {
+            kind: match stat.st_mode & libc::S_IFMT {
+                libc::S_IFREG => Kind::File,
+                libc::S_IFDIR => Kind::Folder,
+                libc::S_IFLNK => Kind::Link,
+                _ => Kind::Other,
+            },
+            size: u64::try_from(stat.st_size).unwrap_or(0),
+            modified: Time {
+                seconds: stat.st_mtime,
+                nanoseconds: u32::try_from(stat.st_mtime_nsec).unwrap_or(0),
+            },
+        })
+    }
+
+    /// The names of all that it holds, in any order.
+    pub fn names(&self) -> io::Result<Vec<Vec<u8>>> {
+        let itself = Dir::open_at(self.0.as_raw_fd(), c".".as_ptr(), libc::O_RDONLY)?;
+        let mut names = Vec::new();
+        for_each_name(itself.0.as_raw_fd(), |name, _| {
+            names.push(name.to_bytes().to_vec());
+            Ok(())
+        })?;
+        Ok(names)
     }
 
     fn file(&self, name: &[u8], flags: libc::c_int) -> io::Result<File> {
@@ -360,6 +422,15 @@ mod tests {
         assert_eq!(a.read(b"ln", 4).unwrap(), None);
         assert_eq!(a.read(b"none", 4).unwrap(), None);
         assert_eq!(top.read(b"a", 4).unwrap(), None);
+        let mut names = a.names().unwrap();
+        names.sort();
+        assert_eq!(names, [&b"ln"[..], b"x"]);
+        let found = a.look(b"x").unwrap();
+        assert_eq!((found.kind, found.size), (Kind::File, 4));
+        assert_eq!(found.modified, time);
+        assert_eq!(a.look(b"ln").unwrap().kind, Kind::Link);
+        assert_eq!(top.look(b"a").unwrap().kind, Kind::Folder);
+        assert!(a.look(b"none").is_err());
     }
 
     #[test]

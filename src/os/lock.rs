@@ -60,6 +60,11 @@ pub fn is_locked(path: &Path) -> io::Result<bool> {
         Err(err) if err.kind() == io::ErrorKind::NotFound => return Ok(false),
         Err(err) => return Err(err),
     };
+    is_held(&file)
+}
+
+/// The same of an open file.
+pub fn is_held(file: &File) -> io::Result<bool> {
     let mut question = record(libc::F_WRLCK, WHOLE_FILE);
     // SAFETY: fcntl fills the structure, which lives across the call.
     check(unsafe { libc::fcntl(file.as_raw_fd(), libc::F_OFD_GETLK, &mut question) })?;

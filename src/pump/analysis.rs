@@ -336,6 +336,7 @@ fn reply(
         pwd: pwd_differs.then(|| query.pwd.clone()),
         variables: variables(&query.variables),
         needs_paths: needs_ours,
+        wants_sides: invocation.sides.is_some(),
         times: modified.collect(),
         hermetic: query.hermetic,
         system_dirs: match query.hermetic {

@@ -82,7 +82,7 @@ fn compilers_list(
     let kept = words.filter(|(_, role)| {
         !matches!(
             role,
-            Role::Program | Role::Output | Role::Step | Role::Dependency
+            Role::Program | Role::Output | Role::Step | Role::Dependency | Role::Side
         )
     });
     let mut words: Vec<&OsStr> = kept.map(|(word, _)| word.as_os_str()).collect();

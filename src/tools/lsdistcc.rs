@@ -3,7 +3,10 @@
 
 use super::lsdistcc_options::{self as options, Options, Target, Targets, PORT, USAGE};
 use super::probe::{Answer, Probe, TestCompile};
+use crate::farm::topdir::TopDir;
 use crate::model::error::{Code, Error, Result, Status};
+use crate::model::hosts::DISCOVERED;
+use crate::model::settings::ClientSettings;
 use crate::model::wire::Version;
 use crate::os::logging;
 use env_logger::Target as LogTarget;
@@ -61,8 +64,24 @@ pub fn lsdistcc(argv: Vec<OsString>) -> Result<Status> {
         true => Some(domain()?),
         false => None,
     };
-    let targets = Targets::new(operands, options.port, domain);
+    let operands = with_found(operands)?;
+    let targets = Targets::new(&operands, options.port, domain);
     Search::new(options, targets)?.run()
+}
+
+/// The operands, with what was found on the local network in the place of the word for that.
+fn with_found(operands: &[OsString]) -> Result<Vec<OsString>> {
+    let mut words = Vec::new();
+    for operand in operands {
+        if operand != DISCOVERED {
+            words.push(operand.clone());
+            continue;
+        }
+        let settings = ClientSettings::read(|name| env::var_os(name))?;
+        let list = TopDir::find(&settings)?.found_hosts()?;
+        words.extend(list.iter().map(|host| OsString::from(&host.token)));
+    }
+    Ok(words)
 }
 
 /// The domain of this machine: of the longer of HOST and HOSTNAME, of its name, or what its resolver adds to names.

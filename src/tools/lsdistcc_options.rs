@@ -24,7 +24,7 @@ Usage: lsdistcc [OPTION]... [FORMAT | HOST...]
 
 Prints the hosts on which a distcc daemon answers, as words for DISTCC_HOSTS. FORMAT holds %d, or %03d and the like,
 for the numbers from 1 on, up to the first name that has no address; by default distcc%d. A HOST is a name or an
-address, and may have a :PORT and a /LIMIT.
+address, and may have a :PORT and a /LIMIT; +zeroconf stands for those that announce themselves on this network.
 
   -l       append how long the answer took, in milliseconds
   -n       print addresses instead of names

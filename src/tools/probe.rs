@@ -1,7 +1,7 @@
 //! One host asked whether it would compile: a connection and, if wanted, a compile of one line. Each step is bound in
 //! time. Knows nothing of names or of other hosts.
 
-use crate::model::decode::ReplyDecoder;
+use crate::model::decode_reply::ReplyDecoder;
 use crate::model::error::{Code, Error, Result};
 use crate::model::lzo;
 use crate::model::packets::put_head;

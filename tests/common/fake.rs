@@ -1,7 +1,7 @@
 //! A compiler that does what a test wants, daemons that have it, and requests made by hand.
 
 use super::{wait_for, Daemon, DaemonPlan, Farm, Which, BOUND};
-use distcc::model::decode::ReplyDecoder;
+use distcc::model::decode_reply::ReplyDecoder;
 use distcc::model::wire::{encode_plain_request, Reply, Version};
 use std::fs;
 use std::io::{Read, Write};
@@ -95,7 +95,20 @@ pub fn request(version: Version, words: &str, text: &str) -> Vec<u8> {
 /// The answer, which must be whole.
 #[track_caller]
 pub fn reply(version: Version, bytes: &[u8]) -> Reply {
-    let mut decoder = ReplyDecoder::for_reply(version, Default::default());
+    read(ReplyDecoder::for_reply(version, Default::default()), bytes)
+}
+
+/// The answer to a pump job that asks for files beside the object.
+#[track_caller]
+pub fn reply_with_sides(bytes: &[u8]) -> Reply {
+    read(
+        ReplyDecoder::for_reply_with_sides(Default::default()),
+        bytes,
+    )
+}
+
+#[track_caller]
+fn read(mut decoder: ReplyDecoder, bytes: &[u8]) -> Reply {
     let mut rest = bytes;
     while !rest.is_empty() && !decoder.is_done() {
         let space = decoder.space();

@@ -312,6 +312,7 @@ pub fn exact_reply() -> Reply {
         object: Some(b"pumped".to_vec()),
         deps: Some(b"x.o: x.c\n".to_vec()),
         remark: Some(Remark::Exact),
+        sides: None,
     }
 }
 

@@ -133,7 +133,11 @@ impl Files {
     /// The daemon's answer.
     #[track_caller]
     pub fn ask(&self, daemon: &Daemon) -> Reply {
-        fake::reply(Version::V3, &fake::ask(daemon, &self.bytes()))
+        let bytes = fake::ask(daemon, &self.bytes());
+        match &self.about {
+            Some(about) if about.wants_sides => fake::reply_with_sides(&bytes),
+            _ => fake::reply(Version::V3, &bytes),
+        }
     }
 
     /// The daemon's answer, as a compile's result.

@@ -131,7 +131,7 @@ impl Bench {
     }
 
     /// Has all jobs done.
-    pub fn work_through(&self, jobs: &[Job], work: impl Fn(&Worker, &Job) + Sync) {
+    pub fn work_through<T: Sync>(&self, jobs: &[T], work: impl Fn(&Worker, &T) + Sync) {
         let next = AtomicUsize::new(0);
         let count = std::thread::available_parallelism().map_or(2, usize::from) + 1;
         std::thread::scope(|scope| {

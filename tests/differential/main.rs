@@ -18,8 +18,9 @@
 //! `tree`, always at the same path; `$CC` is the compiler, behind distcc or not, `$REAL` always the compiler alone, `$E` the
 //! extension of its sources, `$X` its language for `-x`, `$I` the extension of its preprocessed text.
 //!
-//! `DISTCC_TESTS_ROWS=WORDS` runs only the rows that hold these words, or `NAME:` those of one table, `NAME:NAME:` of several; `DISTCC_TESTS_WHOLE=1` leaves out no cell;
-//! `DISTCC_TESTS_SEED` chooses what is left out otherwise.
+//! `DISTCC_TESTS_ROWS=WORDS` runs only the rows that hold these words, or `NAME:` those of one table, `NAME:NAME:` of several;
+//! `DISTCC_TESTS_WHOLE=1` leaves out no cell; `DISTCC_TESTS_SEED` chooses what is left out otherwise, and is printed; it also
+//! draws the random combinations of `random`.
 #![allow(clippy::unwrap_used)]
 
 #[path = "../common/mod.rs"]
@@ -27,6 +28,7 @@ mod common;
 
 mod bench;
 mod outcome;
+mod random;
 mod score;
 mod table;
 
@@ -48,6 +50,8 @@ const TABLES: &[(&str, &str)] = &[
     ("clang-code", include_str!("clang-code.txt")),
     ("objc", include_str!("objc.txt")),
     ("cross", include_str!("cross.txt")),
+    ("sides", include_str!("sides.txt")),
+    ("found", include_str!("found.txt")),
 ];
 
 /// Of the rows that only compile, so many of 100 must be distributed in pump mode with our daemon.
@@ -82,4 +86,24 @@ fn every_row_gives_what_a_local_run_gives() {
     }
     let told = faults.join("\n");
     assert!(faults.is_empty(), "{} faults\n{told}", faults.len());
+}
+
+/// Of random combinations so many are tried.
+const COMBINATIONS: usize = 500;
+
+#[test]
+fn random_combinations_give_what_a_local_run_gives() {
+    let Some(bench) = bench::Bench::new() else {
+        return;
+    };
+    let seed = bench::seed();
+    println!("seed {seed}");
+    let faults = random::faults(&bench, seed, COMBINATIONS);
+    bench.expect_clean();
+    let told = faults.join("\n");
+    assert!(
+        faults.is_empty(),
+        "{} faults with DISTCC_TESTS_SEED={seed}\n{told}",
+        faults.len()
+    );
 }

@@ -1,0 +1,203 @@
+//! What the daemon is told of its sandbox, and what it says of it: how much there must be, and what jobs see beside the system.
+#![allow(clippy::unwrap_used)]
+
+mod common;
+
+use common::fake::{ask, expect_line, reply, request};
+use common::{have, is_root, run, Farm, Ran, Which, BOUND, OURS};
+use distcc::model::wire::{Reply, Version};
+use distcc::os::fence;
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// Runs what follows where there is no Landlock: the call that would make it is not known.
+const WITHOUT_LANDLOCK: &str = r#"
+my $filter = pack('SCCL', 0x20, 0, 0, 0) . pack('SCCL', 0x15, 0, 1, 444) . pack('SCCL', 6, 0, 0, 0x50026) . pack('SCCL', 6, 0, 0, 0x7fff0000);
+my $program = pack('Sx6P', 4, $filter);
+syscall(157, 38, 1, 0, 0, 0) == 0 && syscall(157, 22, 2, $program, 0, 0) == 0 or die "seccomp: $!";
+exec @ARGV or die;
+"#;
+
+fn have_all() -> bool {
+    have("daemon_sandbox", &["perl", "unshare", "setpriv"])
+        && fence::has_filters()
+        && fence::has_files()
+        && cfg!(target_arch = "x86_64") // Whose numbers of calls the filter knows.
+}
+
+/// Starts a daemon that is to end by itself, at last after two seconds.
+fn started(within: &[&str], options: &[&str]) -> Ran {
+    let nobody = [
+        "setpriv",
+        "--reuid=65534",
+        "--regid=65534",
+        "--clear-groups",
+    ];
+    let drop: &[&str] = if is_root() { &nobody } else { &[] };
+    let words = [drop, within].concat();
+    let mut words = words.iter().copied().chain([OURS]);
+    let mut command = Command::new(words.next().unwrap());
+    command
+        .args(words)
+        .args([
+            "distccd",
+            "--daemon",
+            "--no-detach",
+            "--log-stderr",
+            "--port=0",
+            "--lifetime=2",
+        ])
+        .args(["--listen=127.0.0.1", "--enable-tcp-insecure"])
+        .args(options)
+        .env("TMPDIR", "/tmp");
+    run(&mut command, BOUND)
+}
+
+#[test]
+fn it_is_there_or_required_in_vain() {
+    if !have_all() {
+        return;
+    }
+    let forbid = "echo 0 >/proc/sys/user/max_user_namespaces && exec \"$0\" \"$@\"";
+    let no_namespaces = [
+        "unshare",
+        "--user",
+        "--map-current-user",
+        "--keep-caps",
+        "sh",
+        "-c",
+        forbid,
+    ];
+    let no_landlock = ["perl", "-e", WITHOUT_LANDLOCK];
+    let neither = [&no_namespaces[..], &no_landlock].concat();
+    for (within, option, status, said) in [
+        (
+            &[][..],
+            "--sandbox=require",
+            None,
+            "] sandbox: namespaces, seccomp, Landlock, limits",
+        ),
+        (
+            &no_landlock,
+            "--sandbox=require",
+            None,
+            "] sandbox: namespaces, seccomp, limits",
+        ),
+        (
+            &no_namespaces,
+            "--sandbox=require",
+            None,
+            "] sandbox: seccomp, Landlock, limits",
+        ),
+        (
+            &neither,
+            "--sandbox=auto",
+            None,
+            "Warning: sandbox: seccomp, limits; compilers can read what this user can read",
+        ),
+        (
+            &neither,
+            "--sandbox=require",
+            Some(112),
+            "--sandbox=require: compilers can read what this user can read",
+        ),
+        (
+            &[],
+            "--sandbox=off",
+            None,
+            "Warning: sandbox: limits; --sandbox=off",
+        ),
+        (&[], "--sandbox=no", Some(101), "--sandbox no"),
+        (&[], "--show=/no/such", Some(101), "--show /no/such"),
+        (&[], "--share=/", Some(101), "all jobs' folders"),
+        (&[], "--job-memory=1M", Some(101), "--job-memory 1M"),
+        (&[], "--job-memory=x", Some(101), "--job-memory x"),
+    ] {
+        let ran = started(within, &[option]);
+        assert!(ran.stderr.contains(said), "{option}: {said}: {ran}");
+        match status {
+            // It has served until its time was over.
+            None => assert!(ran.stderr.contains("listening on"), "{option}: {ran}"),
+            Some(status) => assert_eq!(ran.status, status, "{option}: {ran}"),
+        }
+    }
+}
+
+fn executable(path: &Path, text: &str) {
+    fs::create_dir_all(path.parent().unwrap()).unwrap();
+    fs::write(path, text).unwrap();
+    fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
+}
+
+fn compiled(farm: &Farm, compiler: &Path, options: &[&str], env: &[(&str, &str)]) -> Reply {
+    let list = compiler.display().to_string();
+    let mut plan = farm
+        .daemon(Which::Ours)
+        .options(&["--compilers", &list])
+        .options(options);
+    for (name, value) in env {
+        plan = plan.env(name, value);
+    }
+    let daemon = plan.start();
+    let name = compiler.file_name().unwrap().to_str().unwrap();
+    let words = format!("{name} -O2 -c x.c -o x.o");
+    let answer = ask(
+        &daemon,
+        &request(Version::V1, &words, "int answer(void) { return 42; }\n"),
+    );
+    expect_line(&daemon, &["client: "]);
+    assert_eq!(daemon.leftovers(), [""; 0]);
+    reply(Version::V1, &answer)
+}
+
+/// What a script calls is not found by looking at the script.
+#[test]
+fn a_toolchain_elsewhere_is_shown() {
+    if !have("daemon_sandbox", &["gcc"]) {
+        return;
+    }
+    let farm = Farm::new();
+    let tool = farm.path("elsewhere/tools/real-gcc");
+    executable(&tool, "#!/bin/sh\nexec gcc \"$@\"\n");
+    let script = farm.path("scripts/gcc");
+    executable(
+        &script,
+        &format!("#!/bin/sh\nexec {} \"$@\"\n", tool.display()),
+    );
+    let elsewhere = farm.path("elsewhere").display().to_string();
+    let hidden = compiled(&farm, &script, &[], &[]);
+    assert_eq!(hidden.status.exit_code(), Some(127));
+    let seen = compiled(&farm, &script, &["--show", &elsewhere], &[]);
+    assert!(seen.status.success(), "{}", seen.stderr.escape_ascii());
+    let open = compiled(&farm, &script, &["--sandbox=off"], &[]);
+    assert_eq!(open.object, seen.object);
+}
+
+/// A cache is used only if it is shared; the compiler behind it works in any case, and gives the same.
+#[test]
+fn ccache_works_and_keeps_its_cache_to_itself() {
+    if !have("daemon_sandbox", &["gcc", "ccache"]) {
+        return;
+    }
+    let farm = Farm::new();
+    let link: PathBuf = farm.path("links/gcc");
+    fs::create_dir_all(link.parent().unwrap()).unwrap();
+    std::os::unix::fs::symlink("/usr/bin/ccache", &link).unwrap();
+    let cache = farm.path("cache");
+    fs::create_dir(&cache).unwrap();
+    fs::set_permissions(&cache, fs::Permissions::from_mode(0o777)).unwrap();
+    let place = cache.display().to_string();
+    let env = [("CCACHE_DIR", place.as_str())];
+    let count = || common::files_below(&cache).len();
+    let alone = compiled(&farm, &link, &[], &env);
+    assert!(alone.status.success(), "{}", alone.stderr.escape_ascii());
+    assert_eq!(count(), 0);
+    let first = compiled(&farm, &link, &["--share", &place], &env);
+    assert!(first.status.success(), "{}", first.stderr.escape_ascii());
+    let after_first = count();
+    assert!(after_first > 0);
+    let second = compiled(&farm, &link, &["--share", &place], &env);
+    assert!(alone.object == first.object && first.object == second.object);
+}
