@@ -322,8 +322,12 @@ impl<'a> Walker<'_, 'a> {
                 return Err(Reason::Option(text(word), Why::NamesFile));
             }
             // clang's driver records its own words, and a host is told others.
-            Effect::OnlyOurs(Why::Records) if self.side == Side::Client && self.is_clang() => {
-                return Err(Reason::Option(text(word), Why::Records));
+            Effect::OnlyOurs(why)
+                if self.side == Side::Client
+                    && word.starts_with(b"-frecord-gcc-switches")
+                    && self.is_clang() =>
+            {
+                return Err(Reason::Option(text(word), why));
             }
             Effect::OnlyOurs(why) if self.side == Side::Client || self.passes(why, word) => {
                 let reason = || Reason::Option(text(word), why);

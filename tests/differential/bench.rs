@@ -1,8 +1,8 @@
 //! Where rows are run: daemons, an include server, workers with folders of their own; and one run of a row.
 
 use super::common::{have, Daemon, Farm, Ran, Running, Which, BOUND, OURS};
-use super::outcome::{files, Files, Outcome};
-use super::table::{Fate, Job};
+use super::outcome::{self, files, Files, Outcome};
+use super::table::{self, Fate, Job};
 use std::fs;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io::{BufRead, BufReader};
@@ -190,16 +190,16 @@ impl<'b> Worker<'b> {
                 return tried;
             }
         };
-        let (local, _) = self.run(job, None);
+        let (local, _) = self.run(job, None, &before);
         tried.only_compiles = !job.row.other && local.only_compiles(&before, job.row.line);
         if job.row.varies {
-            let (again, _) = self.run(job, None);
+            let (again, _) = self.run(job, None, &before);
             if local.difference(&again, true).is_none() {
                 tried.faults.push(format!("{}: does not vary", job.name()));
             }
         }
         for &cell in cells {
-            let (outcome, log) = self.run(job, Some(cell));
+            let (outcome, log) = self.run(job, Some(cell), &before);
             let (fate, why) = read_log(&log);
             let different = local.difference(&outcome, !job.row.varies);
             let went = Went {
@@ -233,29 +233,29 @@ impl<'b> Worker<'b> {
         let _ = fs::remove_dir_all(&place);
         let tree = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/differential/tree");
         lay_out(&tree, &place, job.compiler.extension);
-        let (outcome, _) = self.shell(job, job.row.setup, None);
-        fs::rename(&place, &template).unwrap();
-        match outcome.status {
-            0 => Ok(files(&template)),
-            _ => {
+        if job.row.setup != table::NOTHING {
+            let (outcome, _) = self.shell(job, job.row.setup, None);
+            if outcome.status != 0 {
                 let said = String::from_utf8_lossy(&outcome.stderr);
-                Err(format!(
-                    "{}: not prepared: {}\n{said}",
-                    job.name(),
-                    job.row.setup
-                ))
+                let (name, setup) = (job.name(), job.row.setup);
+                return Err(format!("{name}: not prepared: {setup}\n{said}"));
             }
         }
+        copy(&place, &template);
+        Ok(files(&place))
     }
 
-    /// Runs a row in a copy of its folder, always at the same place.
-    fn run(&self, job: &Job, cell: Option<Cell>) -> (Outcome, String) {
+    /// Runs a row in its folder, which holds what it held `before`, and shall again.
+    fn run(&self, job: &Job, cell: Option<Cell>, before: &Files) -> (Outcome, String) {
         let (place, template) = (self.path("row"), self.path("template"));
-        let _ = fs::remove_dir_all(&place);
-        let mut copy = Command::new("cp");
-        let copied = copy.arg("-a").args([&template, &place]).status().unwrap();
-        assert!(copied.success());
-        self.shell(job, job.row.line, cell)
+        if !place.exists() {
+            copy(&template, &place);
+        }
+        let (outcome, log) = self.shell(job, job.row.line, cell);
+        if !outcome::tidied(&place, before, &outcome.files) {
+            let _ = fs::remove_dir_all(&place);
+        }
+        (outcome, log)
     }
 
     fn shell(&self, job: &Job, line: &str, cell: Option<Cell>) -> (Outcome, String) {
@@ -328,6 +328,13 @@ impl<'b> Worker<'b> {
         };
         format!("{}{options}", daemon.host())
     }
+}
+
+/// Copies a folder with all that can be told of its files.
+fn copy(from: &Path, to: &Path) {
+    let mut command = Command::new("cp");
+    let copied = command.arg("-a").args([from, to]).status().unwrap();
+    assert!(copied.success());
 }
 
 /// Copies the tree of sources; `.E` becomes the extension.

@@ -18,8 +18,9 @@
 //! `tree`, always at the same path; `$CC` is the compiler, behind distcc or not, `$REAL` always the compiler alone, `$E` the
 //! extension of its sources, `$X` its language for `-x`, `$I` the extension of its preprocessed text.
 //!
-//! `DISTCC_TESTS_ROWS=WORDS` runs only the rows that hold these words, or `NAME:` those of one table; `DISTCC_TESTS_WHOLE=1` leaves out no cell;
-//! `DISTCC_TESTS_SEED` chooses what is left out otherwise, and is printed; it also draws the random combinations of `random`.
+//! `DISTCC_TESTS_ROWS=WORDS` runs only the rows that hold these words, or `NAME:` those of one table, `NAME:NAME:` of several;
+//! `DISTCC_TESTS_WHOLE=1` leaves out no cell; `DISTCC_TESTS_SEED` chooses what is left out otherwise, and is printed; it also
+//! draws the random combinations of `random`.
 #![allow(clippy::unwrap_used)]
 
 #[path = "../common/mod.rs"]

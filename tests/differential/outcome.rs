@@ -59,6 +59,23 @@ fn collect(root: &Path, folder: &Path, files: &mut Files) {
     }
 }
 
+/// Removes what a run has added to a folder; false if it is not as it was `before` then.
+pub fn tidied(folder: &Path, before: &Files, after: &Files) -> bool {
+    // What is in a folder follows it.
+    let added = after
+        .keys()
+        .rev()
+        .filter(|name| !before.contains_key(*name));
+    let mut removed = added.map(|name| {
+        let path = folder.join(name);
+        fs::remove_file(&path).or_else(|_| fs::remove_dir(&path))
+    });
+    removed.all(|done| done.is_ok())
+        && before
+            .iter()
+            .all(|(name, entry)| after.get(name) == Some(entry))
+}
+
 impl Outcome {
     /// In what `other` differs; of files' bytes and both outputs only if they are to be compared.
     pub fn difference(&self, other: &Outcome, bytes: bool) -> Option<String> {

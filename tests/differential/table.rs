@@ -45,6 +45,9 @@ pub const COMPILERS: &[Compiler] = &[
     compiler("arm", "arm-linux-gnueabihf-gcc-12", "c", "c", "i"),
 ];
 
+/// What prepares a folder that needs no preparation.
+pub const NOTHING: &str = ":";
+
 /// Where a row's compiles take place.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub enum Fate {
@@ -92,7 +95,9 @@ pub fn jobs(tables: &[(&'static str, &'static str)], asked: &str) -> Vec<Job> {
     all.filter(|job| {
         job.row.line.contains(asked)
             || job.row.setup.contains(asked)
-            || asked.strip_suffix(':') == Some(job.row.table)
+            || asked
+                .split_terminator(':')
+                .any(|name| name == job.row.table)
     })
     .collect()
 }
@@ -136,7 +141,7 @@ fn row(table: &'static str, line: &'static str) -> Row {
     };
     let (other, rest) = mark(rest, "other ");
     let (varies, rest) = mark(rest, "varies ");
-    let (setup, line) = rest.split_once(" :: ").unwrap_or((":", rest));
+    let (setup, line) = rest.split_once(" :: ").unwrap_or((NOTHING, rest));
     assert!(line.contains("$CC"), "{table}: runs no compiler: {line}");
     Row {
         table,
