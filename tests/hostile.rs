@@ -5,6 +5,7 @@ mod common;
 
 use common::fake::*;
 use common::{have, run, wait_for, Daemon, Farm, Which, BOUND, OURS};
+use distcc::model::received::scan_received;
 use distcc::model::wire::{encode_plain_request, encode_request_head, Version};
 use std::fs;
 use std::io::Write;
@@ -37,6 +38,52 @@ fn expect_refused(daemon: &Daemon, argv: &[&str]) {
         "{argv:?}: {said}\n{}",
         &daemon.log_text()[before.len()..]
     );
+}
+
+/// Whichever compiler knows them: judged by the table alone.
+#[test]
+fn options_of_other_versions_are_refused_too() {
+    for smuggled in [
+        "--ld-path=/x",
+        "-foffload=-fplugin=x",
+        "-fopenmp-targets=x -Xopenmp-target -load",
+        "-print-prog-name=as",
+        "-print-file-name=x",
+        "-dumpspecs",
+        "--sysroot /x -T -wrapper",
+        "-fprofile-use",
+        "-fprofile-sample-use=/x",
+        "-fmodule-mapper=|sh",
+        "-fmodules-ts -fmodule-header",
+        "-fprebuilt-module-path=/x",
+        "-fplugin-arg-x=y",
+        "-Xclang=-load",
+        "-Xanalyzer -load",
+        "-cc1 -load x",
+        "-load x",
+        "--config-user-dir=/x",
+        "--config-system-dir=/x",
+        "--gcc-install-dir=/x",
+        "--gcc-triple=../x",
+        "-fembed-offload-object=/x",
+        "-fxray-always-instrument=/x",
+        "-fdiagnostics-set-output=sarif:file=/x",
+        "-fdiagnostics-add-output=sarif:file=/x",
+        "-fsanitize-coverage-allowlist=/x",
+        "-mrelocation-model=/x",
+        "-mfloat-abi=/x",
+        "-Xarch_host -load",
+        "-Xcuda-ptxas x",
+        "-cc1as x",
+        "-fthinlto-index=/x",
+        "-frandom-seed=/x -wrapper sh",
+    ] {
+        for compiler in ["gcc", "clang-19"] {
+            let line = format!("{compiler} -c a.c {smuggled} -o a.o");
+            let argv: Vec<Vec<u8>> = line.split(' ').map(|word| word.into()).collect();
+            assert!(scan_received(&argv).is_err(), "{line}");
+        }
+    }
 }
 
 #[test]
