@@ -158,9 +158,9 @@ mod tests {
                 "-march=native: this machine's processor: sent as what it means here",
             ),
             (
-                "gcc -save-temps",
+                "gcc -fplugin=x",
                 1,
-                "-save-temps: keeps it here: writes files besides the object",
+                "-fplugin=x: keeps it here: names a program or library to run",
             ),
             (
                 "gcc -flto",
