@@ -28,7 +28,7 @@ const ROWS: &[(&str, &[&str])] = &[
             "x.c can be compiled on another machine: ",
             "-o x.o  the output",
             "as text",
-            "gcc -E -O2 -Wall x.c",
+            "-O2 -Wall x.c",
         ],
     ),
     (

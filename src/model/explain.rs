@@ -158,9 +158,9 @@ mod tests {
                 "-march=native: this machine's processor: sent as what it means here",
             ),
             (
-                "gcc -save-temps",
+                "gcc -fplugin=x",
                 1,
-                "-save-temps: makes files beside the object: sent in pump mode only",
+                "-fplugin=x: keeps it here: names a program or library to run",
             ),
             (
                 "gcc -flto",
