@@ -18,8 +18,38 @@ pub fn of_children() -> Duration {
     span(usage.ru_utime) + span(usage.ru_stime)
 }
 
+/// Page faults of all children that have been waited for, with theirs.
+#[allow(dead_code)] // Only one of the benchmarks asks.
+#[allow(unsafe_code)] // The standard library has no getrusage.
+pub fn faults_of_children() -> u64 {
+    // SAFETY: the structure is plain data that getrusage fills.
+    let usage = unsafe {
+        let mut usage: libc::rusage = std::mem::zeroed();
+        assert_eq!(libc::getrusage(libc::RUSAGE_CHILDREN, &mut usage), 0);
+        usage
+    };
+    (usage.ru_minflt + usage.ru_majflt) as u64
+}
+
 /// CPU time of a running process and its descendants so far, with those that have ended, in steps of 10 ms for each.
 pub fn of_tree(pid: u32) -> Duration {
+    let ticks: u64 = tree(pid).iter().map(|(_, ticks)| ticks).sum();
+    Duration::from_millis(ticks * 10) // 100 ticks a second on every Linux that Rust runs on.
+}
+
+/// Memory of a running process and its descendants in KiB, each page's share of it.
+#[allow(dead_code)] // Only one of the benchmarks asks.
+pub fn memory_of_tree(pid: u32) -> u64 {
+    let memory = |pid: &u32| {
+        let text = fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).ok()?;
+        let line = text.lines().find(|line| line.starts_with("Pss:"))?;
+        line.split_whitespace().nth(1)?.parse::<u64>().ok()
+    };
+    tree(pid).iter().filter_map(|(pid, _)| memory(pid)).sum()
+}
+
+/// A process and its descendants, each with its ticks.
+fn tree(pid: u32) -> Vec<(u32, u64)> {
     let processes: Vec<(u32, u32, u64)> = fs::read_dir("/proc")
         .into_iter()
         .flatten()
@@ -29,20 +59,12 @@ pub fn of_tree(pid: u32) -> Duration {
     let mut tree = vec![pid];
     let mut at = 0;
     while let Some(parent) = tree.get(at).copied() {
-        tree.extend(
-            processes
-                .iter()
-                .filter(|(_, of, _)| *of == parent)
-                .map(|(child, _, _)| child),
-        );
+        let children = processes.iter().filter(|(_, of, _)| *of == parent);
+        tree.extend(children.map(|(child, _, _)| child));
         at += 1;
     }
-    let ticks: u64 = processes
-        .iter()
-        .filter(|(pid, _, _)| tree.contains(pid))
-        .map(|(_, _, ticks)| ticks)
-        .sum();
-    Duration::from_millis(ticks * 10) // 100 ticks a second on every Linux that Rust runs on.
+    let ours = processes.iter().filter(|(pid, _, _)| tree.contains(pid));
+    ours.map(|(pid, _, ticks)| (*pid, *ticks)).collect()
 }
 
 /// Parent, and ticks with those of children that were waited for.

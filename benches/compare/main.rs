@@ -56,11 +56,15 @@ fn main() {
     println!("|---|{}", "---:|".repeat(plan.setting.contenders.len()));
     start_up(&plan);
     client_cpu(&plan);
+    floor(&plan);
+    counts(&plan);
     real_preprocessor(&plan);
     slots(&plan);
     waiting_cpu(&plan);
     daemon_cpu(&plan);
+    sandbox_cpu(&plan);
     many_clients(&plan);
+    rates(&plan);
 }
 
 impl Plan {
@@ -173,6 +177,79 @@ fn client_cpu(plan: &Plan) {
             });
         }
     }
+}
+
+/// What no client can do without: a program in C that only sends a text and writes down what comes.
+fn floor(plan: &Plan) {
+    let setting = &plan.setting;
+    for (size, text) in [("5 kB", &setting.small), ("1 MB", &setting.big)] {
+        let server = wire::serve(Version::Plain, &setting.object, Duration::ZERO, |_| ());
+        let what =
+            format!("the floor: a program in C that sends {size} and writes the object, CPU");
+        if plan.only.as_ref().is_some_and(|only| only != "floor") {
+            return;
+        }
+        let taken = (0..plan.rounds).map(|_| {
+            let spent = cpu_per_run(plan.runs, || {
+                let mut floor = setting.command(setting.fakes.join("floor"));
+                floor.arg(server.port.to_string());
+                floor.arg(&text.preprocessed).arg("x.o");
+                assert!(floor.status().unwrap().success());
+            });
+            server.assert_answered(plan.runs);
+            spent
+        });
+        println!("| {what} | {:.2} ms | |", median(taken.collect()));
+    }
+}
+
+/// Page faults and system calls of a client, without those of the preprocessor.
+fn counts(plan: &Plan) {
+    let setting = &plan.setting;
+    let server = wire::serve(Version::Plain, &setting.object, Duration::ZERO, |_| ());
+    let hosts = format!("127.0.0.1:{}/4", server.port);
+    let client = |distcc: &Distcc| {
+        let text = &setting.small;
+        let mut client = setting.client(distcc, &hosts);
+        client
+            .args([text.compiler, "-O2", "-c", text.name, "-o", "x.o"])
+            .env("FAKE_TEXT", &text.preprocessed);
+        client
+    };
+    plan.row(
+        "counts",
+        "page faults of client and preprocessor, 5 kB",
+        0,
+        "",
+        |distcc| {
+            let before = cost::faults_of_children();
+            assert!(client(distcc).status().unwrap().success());
+            server.assert_answered(1);
+            (cost::faults_of_children() - before) as f64
+        },
+    );
+    plan.row(
+        "counts",
+        "system calls of the client, 5 kB",
+        0,
+        "",
+        |distcc| {
+            let client = client(distcc);
+            let mut traced = setting.command("strace");
+            traced.args(["-qq", "-o"]).arg(setting.scratch());
+            traced.arg(client.get_program()).args(client.get_args());
+            for (name, value) in client.get_envs() {
+                traced.env(name, value.unwrap_or_default());
+            }
+            let Ok(status) = traced.status() else {
+                return f64::NAN; // There is no strace.
+            };
+            assert!(status.success());
+            server.assert_answered(1);
+            let trace = std::fs::read_to_string(setting.scratch()).unwrap();
+            trace.lines().filter(|line| line.contains('(')).count() as f64
+        },
+    );
 }
 
 /// The same with the real preprocessor, as a build pays for it.
@@ -317,6 +394,35 @@ fn daemon_cpu(plan: &Plan) {
     }
 }
 
+/// What our daemon's jobs cost with and without what keeps compilers to them; stock has nothing of the kind.
+fn sandbox_cpu(plan: &Plan) {
+    let setting = &plan.setting;
+    let jobs = plan.runs * 20;
+    let words = ["gcc", "-O2", "-c", "x.c", "-o", "x.o"];
+    let body = std::fs::read(&setting.small.preprocessed).unwrap();
+    let plain = wire::request(Version::Plain, &words, &body);
+    let pump = wire::pump_request(&words, "/home/me", "x.c", &body);
+    for (mode, request) in [("plain", &plain), ("pump", &pump)] {
+        for sandbox in ["off", "auto"] {
+            plan.row(
+                "sandbox",
+                &format!("daemon and compiler, CPU a job, `{mode}`, `--sandbox={sandbox}`"),
+                2,
+                "ms",
+                |distcc| {
+                    let is_ours = distcc.name == "this distcc";
+                    let option = format!("--sandbox={sandbox}");
+                    let options = [option.as_str()];
+                    let daemon = setting.daemon_with(distcc, if is_ours { &options } else { &[] });
+                    let before = cost::of_tree(daemon.process.id());
+                    ask_many(daemon.port, request, jobs);
+                    ms(cost::of_tree(daemon.process.id()) - before) / jobs as f64
+                },
+            );
+        }
+    }
+}
+
 fn ask_many(port: u16, request: &[u8], jobs: usize) {
     thread::scope(|scope| {
         for _ in 0..8 {
@@ -363,5 +469,42 @@ fn many_clients(plan: &Plan) {
             "\n{} of these clients were refused or came too late.",
             failed.get()
         );
+    }
+}
+
+/// Jobs a second of one daemon that is asked by so many at once, and what memory it takes then.
+fn rates(plan: &Plan) {
+    let setting = &plan.setting;
+    let text = std::fs::read(&setting.small.preprocessed).unwrap();
+    let words = ["gcc", "-O2", "-c", "x.c", "-o", "x.o"];
+    let request = wire::request(Version::Plain, &words, &text);
+    for at_once in [1, 8, 64] {
+        let rows = [
+            format!("daemon, {at_once} requests at once, 5 kB: jobs a second"),
+            "the same: memory (PSS) of the daemon and all that it has started, at most, MiB"
+                .to_owned(),
+        ];
+        let rows: Vec<&str> = rows.iter().map(String::as_str).collect();
+        plan.rows("rates", &rows, 1, "", |distcc| {
+            let daemon = setting.daemon(distcc);
+            let each = (plan.runs * 10 / at_once).max(4);
+            let begun = Instant::now();
+            let memory = thread::scope(|scope| {
+                let askers: Vec<_> = (0..at_once)
+                    .map(|_| {
+                        let ask = || assert!(wire::ask(daemon.port, &request).unwrap());
+                        scope.spawn(move || (0..each).for_each(|_| ask()))
+                    })
+                    .collect();
+                let mut memory = 0;
+                while askers.iter().any(|asker| !asker.is_finished()) {
+                    memory = memory.max(cost::memory_of_tree(daemon.process.id()));
+                    thread::sleep(Duration::from_millis(50));
+                }
+                memory
+            });
+            let rate = (each * at_once) as f64 / begun.elapsed().as_secs_f64();
+            vec![rate, memory as f64 / 1024.0]
+        });
     }
 }

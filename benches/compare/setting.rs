@@ -127,11 +127,21 @@ impl Setting {
 
     /// A file that a preprocessor may write to.
     pub fn scratch_file(&self) -> File {
-        File::create(self.path("tmp/scratch")).unwrap()
+        File::create(self.scratch()).unwrap()
+    }
+
+    /// Its name.
+    pub fn scratch(&self) -> PathBuf {
+        self.path("tmp/scratch")
     }
 
     /// A daemon that runs the fake compilers, listening.
     pub fn daemon(&self, distcc: &Distcc) -> Daemon {
+        self.daemon_with(distcc, &[])
+    }
+
+    /// The same with more options.
+    pub fn daemon_with(&self, distcc: &Distcc, options: &[&str]) -> Daemon {
         let port = TcpListener::bind("127.0.0.1:0")
             .unwrap()
             .local_addr()
@@ -159,6 +169,7 @@ impl Setting {
                 "--log-level",
                 "error",
             ])
+            .args(options)
             .env(
                 "DISTCCD_PATH",
                 format!("{}:{}", self.fakes.display(), self.real_path),
@@ -224,25 +235,29 @@ fn contenders(ours_dir: Option<&Path>, stock_dir: &Path) -> Vec<Distcc> {
     contenders
 }
 
-/// Builds the fake compiler, static so that it starts as fast as can be, and links it to every name that may be asked for.
+/// Builds the fake compiler and the floor, static so that they start as fast as can be, and links the compiler to every
+/// name that may be asked for.
 fn build_fakes(fakes: &Path) {
-    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/compare/fake.c");
-    let fake = fakes.join("gcc");
-    let build = |options: &[&str]| {
-        Command::new("cc")
-            .args(options)
-            .arg("-O2")
-            .arg(&source)
-            .arg("-o")
-            .arg(&fake)
-            .status()
-            .is_ok_and(|status| status.success())
-    };
-    assert!(
-        build(&["-static"]) || build(&[]),
-        "cannot build {}",
-        source.display()
-    );
+    for (source, name) in [("fake.c", "gcc"), ("floor.c", "floor")] {
+        let source = Path::new(env!("CARGO_MANIFEST_DIR"))
+            .join("benches/compare")
+            .join(source);
+        let build = |options: &[&str]| {
+            Command::new("cc")
+                .args(options)
+                .arg("-O2")
+                .arg(&source)
+                .arg("-o")
+                .arg(fakes.join(name))
+                .status()
+                .is_ok_and(|status| status.success())
+        };
+        assert!(
+            build(&["-static"]) || build(&[]),
+            "cannot build {}",
+            source.display()
+        );
+    }
     let triple = format!("{}-linux-gnu", std::env::consts::ARCH);
     for name in [
         "g++".to_owned(),

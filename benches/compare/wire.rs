@@ -39,6 +39,29 @@ fn token(name: &str, number: usize, into: &mut Vec<u8>) {
     into.extend_from_slice(format!("{name}{number:08x}").as_bytes());
 }
 
+/// A request of pump mode with one file, in the working directory.
+pub fn pump_request(argv: &[&str], cwd: &str, file: &str, text: &[u8]) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    token("DIST", 3, &mut bytes);
+    for (name, words) in [("CDIR", &[cwd][..]), ("ARGV", argv)] {
+        if name == "ARGV" {
+            token("ARGC", words.len(), &mut bytes);
+        }
+        for word in words {
+            token(name, word.len(), &mut bytes);
+            bytes.extend_from_slice(word.as_bytes());
+        }
+    }
+    let name = format!("{cwd}/{file}");
+    token("NFIL", 1, &mut bytes);
+    token("NAME", name.len(), &mut bytes);
+    bytes.extend_from_slice(name.as_bytes());
+    let body = Version::Lzo.body(text);
+    token("FILE", body.len(), &mut bytes);
+    bytes.extend_from_slice(&body);
+    bytes
+}
+
 /// The request for `argv` with `text` as its source.
 pub fn request(version: Version, argv: &[&str], text: &[u8]) -> Vec<u8> {
     let mut bytes = Vec::new();

@@ -11,7 +11,7 @@ use std::os::unix::process::CommandExt;
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Ourselves, also after an update has put another file in the place of ours.
 const EXECUTABLE: &str = "/proc/self/exe";
@@ -19,6 +19,9 @@ const EXECUTABLE: &str = "/proc/self/exe";
 /// How often a helper that ends is started again, and how long is waited before the first of that; each time twice as long.
 const RESTARTS_MAX: u32 = 6;
 const PAUSE: Duration = Duration::from_secs(1);
+
+/// A helper that has lived so long starts a new count.
+const LONG: Duration = Duration::from_secs(600);
 
 /// What is told.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -97,10 +100,12 @@ fn lock(hold: &Mutex<Hold>) -> MutexGuard<'_, Hold> {
 
 /// Keeps a helper running, and logs what it says.
 fn keep(offer: &Offer, hold: &Mutex<Hold>) {
-    for attempt in 0..=RESTARTS_MAX {
-        if attempt > 0 {
-            thread::sleep(PAUSE * 2_u32.pow(attempt - 1));
+    let mut restarts = 0;
+    while restarts <= RESTARTS_MAX {
+        if restarts > 0 {
+            thread::sleep(PAUSE * 2_u32.pow(restarts - 1));
         }
+        let begun = Instant::now();
         let mut hold_now = lock(hold);
         if hold_now.is_over {
             return;
@@ -113,10 +118,11 @@ fn keep(offer: &Offer, hold: &Mutex<Hold>) {
             }
             Err(err) => log::warn!("zeroconf: start the helper: {err}"),
         }
-        let hold_now = lock(hold);
-        if hold_now.is_over {
-            return;
-        }
+        // One that has done its work for long has not ended because it can't.
+        restarts = match begun.elapsed() > LONG {
+            true => 1,
+            false => restarts + 1,
+        };
     }
     log::error!("zeroconf: the helper ends again and again; this daemon is not announced any more");
 }

@@ -5,8 +5,7 @@
 use super::view::{below, Mount, View};
 use crate::model::error::{Code, Error, Result, Status};
 use crate::model::job_tree::PRIVATE;
-use crate::model::wait_status::WaitStatus;
-use crate::os::apart::{self, Half};
+use crate::os::apart;
 use crate::os::fence::{self, Reach};
 use crate::os::handover;
 use crate::os::limits;
@@ -57,6 +56,10 @@ type Ran = std::result::Result<Infallible, Failure>;
 /// Where the system shows its processes.
 const PROC: &str = "/proc";
 
+/// A folder that there is on every machine, and of which a plain job's view shows nothing: there such a view can be mounted,
+/// for itself alone. A folder for each job would have to be made and removed again, for which all jobs wait in turn.
+pub const ANYWHERE: &str = PROC;
+
 /// The program; for the daemon only. The first word is a folder of the job's.
 pub fn distccd_job(words: Vec<OsString>) -> Result<Status> {
     let stdin = io::stdin().as_fd().try_clone_to_owned();
@@ -67,12 +70,10 @@ pub fn distccd_job(words: Vec<OsString>) -> Result<Status> {
         true => run_here(&mut daemon, folder),
         false => run_in_view(&mut daemon, folder, is(ON_DISK)),
     };
-    let (doing, err) = match ran {
+    match ran {
         Ok(never) => match never {},
-        Err(failure) => failure,
-    };
-    let number = err.raw_os_error().unwrap_or(0);
-    let _ = write!(daemon, "{number} {doing}: {err}");
+        Err(failure) => complain(&daemon, failure),
+    }
     Ok(Code::Failed.into())
 }
 
@@ -128,34 +129,45 @@ fn run_here(daemon: &mut File, folder: &Path) -> Ran {
 
 /// Stays behind while a child becomes the compiler, and ends as that does.
 fn answer_for(daemon: &mut File, view: &View, proc: &Path, reach: Option<&Reach>) -> Ran {
-    let halves = match reach {
-        Some(_) => apart::divide(),
-        None => apart::divide_within(),
+    let link = &*daemon;
+    let mut work = || become_compiler_or_say(link, view, reach);
+    let child = match reach {
+        Some(_) => apart::start(&mut work),
+        None => apart::start_within(&mut work),
     };
-    match halves.map_err(|err| ("start a process", err))? {
-        Half::Child if view.program.as_os_str().is_empty() => {
-            let status = match apart::is_counted_apart() {
-                true => WaitStatus::SUCCESS,
-                false => WaitStatus::exited(COUNTED_TOGETHER),
-            };
-            apart::end_like(status)
-        }
-        Half::Child => become_compiler(view, reach),
-        Half::Parent(child) => {
-            apart::end_group_with_parent();
-            let counted = view.is_counted.then_some((PROCESSES_MAX, proc));
-            match apart::wait(child, counted).map_err(|err| ("wait for the compiler", err))? {
-                Some(status) => apart::end_like(status),
-                None => {
-                    let _ = write!(
-                        daemon,
-                        "0 it has started more than {PROCESSES_MAX} processes"
-                    );
-                    apart::end_group()
-                }
-            }
+    let child = child.map_err(|err| ("start a process", err))?;
+    apart::end_group_with_parent();
+    let counted = view.is_counted.then_some((PROCESSES_MAX, proc));
+    match apart::wait(child, counted).map_err(|err| ("wait for the compiler", err))? {
+        Some(status) => apart::end_like(status),
+        None => {
+            let _ = write!(
+                daemon,
+                "0 it has started more than {PROCESSES_MAX} processes"
+            );
+            apart::end_group()
         }
     }
+}
+
+/// In the child: returns how it ends if it does not become the compiler, which may be what was to be tried out.
+fn become_compiler_or_say(daemon: &File, view: &View, reach: Option<&Reach>) -> u8 {
+    if view.program.as_os_str().is_empty() {
+        return match apart::is_counted_apart() {
+            true => 0,
+            false => COUNTED_TOGETHER,
+        };
+    }
+    match become_compiler(view, reach) {
+        Ok(never) => match never {},
+        Err(failure) => complain(daemon, failure),
+    }
+    Code::Failed as u8
+}
+
+fn complain(mut daemon: &File, (doing, err): Failure) {
+    let number = err.raw_os_error().unwrap_or(0);
+    let _ = write!(daemon, "{number} {doing}: {err}");
 }
 
 /// With its files in place, all that a compiler does not need is given up. Returns only if something fails.

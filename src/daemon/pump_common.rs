@@ -30,6 +30,8 @@ pub struct PumpJob<'p> {
     pub job: &'p Job<'p>,
     /// What was found in it.
     pub received: ReceivedPump,
+    /// Files that are made beside the output.
+    pub sides: Option<SideFiles>,
     /// The compiler.
     pub program: PathBuf,
     /// What of this machine the job may see.
@@ -99,7 +101,7 @@ impl PumpJob<'_> {
         let about = self.about.as_ref()?;
         let is_somewhere = self.output_word() != Some(NOWHERE);
         let is_wanted = about.wants_sides && is_somewhere;
-        self.received.sides.as_ref().filter(|_| is_wanted)
+        self.sides.as_ref().filter(|_| is_wanted)
     }
 
     /// The output as the client names it.

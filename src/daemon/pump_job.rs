@@ -34,13 +34,14 @@ pub fn run(job: &mut Job, cwd: &[u8], mut entries: Vec<Entry>) -> Result<Ending,
     job.is_told = told.is_some();
     let refused = |reason| Stop::Ended(Box::new(job.refuse_command(&reason)));
     let received = scan_received_pump(job.argv).map_err(refused)?;
+    let sides = SideFiles::received(job.argv, &received.roles).map_err(refused)?;
     job.input = received.input;
     let program = job.program()?;
     let about = told.as_deref().map(read_about).transpose()?;
     let temp_dir = &job.config.temp_dir;
     let shown = job.shop.shown.with_program(&program, temp_dir);
     let wants_sides = about.as_ref().is_some_and(|about| about.wants_sides);
-    if let Some(sides) = &received.sides {
+    if let Some(sides) = &sides {
         check_sides(job, sides, wants_sides)?;
     }
     if let (Some(told), Some(about)) = (told, &about) {
@@ -49,6 +50,7 @@ pub fn run(job: &mut Job, cwd: &[u8], mut entries: Vec<Entry>) -> Result<Ending,
     let pump = PumpJob {
         job,
         received,
+        sides,
         program,
         shown,
         about,

@@ -114,6 +114,11 @@ impl<P: Clone + Eq + Hash, T> Queue<P, T> {
         drop(dropped);
     }
 
+    /// Whether the slots are to end.
+    pub fn is_closed(&self) -> bool {
+        self.state().is_closed
+    }
+
     fn state(&self) -> MutexGuard<'_, State<P, T>> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -210,6 +215,6 @@ mod tests {
             assert!(slot.join().unwrap());
         });
         queue.put(1, "late");
-        assert_eq!(queue.waiting(), 0);
+        assert!(queue.is_closed() && queue.waiting() == 0);
     }
 }

@@ -82,19 +82,28 @@ fn remove_folder(path: &Path) {
 /// Makes a folder that only we may enter.
 fn private_folder(parent: &Path, kind: &str) -> io::Result<PathBuf> {
     loop {
-        let mut random = RandomState::new().build_hasher().finish();
-        let mut name = format!("{PREFIX}{kind}");
-        for _ in 0..LETTERS_AFTER {
-            name.push(LETTERS[(random % LETTERS.len() as u64) as usize].into());
-            random /= LETTERS.len() as u64;
-        }
-        let path = parent.join(name);
+        let path = name(parent, kind);
         match DirBuilder::new().mode(0o700).create(&path) {
             Ok(()) => return Ok(path),
             Err(err) if err.kind() == io::ErrorKind::AlreadyExists => (),
             Err(err) => return Err(err),
         }
     }
+}
+
+/// The name that such a folder could have; there is none.
+pub fn free_name(temp_dir: &Path) -> PathBuf {
+    name(temp_dir, "")
+}
+
+fn name(parent: &Path, kind: &str) -> PathBuf {
+    let mut random = RandomState::new().build_hasher().finish();
+    let mut name = format!("{PREFIX}{kind}");
+    for _ in 0..LETTERS_AFTER {
+        name.push(LETTERS[(random % LETTERS.len() as u64) as usize].into());
+        random /= LETTERS.len() as u64;
+    }
+    parent.join(name)
 }
 
 /// Removes the folders that daemons of `user` have left in `temp_dir` which no longer live.

@@ -54,8 +54,11 @@ impl<'s> Slots<'s> {
         &self.queue
     }
 
-    /// Starts the threads that are missing. That one can't be started is an error only if none lives.
+    /// Starts the threads that are missing, unless they are to end. That one can't be started is an error only if none lives.
     pub fn fill<'scope, 'env>(&'scope self, scope: &'scope Scope<'scope, 'env>) -> io::Result<()> {
+        if self.queue.is_closed() {
+            return Ok(());
+        }
         for slot in 0..self.shop.config().jobs {
             if !self.staffed().insert(slot) {
                 continue;

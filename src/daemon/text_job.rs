@@ -4,6 +4,7 @@
 use super::arrange::arrange;
 use super::compile::{failed, show, Job, Made, Ran, Stop, OUTPUT_BYTES_MAX};
 use super::ending::Ending;
+use super::enter;
 use super::job_root::{self, Files};
 use super::launch::{self, Way};
 use super::sandbox::Wanted;
@@ -37,8 +38,13 @@ pub fn run(job: &Job, program: &Path, received: &Received, text: Vec<u8>) -> Res
         false => "out.o",
     };
     let config = &job.config;
-    let mut workspace = Workspace::create(&config.temp_dir, output, config.keep_temps)
-        .map_err(failed("make a folder for the job"))?;
+    let is_off = job.shop.sandbox().wanted == Wanted::Off;
+    let in_view = matches!(job.shop.way(), Way::Views { .. }) && !is_off;
+    let mut workspace = match in_view && !config.keep_temps {
+        true => Workspace::only_named(&config.temp_dir, output),
+        false => Workspace::create(&config.temp_dir, output, config.keep_temps)
+            .map_err(failed("make a folder for the job"))?,
+    };
     let arranged = arrange(&mut workspace, program, job.argv, received, &text);
     let other = match arranged.text {
         Cow::Owned(other) => Some(other),
@@ -56,10 +62,9 @@ pub fn run(job: &Job, program: &Path, received: &Received, text: Vec<u8>) -> Res
         words: arranged.words,
         text: other.unwrap_or(text),
     };
-    let is_off = job.shop.sandbox().wanted == Wanted::Off;
-    let (ran, workspace) = match job.shop.way() {
-        Way::Views { .. } if !is_off => text_job.run_in_view(program)?,
-        _ => text_job.run_here(program)?,
+    let (ran, workspace) = match in_view {
+        true => text_job.run_in_view(program)?,
+        false => text_job.run_here(program)?,
     };
     let object = match ran.succeeded() {
         true => workspace
@@ -88,8 +93,12 @@ impl TextJob<'_> {
         }
         let program = launch::program_in_view(program);
         let view = self.view(&program, mounts);
-        let (mut command, mut launch) = launch::prepare(&folder, self.workspace.is_kept())
-            .map_err(failed("make a link to the compiler's process"))?;
+        // The folder of the view is made in the view; a folder that there is anyway is what all that is mounted on.
+        let (mut command, mut launch) = match self.workspace.is_on_disk() {
+            true => launch::prepare(&folder, self.workspace.is_kept()),
+            false => launch::prepare(Path::new(enter::ANYWHERE), false),
+        }
+        .map_err(failed("make a link to the compiler's process"))?;
         command.envs(self.environment());
         let (workspace, text) = (&mut self.workspace, self.text);
         let ran = self.job.run(command, || {

@@ -1,7 +1,7 @@
 //! The private folder of one job, removed with all that a compiler left in it. Turns the names that a client sent into
 //! names here: the text lies under the client's own relative name, so that what a compiler derives from it is the same.
 
-use super::scratch::Scratch;
+use super::scratch::{self, Scratch};
 use crate::os::beneath::Dir;
 use std::ffi::OsStr;
 use std::fs;
@@ -22,7 +22,9 @@ const MIRROR: &str = "in";
 /// A folder that exists as long as this value.
 #[derive(Debug)]
 pub struct Workspace {
-    scratch: Scratch,
+    root: PathBuf,
+    /// It, if it is on this machine's disk and not only in a view.
+    scratch: Option<Scratch>,
     /// Where what the compiler sees as the root is for us, if it is no part of our file tree; open as long as it is needed.
     elsewhere: Option<(Dir, PathBuf)>,
     /// Working directory of the compiler.
@@ -37,13 +39,30 @@ impl Workspace {
     /// Makes a folder below `temp_dir`, in which the compiler is to write `output`. With `keep` it is not removed.
     pub fn create(temp_dir: &Path, output: &str, keep: bool) -> io::Result<Workspace> {
         let scratch = Scratch::create(temp_dir, keep)?;
-        Ok(Workspace {
-            output: scratch.path().join(output),
-            cwd: scratch.path().to_owned(),
+        let mut workspace = Workspace::in_view(scratch.path().to_owned(), output);
+        workspace.scratch = Some(scratch);
+        Ok(workspace)
+    }
+
+    /// Such a folder that will be in a view only: it has a name, and nothing is on disk.
+    pub fn only_named(temp_dir: &Path, output: &str) -> Workspace {
+        Workspace::in_view(scratch::free_name(temp_dir), output)
+    }
+
+    fn in_view(root: PathBuf, output: &str) -> Workspace {
+        Workspace {
+            output: root.join(output),
+            cwd: root.clone(),
             input: PathBuf::new(),
-            scratch,
+            root,
+            scratch: None,
             elsewhere: None,
-        })
+        }
+    }
+
+    /// Whether the folder is on disk.
+    pub fn is_on_disk(&self) -> bool {
+        self.scratch.is_some()
     }
 
     /// From here on the folder is what has its path below `top`.
@@ -67,7 +86,7 @@ impl Workspace {
 
     /// The job's folder, also the compiler's folder for temporary files.
     pub fn root(&self) -> &Path {
-        self.scratch.path()
+        &self.root
     }
 
     /// The folder that stands for the client's `/`. The output lies outside, so that no name of the client can be its.
@@ -77,7 +96,7 @@ impl Workspace {
 
     /// Whether it is to be looked at when the job is done.
     pub fn is_kept(&self) -> bool {
-        self.scratch.is_kept()
+        self.scratch.as_ref().is_some_and(Scratch::is_kept)
     }
 
     /// Where the source is, for the compiler.
@@ -167,7 +186,7 @@ impl Workspace {
 impl Drop for Workspace {
     fn drop(&mut self) {
         // As a rule there are these two files; looking for others costs more than they do.
-        if self.elsewhere.is_none() && !self.scratch.is_kept() {
+        if self.elsewhere.is_none() && self.is_on_disk() && !self.is_kept() {
             let _ = fs::remove_file(self.source());
             let _ = fs::remove_file(&self.output);
         }
@@ -283,6 +302,19 @@ mod tests {
             assert!(job.source().canonicalize().unwrap().starts_with(&mirror));
         }
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn what_is_only_named_is_not_on_disk() {
+        let dir = tempfile::tempdir().unwrap();
+        let job = Workspace::only_named(dir.path(), "x.o");
+        assert!(!job.is_on_disk() && !job.root().exists() && !job.is_kept());
+        assert_eq!(job.output, job.root().join("x.o"));
+        // Whoever has made a folder of that name, it is not ours.
+        fs::create_dir(job.root()).unwrap();
+        let root = job.root().to_owned();
+        drop(job);
+        assert!(root.exists());
     }
 
     #[test]

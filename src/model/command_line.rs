@@ -349,6 +349,9 @@ impl<'a> Walker<'_, 'a> {
             SideFiles::Dump => memchr::memchr(b'=', word).and_then(|at| word.get(at + 1..)),
             _ => None,
         };
+        if named.is_some_and(|name| name.starts_with(b"/")) {
+            return Err(Reason::Option(text(word), files.why()));
+        }
         self.walk.debug_info |= files == SideFiles::SplitDwarf;
         self.walk.sides.push(SideWord { word, files, named });
         Ok(Role::Side)

@@ -117,7 +117,16 @@ pub struct DepTarget {
 /// Reads a command; `argv[0]` is the compiler. `read_file` gives the content of a response file, or None.
 pub fn scan(argv: &[OsString], read_file: &dyn Fn(&Path) -> Option<Vec<u8>>) -> Scan {
     let expanded = expand::expand(argv, read_file);
-    match distributable(&expanded) {
+    let names_words = |word: &OsString| word.as_bytes().starts_with(b"@");
+    let reads_words = argv.iter().any(names_words);
+    let made = distributable(&expanded).and_then(|invocation| {
+        let sides = invocation.sides.as_ref();
+        match sides.filter(|sides| reads_words && sides.saves_temps()) {
+            Some(sides) => Err(sides.reason.clone()),
+            None => Ok(invocation),
+        }
+    });
+    match made {
         Ok(invocation) => Scan::Distributable(invocation),
         Err(reason) => Scan::Local(LocalOnly {
             reason: plainest(reason, &expanded),
@@ -585,5 +594,7 @@ mod tests {
             }
             Scan::Local(local) => panic!("{}", local.reason),
         }
+        let temps = scan(&argv("gcc -save-temps @args"), &read);
+        assert!(matches!(temps, Scan::Local(_)), "gcc saves the words");
     }
 }

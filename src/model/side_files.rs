@@ -1,10 +1,12 @@
 //! Files that a compile makes beside its object: which ones a command can make, and in which folders. The client believes
 //! no other name of a host, and the daemon sends none from elsewhere.
 
-use super::command_line::{text, SideWord};
-use super::compiler_options::{Reason, Side, Why};
+use super::command_line::{self, text, SideWord};
+use super::compiler_options::{Reason, Role, Side, Why};
 use super::family::Family;
 use super::sources::{self, Language};
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
 
 /// The folders in which compilers make such files.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -107,6 +109,32 @@ impl SideFiles {
         }))
     }
 
+    /// What a command that a daemon received makes; `roles` are those of its words.
+    pub fn received(argv: &[Vec<u8>], roles: &[Role]) -> Result<Option<SideFiles>, Reason> {
+        if !roles.contains(&Role::Side) {
+            return Ok(None);
+        }
+        let words: Vec<&[u8]> = argv.iter().map(Vec::as_slice).collect();
+        let word = |index: usize| words.get(index).copied().unwrap_or_default();
+        let walk = command_line::walk(&words, command_line::Side::Pump)?;
+        let at = walk.input.ok_or(Reason::NoInput)?;
+        let input = word(at.index);
+        let output = match walk.output {
+            Some(at) if at.joined => word(at.index)
+                .get(b"-o".len()..)
+                .unwrap_or_default()
+                .to_vec(),
+            Some(at) => word(at.index).to_vec(),
+            // A client of ours names it where compilers don't agree.
+            None => sources::default_output(input, walk.assembly).unwrap_or_default(),
+        };
+        let kind = match at.explicit {
+            true => at.kind,
+            false => sources::as_seen_by(OsStr::from_bytes(word(0)), at.kind),
+        };
+        SideFiles::of(&walk.sides, input, &output, kind.language)
+    }
+
     /// Which kind of file that is; `None`: the command makes none of this name in this folder. `is_same` says that both
     /// folders are one.
     pub fn kind(&self, folder: Beside, name: &[u8], is_same: bool) -> Option<Side> {
@@ -154,6 +182,11 @@ impl SideFiles {
             Side::Dump => tail == b".gkd" || is_dump(tail),
             Side::Named | Side::Diagnostics => false,
         }
+    }
+
+    /// `-save-temps`: gcc then saves the words of response files, too, which no host is sent.
+    pub fn saves_temps(&self) -> bool {
+        self.kinds.contains(&Side::Temps)
     }
 
     /// How a compiler of this family writes such a file.

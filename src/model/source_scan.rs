@@ -7,7 +7,7 @@ use super::dialect::Dialect;
 use super::directives::{Body, Directive, Line, Odd, Span, Verb, Words};
 use super::interner::intern;
 use super::pragmas::pragma;
-use super::source_text::{Ahead, Gaps, Text};
+use super::source_text::{without_trigraphs, Ahead, Gaps, Text};
 use super::text_notes::{in_definition, in_text, starts_module, Hits};
 use super::tokens::{blanks, in_name, name_length};
 
@@ -84,29 +84,6 @@ impl Scan {
             + lines
             + bodies
     }
-}
-
-/// The nine trigraphs replaced where the dialect has them.
-fn without_trigraphs(text: &[u8], dialect: Dialect) -> Cow<'_, [u8]> {
-    if !dialect.trigraphs || memchr::memmem::find(text, b"??").is_none() {
-        return Cow::Borrowed(text);
-    }
-    let mut out = Vec::with_capacity(text.len());
-    let mut at = 0;
-    while let Some(byte) = text.get(at) {
-        let meant = match text.get(at..at + 3) {
-            Some([b'?', b'?', third]) => trigraph(*third),
-            _ => None,
-        };
-        out.push(meant.unwrap_or(*byte));
-        at += if meant.is_some() { 3 } else { 1 };
-    }
-    Cow::Owned(out)
-}
-
-fn trigraph(third: u8) -> Option<u8> {
-    let at = b"=/'()!<>-".iter().position(|byte| *byte == third)?;
-    b"#\\^[]|{}~".get(at).copied()
 }
 
 struct Scanner<'t> {

@@ -1,6 +1,7 @@
 //! Source text as bytes: where lines, comments and literals end, with backslash-newlines wherever they may be. This is the
 //! part that has to be fast; what the lines mean is the business of `source_scan`.
 
+use std::borrow::Cow;
 use std::sync::LazyLock;
 
 use memchr::memmem::Finder;
@@ -360,6 +361,29 @@ impl Text<'_> {
         let end = memchr::memmem::find(&rest[open..], &close)?;
         Some(at + 1 + open + end + close.len())
     }
+}
+
+/// The nine trigraphs replaced where the dialect has them.
+pub(super) fn without_trigraphs(text: &[u8], dialect: Dialect) -> Cow<'_, [u8]> {
+    if !dialect.trigraphs || memchr::memmem::find(text, b"??").is_none() {
+        return Cow::Borrowed(text);
+    }
+    let mut out = Vec::with_capacity(text.len());
+    let mut at = 0;
+    while let Some(byte) = text.get(at) {
+        let meant = match text.get(at..at + 3) {
+            Some([b'?', b'?', third]) => trigraph(*third),
+            _ => None,
+        };
+        out.push(meant.unwrap_or(*byte));
+        at += if meant.is_some() { 3 } else { 1 };
+    }
+    Cow::Owned(out)
+}
+
+fn trigraph(third: u8) -> Option<u8> {
+    let at = b"=/'()!<>-".iter().position(|byte| *byte == third)?;
+    b"#\\^[]|{}~".get(at).copied()
 }
 
 #[cfg(test)]

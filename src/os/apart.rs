@@ -1,13 +1,14 @@
 //! A process that stays behind for another: it forks, and ends as its child has ended. So a program can live in a process
 //! namespace while somebody outside still answers for it, and takes all of it along when its own parent dies.
 
-#![allow(unsafe_code)] // fork, waitpid and signal handlers are only to be had from libc.
+#![allow(unsafe_code)] // fork, clone, waitpid and signal handlers are only to be had from libc.
 
 use super::liveness;
 use super::net::{wait_any, Event};
 use super::process::process_descriptor;
 use super::sys::{check, check_uninterrupted};
 use crate::model::wait_status::WaitStatus;
+use memmap2::MmapOptions;
 use std::io::{self, Read, Write};
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
@@ -18,15 +19,6 @@ use std::time::{Duration, Instant};
 const FIRST_LOOK: Duration = Duration::from_millis(100);
 const LOOKS_APART: Duration = Duration::from_secs(1);
 
-/// Where a fork has led.
-#[derive(Debug)]
-pub enum Half {
-    /// In the new process.
-    Child,
-    /// In the old one.
-    Parent(Child),
-}
-
 /// A child that we wait for.
 #[derive(Debug)]
 pub struct Child {
@@ -36,30 +28,55 @@ pub struct Child {
     told: Option<UnixStream>,
 }
 
-/// Divides this process, which has a single thread. If the parent goes, in whatever way, the child does.
-pub fn divide() -> io::Result<Half> {
-    Ok(match fork()? {
-        None => Half::Child,
-        Some(pid) => Half::Parent(Child { pid, told: None }),
-    })
+/// What a child does unless it becomes another program: ends with this status.
+pub type Work<'w> = &'w mut dyn FnMut() -> u8;
+
+/// Starts a child of this process, which has a single thread. If the parent goes, in whatever way, the child does.
+pub fn start(work: Work) -> io::Result<Child> {
+    let pid = lend_to_child(work)?;
+    Ok(Child { pid, told: None })
 }
 
-/// Divides this process, whose children have a process namespace of their own. The first in that is another one than the
-/// child, since signals that mean the end to all others do nothing to the first.
-pub fn divide_within() -> io::Result<Half> {
+/// The same if our children have a process namespace of their own. The first in that is another one than the child, since
+/// signals that mean the end to all others do nothing to the first.
+pub fn start_within(work: Work) -> io::Result<Child> {
     let (told, tell) = UnixStream::pair()?;
     let Some(first) = fork()? else {
         drop(told);
-        match fork() {
-            Ok(None) => return Ok(Half::Child),
-            Ok(Some(child)) => be_first(child, tell),
+        match lend_to_child(work) {
+            Ok(child) => be_first(child, tell),
             Err(_) => end(1),
         }
     };
-    Ok(Half::Parent(Child {
+    Ok(Child {
         pid: first,
         told: Some(told),
-    }))
+    })
+}
+
+/// Addresses for the stack of a child; of the memory behind them it takes what it uses.
+const STACK_BYTES: usize = 1 << 20;
+
+/// Starts a child that has the use of our memory, while we stand still, until it ends or becomes another program: so nothing
+/// of it has to be copied.
+fn lend_to_child(mut work: Work) -> io::Result<u32> {
+    extern "C" fn run(work: *mut libc::c_void) -> libc::c_int {
+        // SAFETY: it is the pointer that was given along, to what lives until we have ended; prctl touches no memory.
+        let work = unsafe {
+            libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL, 0, 0, 0);
+            &mut *work.cast::<Work>()
+        };
+        work().into()
+    }
+    let mut stack = MmapOptions::new().len(STACK_BYTES).stack().map_anon()?;
+    let flags = libc::CLONE_VM | libc::CLONE_VFORK | libc::SIGCHLD;
+    // SAFETY: the stack grows down from its end, which is at the end of a page, and nobody else uses it. This process stands
+    // still while the child runs, and has no other thread, so that nothing is used by two at once.
+    let child = unsafe {
+        let top = stack.as_mut_ptr().add(STACK_BYTES).cast();
+        check(libc::clone(run, top, flags, (&raw mut work).cast()))?
+    };
+    Ok(child as u32)
 }
 
 /// What the first process of a namespace does: waits for all that have lost their parents, until its own child has ended.

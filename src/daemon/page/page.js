@@ -40,8 +40,8 @@ function ago(at_ms, now_ms) {
   return span(Math.max(0, (now_ms - at_ms) / 1000)) + " ago";
 }
 
-// Without its folder.
-const base = (path) => path.slice(path.lastIndexOf("/") + 1) || path;
+// A whole path without its folder.
+const base = (path) => path.startsWith("/") ? path.slice(path.lastIndexOf("/") + 1) : path;
 
 function badge(state) {
   const kind = state === "ok" ? "badge ok" : bad.has(state) ? "badge bad" : "badge";
