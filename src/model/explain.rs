@@ -158,9 +158,9 @@ mod tests {
                 "-march=native: this machine's processor: sent as what it means here",
             ),
             (
-                "gcc -fplugin=x",
+                "gcc -save-temps",
                 1,
-                "-fplugin=x: keeps it here: names a program or library to run",
+                "-save-temps: makes files beside the object: sent in pump mode only",
             ),
             (
                 "gcc -flto",

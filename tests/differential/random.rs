@@ -342,7 +342,6 @@ const OF_CLANG: &[&str] = &[
     "-Wdocumentation",
     "-fxray-instrument",
     "-emit-llvm",
-    "-MJ db.json",
     "-fdiagnostics-show-category=id",
     "-fms-extensions",
     "-fno-spell-checking",
