@@ -52,6 +52,9 @@ pub fn start(config: &Config, listening: &[SocketAddr]) -> Option<Announcer> {
 
 /// What there is to tell; nothing if only this machine can connect. One port is told, the first.
 fn offer(config: &Config, listening: &[SocketAddr]) -> Option<Offer> {
+    if config.access.is_default() {
+        return None;
+    }
     let others = listening.iter().filter(|at| !at.ip().is_loopback());
     let others: Vec<&SocketAddr> = others.collect();
     let port = others.first()?.port();
@@ -181,7 +184,9 @@ mod tests {
 
     #[test]
     fn only_what_others_can_reach_is_told() {
-        let config = config(&["--zeroconf"]);
+        let anywhere = ["0.0.0.0:2".parse().unwrap()];
+        assert_eq!(offer(&config(&["--zeroconf"]), &anywhere), None);
+        let config = config(&["--zeroconf", "--allow", "10.0.0.0/8"]);
         let told = |addresses: &[&str]| {
             let addresses: Vec<SocketAddr> =
                 addresses.iter().map(|at| at.parse().unwrap()).collect();

@@ -38,7 +38,9 @@ impl Config {
         self.zeroconf = before.zeroconf;
         self.lifetime = before.lifetime;
         self.oom_score_adj = before.oom_score_adj;
+        let cpu_seconds = self.sandbox.limits.cpu_seconds; // They follow the lifetime of jobs.
         self.sandbox.clone_from(&before.sandbox);
+        self.sandbox.limits.cpu_seconds = cpu_seconds;
         self.temp_dir.clone_from(&before.temp_dir);
         Changes {
             made: may.into_iter().map(words).collect(),
@@ -52,6 +54,8 @@ impl Config {
             value: format!("{value:?}"),
             may_change,
         };
+        let mut sandbox = self.sandbox.clone();
+        sandbox.limits.cpu_seconds = 0;
         vec![
             fact(true, "allow", &self.access.describe()),
             fact(true, "compilers", &self.compilers.describe()),
@@ -65,7 +69,7 @@ impl Config {
             fact(true, "memory-pressure", &self.memory_pressure),
             fact(false, "listen", &self.listen),
             fact(false, "stats", &self.statistics),
-            fact(false, "sandbox", &self.sandbox),
+            fact(false, "sandbox", &sandbox),
             fact(false, "zeroconf", &self.zeroconf),
             fact(false, "nice", &self.nice),
             fact(false, "user", &self.user),

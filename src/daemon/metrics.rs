@@ -47,7 +47,7 @@ pub fn text(shop: &Shop) -> String {
     page.family(
         "distccd_connections_refused_total",
         "counter",
-        "Connections of addresses that may not connect.",
+        "Connections of addresses that may not connect, or that have too many.",
     );
     page.sample("", &[], statistics.connections_refused());
     page.family(

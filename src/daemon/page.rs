@@ -61,7 +61,7 @@ struct Job<'s> {
     peer: &'s str,
     compiler: &'s str,
     source: &'s str,
-    /// `waits`, `compiles`, or how it ended.
+    /// `begins`, `compiles`, or how it ended.
     state: &'s str,
     /// Why it came to nothing.
     why: &'s str,

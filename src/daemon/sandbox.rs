@@ -53,12 +53,18 @@ pub struct Sandbox {
     pub seccomp: bool,
     /// Files can be given up.
     pub landlock: bool,
+    /// Signals to other processes can be given up.
+    pub scopes: bool,
 }
 
 impl Sandbox {
     /// Whether a compiler that is taken over by what it compiles stays in its job.
     pub fn is_whole(&self) -> bool {
-        self.wanted != Wanted::Off && self.hides_files() && self.seccomp
+        self.wanted != Wanted::Off && self.hides_files() && self.seccomp && self.keeps_signals()
+    }
+
+    fn keeps_signals(&self) -> bool {
+        self.namespaces.is_ok() || self.scopes
     }
 
     /// Whether jobs see no files of this machine but those that are shown.
@@ -91,6 +97,11 @@ impl Sandbox {
             ))
         } else if !self.seccomp {
             Some("compilers can't be kept from the network: the system has no seccomp".to_owned())
+        } else if !self.keeps_signals() {
+            Some(format!(
+                "compilers can end each other and distccd by signals: the system has neither namespaces ({}) nor Landlock of Linux 6.12",
+                why()
+            ))
         } else {
             None
         }
@@ -117,6 +128,7 @@ mod tests {
             namespaces,
             seccomp,
             landlock,
+            scopes: landlock,
         }
     }
 

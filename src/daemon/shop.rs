@@ -93,6 +93,7 @@ impl Shop {
             },
             seccomp: fence::has_filters(),
             landlock: fence::has_files(),
+            scopes: fence::has_scopes(),
         })
     }
 

@@ -12,6 +12,7 @@ use std::fs;
 use std::io;
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
 /// The file that is read if none is named.
@@ -29,6 +30,8 @@ pub struct Source {
     stdin_is_socket: bool,
     /// Who, beside root, may own the file: who has started us.
     owner: u32,
+    /// There was a file of the usual name: without it others could do what it forbids.
+    had_file: AtomicBool,
 }
 
 /// What is wished.
@@ -49,6 +52,7 @@ impl Source {
             executable: env::current_exe().ok(),
             stdin_is_socket: net::is_socket(io::stdin().as_fd()),
             owner: user_id(),
+            had_file: AtomicBool::new(false),
         }
     }
 
@@ -75,8 +79,18 @@ impl Source {
         match &flags.config {
             Some(file) if file == Path::new(NO_FILE) => None,
             Some(file) => Some(self.folder.join(file)),
-            None => Some(PathBuf::from(CONFIG_FILE)).filter(|file| file.exists()),
+            None => Some(PathBuf::from(CONFIG_FILE)).filter(|file| self.is_meant(file)),
         }
+    }
+
+    /// Whether there is such a file, or was, or nobody can tell.
+    fn is_meant(&self, file: &Path) -> bool {
+        let looked = fs::symlink_metadata(file);
+        let is_missing = looked.is_err_and(|err| err.kind() == io::ErrorKind::NotFound);
+        if !is_missing {
+            self.had_file.store(true, Ordering::Relaxed);
+        }
+        self.had_file.load(Ordering::Relaxed)
     }
 
     fn config(&self, flags: Flags) -> Result<Wanted> {

@@ -172,14 +172,32 @@ impl Workspace {
     /// # Errors
     /// Also if it has more than `bytes_max`.
     pub fn read_output(&self, bytes_max: u64) -> io::Result<Option<Vec<u8>>> {
-        let output = self.here(&self.output);
-        match fs::symlink_metadata(&output) {
-            Ok(meta) if !meta.is_file() => Ok(None),
-            Ok(meta) if meta.len() > bytes_max => Err(io::ErrorKind::FileTooLarge.into()),
-            Ok(_) => fs::read(&output).map(Some),
-            Err(err) if err.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(err) => Err(err),
+        match self.open() {
+            Ok(folder) => {
+                let name = self.output.file_name().unwrap_or_default();
+                folder.read(name.as_bytes(), bytes_max)
+            }
+            Err(err) => match err.kind() {
+                io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => Ok(None),
+                _ => Err(err),
+            },
         }
+    }
+
+    /// The folder, without following links: in a view the compiler may have put one in the place of any part of its path.
+    fn open(&self) -> io::Result<Dir> {
+        let Some((top, _)) = &self.elsewhere else {
+            return Dir::open(self.root());
+        };
+        let parts = self.root().components().filter_map(|part| match part {
+            Component::Normal(part) => Some(part.as_bytes()),
+            _ => None,
+        });
+        let mut folder = None;
+        for part in parts {
+            folder = Some(folder.as_ref().unwrap_or(top).enter(part)?);
+        }
+        folder.ok_or_else(|| io::ErrorKind::NotFound.into())
     }
 }
 
@@ -187,8 +205,12 @@ impl Drop for Workspace {
     fn drop(&mut self) {
         // As a rule there are these two files; looking for others costs more than they do.
         if self.elsewhere.is_none() && self.is_on_disk() && !self.is_kept() {
-            let _ = fs::remove_file(self.source());
-            let _ = fs::remove_file(&self.output);
+            for file in [&self.source(), &self.output] {
+                // Further down the compiler may have put links in our way.
+                if file.parent() == Some(self.root()) {
+                    let _ = fs::remove_file(file);
+                }
+            }
         }
     }
 }
@@ -246,7 +268,7 @@ fn last_part(name: &Path) -> &OsStr {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use std::os::unix::fs::PermissionsExt;
+    use std::os::unix::fs::{symlink, PermissionsExt};
 
     #[test]
     fn names_stay_below_the_root() {
@@ -315,6 +337,37 @@ mod tests {
         let root = job.root().to_owned();
         drop(job);
         assert!(root.exists());
+    }
+
+    #[test]
+    fn links_of_a_job_lead_nowhere() {
+        let dir = tempfile::tempdir().unwrap();
+        let other = dir.path().join("other");
+        for name in ["x.i", "out.o"] {
+            fs::create_dir_all(&other).unwrap();
+            fs::write(other.join(name), b"other's").unwrap();
+        }
+        // Without a view: a folder on the way to the source.
+        let mut job = Workspace::create(dir.path(), "out.o", false).unwrap();
+        job.place(b"d/x.c", Some(".i"));
+        job.write(b"text").unwrap();
+        fs::rename(job.root().join("d"), job.root().join("e")).unwrap();
+        symlink(&other, job.root().join("d")).unwrap();
+        drop(job);
+        assert!(other.join("x.i").exists());
+        // In a view: the folder itself, or one above it.
+        let mut job = Workspace::only_named(Path::new("/tmp"), "out.o");
+        let top = dir.path().join("top");
+        let real = top.join(job.root().strip_prefix("/").unwrap());
+        fs::create_dir_all(&real).unwrap();
+        job.move_below(Dir::open(&top).unwrap());
+        fs::write(real.join("out.o"), b"ours").unwrap();
+        assert_eq!(job.read_output(9).unwrap().unwrap(), b"ours");
+        fs::remove_dir_all(&real).unwrap();
+        symlink(&other, &real).unwrap();
+        assert_eq!(job.read_output(9).unwrap(), None);
+        fs::remove_dir_all(top.join("tmp")).unwrap();
+        assert_eq!(job.read_output(9).unwrap(), None);
     }
 
     #[test]

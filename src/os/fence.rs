@@ -117,7 +117,7 @@ pub fn has_scopes() -> bool {
 struct Calls {
     machine: u32,
     refused: &'static [libc::c_long],
-    /// Refused where all files are seen: modes, owners and attributes changed by name.
+    /// Refused where all files are seen: sizes, modes, owners and attributes changed by name.
     naming: &'static [libc::c_long],
     /// Whose first word says what is made.
     clone: libc::c_long,
@@ -162,6 +162,7 @@ const NATIVE: Calls = Calls {
         libc::SYS_mq_open,
     ],
     naming: &[
+        libc::SYS_truncate,
         #[cfg(target_arch = "x86_64")]
         libc::SYS_chmod,
         #[cfg(target_arch = "x86_64")]
@@ -175,6 +176,9 @@ const NATIVE: Calls = Calls {
         libc::SYS_lsetxattr,
         libc::SYS_removexattr,
         libc::SYS_lremovexattr,
+        SETXATTRAT,
+        REMOVEXATTRAT,
+        FILE_SETATTR,
     ],
     clone: libc::SYS_clone,
     clone3: libc::SYS_clone3,
@@ -194,7 +198,23 @@ const OTHERS: &[Calls] = &[Calls {
         393, 399, 277,
     ],
     naming: &[
-        15, 16, 182, 198, 212, 306, FCHMODAT2, 298, 226, 227, 235, 236,
+        15,
+        16,
+        92,
+        182,
+        193,
+        198,
+        212,
+        306,
+        FCHMODAT2,
+        298,
+        226,
+        227,
+        235,
+        236,
+        SETXATTRAT,
+        REMOVEXATTRAT,
+        FILE_SETATTR,
     ],
     clone: 120,
     clone3: 435,
@@ -204,8 +224,11 @@ const OTHERS: &[Calls] = &[Calls {
 #[cfg(not(target_arch = "x86_64"))]
 const OTHERS: &[Calls] = &[];
 
-/// Its number is the same everywhere.
+/// Their numbers are the same everywhere.
 const FCHMODAT2: libc::c_long = 452;
+const SETXATTRAT: libc::c_long = 463;
+const REMOVEXATTRAT: libc::c_long = 466;
+const FILE_SETATTR: libc::c_long = 469;
 
 /// New namespaces of any kind, and children that are not one's own.
 const NEW: u32 = (libc::CLONE_NEWNS
