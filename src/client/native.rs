@@ -19,8 +19,9 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 /// What tells one start of a machine from all others, and what its processor is: not in files that packages change.
+const BOOT: &str = "/proc/sys/kernel/random/boot_id";
 const MACHINE: [&str; 3] = [
-    "/proc/sys/kernel/random/boot_id",
+    BOOT,
     "/sys/devices/system/cpu/modalias",
     "/sys/devices/system/cpu/cpu0/regs/identification/midr_el1",
 ];
@@ -115,7 +116,13 @@ fn key(name: &OsStr, compiler: &Path, decisive: &[&OsStr], order: bool) -> Resul
         key.push(0);
     }
     for file in MACHINE {
-        key.extend(fs::read(file).unwrap_or_default());
+        let told = fs::read(file).unwrap_or_default();
+        if told.is_empty() && file == BOOT {
+            return Err(format!(
+                "{BOOT} can't be read, which tells this machine from others"
+            ));
+        }
+        key.extend(told);
         key.push(0);
     }
     Ok(key)

@@ -11,7 +11,19 @@ use std::path::{Component, Path, PathBuf};
 
 /// Why a compile by clang stays here, whatever way it would go: what gcc is asked for by the same word leaves less.
 pub fn keeps_local(invocation: &Invocation) -> Option<Reason> {
-    let asks = words(invocation).rfind(|word| word.ends_with(b"record-gcc-switches"));
+    if has(invocation, |word| {
+        word.starts_with(b"-frecord-gcc-switches")
+    }) {
+        return Some(Reason::new(
+            "clang's driver records its own words, and a host is told others",
+        ));
+    }
+    let asks = words(invocation).rfind(|word| {
+        matches!(
+            *word,
+            b"-grecord-gcc-switches" | b"-gno-record-gcc-switches"
+        )
+    });
     (invocation.debug_info && asks == Some(b"-grecord-gcc-switches")).then(|| {
         Reason::new("-grecord-gcc-switches has clang put all its options into debug information")
     })
@@ -275,6 +287,26 @@ mod tests {
         match scan(&argv, &|_| None) {
             Scan::Distributable(invocation) => invocation,
             Scan::Local(local) => panic!("{command}: {}", local.reason),
+        }
+    }
+
+    #[test]
+    fn what_shows_the_hosts_words_stays() {
+        for (command, stays) in [
+            ("clang -g -c a.c", false),
+            ("clang -g -grecord-gcc-switches -c a.c", true),
+            (
+                "clang -g -grecord-gcc-switches -gno-record-gcc-switches -c a.c",
+                false,
+            ),
+            (
+                "clang -g -grecord-gcc-switches -fno-record-gcc-switches -c a.c",
+                true,
+            ),
+            ("cc -frecord-gcc-switches -c a.c", true),
+        ] {
+            let kept = keeps_local(&invocation(command));
+            assert_eq!(kept.is_some(), stays, "{command}: {kept:?}");
         }
     }
 

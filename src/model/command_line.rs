@@ -321,13 +321,9 @@ impl<'a> Walker<'_, 'a> {
             Effect::OnlyOurs(_) if found.row.name == "-fopt-info-" && value.contains(&b'=') => {
                 return Err(Reason::Option(text(word), Why::NamesFile));
             }
-            // clang's driver records its own words, and a host is told others.
-            Effect::OnlyOurs(why)
-                if self.side == Side::Client
-                    && word.starts_with(b"-frecord-gcc-switches")
-                    && self.is_clang() =>
-            {
-                return Err(Reason::Option(text(word), why));
+            // A daemon lets no such place through, though nothing is written there yet.
+            Effect::OnlyOurs(Why::Instruments) if word.contains(&b'/') => {
+                return Err(Reason::Option(text(word), Why::Instruments));
             }
             Effect::OnlyOurs(why) if self.side == Side::Client || self.passes(why, word) => {
                 let reason = || Reason::Option(text(word), why);
@@ -518,7 +514,7 @@ fn are_harmless_to_gas(value: &[u8]) -> bool {
     let mut parts = value.split(|byte| *byte == b',');
     while let Some(part) = parts.next() {
         let is_harmless = match part {
-            b"--defsym" => parts.next().is_some_and(|part| !part.contains(&b'/')),
+            b"--defsym" => parts.next().is_some_and(is_symbol_with_value),
             // Names no file, but how one is called.
             part if part.starts_with(b"--debug-prefix-map=") => true,
             part => is_harmless_to_gas(part),
@@ -528,6 +524,14 @@ fn are_harmless_to_gas(value: &[u8]) -> bool {
         }
     }
     true
+}
+
+/// `SYMBOL=VALUE`, which reads no file, as `@FILE` would.
+fn is_symbol_with_value(part: &[u8]) -> bool {
+    let begins = part
+        .first()
+        .is_some_and(|byte| byte.is_ascii_alphabetic() || matches!(byte, b'_' | b'.' | b'$'));
+    begins && part.contains(&b'=') && !part.iter().any(|byte| matches!(byte, b'/' | b'@'))
 }
 
 /// Parts of `-Wa,` that neither name a file nor write one, nor depend on the machine.

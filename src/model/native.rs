@@ -24,6 +24,9 @@ pub fn shows_words(invocation: &Invocation) -> Option<String> {
         b"-grecord-command-line",
         b"-gcodeview-command-line",
     ];
+    if invocation.sides.iter().any(|sides| sides.saves_temps()) {
+        return Some("-save-temps would show other words".to_owned());
+    }
     let mut words = code_words(invocation);
     let found = words.find(|word| SHOWING.iter().any(|head| word.starts_with(head)))?;
     Some(format!("{} would show other words", text(found)))
@@ -31,8 +34,14 @@ pub fn shows_words(invocation: &Invocation) -> Option<String> {
 
 /// Whether the object tells in which order its options were given: gcc's debug information does.
 pub fn shows_order(invocation: &Invocation) -> bool {
-    let is_off = |word: &[u8]| word == b"-gno-record-gcc-switches";
-    invocation.debug_info && !code_words(invocation).any(is_off)
+    let records = |word: &&[u8]| {
+        matches!(
+            *word,
+            b"-grecord-gcc-switches" | b"-gno-record-gcc-switches"
+        )
+    };
+    let last = code_words(invocation).filter(records).last();
+    invocation.debug_info && last != Some(b"-gno-record-gcc-switches")
 }
 
 fn code_words(invocation: &Invocation) -> impl Iterator<Item = &[u8]> {

@@ -32,7 +32,10 @@ pub fn server_words(
     }
     let mut words = Vec::with_capacity(invocation.argv.len() + 8);
     // The name of the output is part of those of files beside it, and makes a difference even if it is the same.
-    let adds_output = invocation.output_given || invocation.sides.is_none();
+    // Old versions of gcc record every word.
+    let mut options = invocation.argv.iter().zip(&invocation.roles);
+    let recorded = options.find(|(word, role)| **role == Role::Code && records(word.as_bytes()));
+    let adds_output = invocation.output_given || invocation.sides.is_none() && recorded.is_none();
     let mut more = Vec::new();
     for (word, role) in invocation.argv.iter().zip(&invocation.roles) {
         match role {
@@ -48,10 +51,7 @@ pub fn server_words(
     let wp_target = family == Some(Family::Gcc);
     more.extend(dependencies::server_words(invocation, wp_target)?);
     more.extend(search_variables::words(invocation, family, lookup)?);
-    let mut options = invocation.argv.iter().zip(&invocation.roles);
-    let recorded = options.find(|(word, role)| **role == Role::Code && records(word.as_bytes()));
     match recorded {
-        // Old versions of gcc record every word.
         Some((word, _)) if !more.is_empty() => {
             Err(Reason::Option(word.to_string_lossy().into(), Why::Records))
         }

@@ -222,7 +222,7 @@ mod tests {
         let all = "\
             -wrapper sh | -wrapper | -B/d | -B /d | -B | -fplugin=/x.so | -fplugin-arg-x-y=z | -fpass-plugin=x.so | \
             -specs=x | -specs x | --specs=x | --specs x | @x | -I @x | -D @x | -Xclang -load | -Xassembler -al=x | \
-            -Wa,-al=/x | -Wa,-ahl=x | -Wa,--MD,x | -Wa,@x | -Wa,-I,/ | -Wa,-mfoo=/x | -Wp,-MD,/x | --config x | \
+            -Wa,-al=/x | -Wa,-ahl=x | -Wa,--MD,x | -Wa,@x | -Wa,-I,/ | -Wa,-mfoo=/x | -Wa,--defsym,@x | -Wa,--defsym,x | -Wp,-MD,/x | --config x | \
             --config=x | -include /etc/passwd | -include/etc/passwd | -imacros/etc/passwd | -include-pch x | \
             -fmodule-file=x | -fmodule-map-file=x | -fmodules | -fdump-tree-all=/x | -fopt-info-vec=/x | \
             -ftime-trace=/x | -fdump-go-spec=../x | -dumpdir /x | -dumpbase /x | -aux-info /x | -aux-info=/x | \
