@@ -27,6 +27,9 @@ type Table = [u16; 1 << TABLE_BITS];
 /// Each block leaves so many bytes at its end to the literals, and so nothing behind it is compared.
 const MARGIN_BYTES: usize = 20;
 
+/// A block that has fewer bytes, with the literals before it, is not looked through at all.
+const LITERALS_ONLY: usize = 32;
+
 /// The longest match in two bytes, and how far back it may reach.
 const NEAR: (usize, usize) = (8, 0x800);
 /// The same for a match in three bytes, and its length if it reaches farther back.
@@ -105,6 +108,9 @@ impl<'o> Encoder<'_, 'o> {
         while self.bytes.len() - start > MARGIN_BYTES {
             let rest = &self.bytes[start..];
             let length = rest.len().min(BLOCK_BYTES);
+            if start - self.literals + length < LITERALS_ONLY {
+                break;
+            }
             let view = match rest.first_chunk() {
                 Some(view) => view,
                 None => {
@@ -351,6 +357,17 @@ mod tests {
             bytes.extend_from_within(length - 100..length);
             bytes.extend_from_within(1000..1100);
             check(&bytes);
+        }
+    }
+
+    #[test]
+    fn short_blocks_are_literals_even_if_they_repeat() {
+        for length in 21..40 {
+            let mut bytes = vec![2, 0, 1, 2, 0, 2, 0, 1, 2, 0];
+            bytes.resize(length, 0);
+            check(&bytes);
+            check(&[noise(BLOCK_BYTES, 5), bytes.clone()].concat());
+            check(&[vec![1; BLOCK_BYTES], bytes].concat());
         }
     }
 
