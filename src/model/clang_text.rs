@@ -175,7 +175,12 @@ pub fn names(text: &[u8], invocation: &Invocation) -> Option<Names> {
         let mut includes = asked_for(line)?;
         if line == REWRITTEN {
             if let Some(include) = lines.next().filter(|line| is_include(line)) {
-                includes.push(spelled(include)?);
+                match spelled(include) {
+                    Some(include) => includes.push(include),
+                    // In a group that is skipped, or there would be an error.
+                    None if !may_be_defined(asked_by(include), text, invocation) => {}
+                    None => return None,
+                }
             }
         }
         for (quoted, name) in includes {
@@ -242,6 +247,43 @@ fn is_include(line: &[u8]) -> bool {
     let word = line.trim_ascii_start().strip_prefix(b"#");
     let word = word.map(<[u8]>::trim_ascii_start).unwrap_or_default();
     word.starts_with(b"include") || word.starts_with(b"import")
+}
+
+/// The macro that an include is made of.
+fn asked_by(include: &[u8]) -> &[u8] {
+    let word = include.trim_ascii_start().strip_prefix(b"#");
+    let word = word.map(<[u8]>::trim_ascii_start).unwrap_or_default();
+    let after = word
+        .iter()
+        .position(|byte| !byte.is_ascii_alphabetic() && *byte != b'_');
+    let rest = after.and_then(|at| word.get(at..)).unwrap_or_default();
+    identifier(rest.trim_ascii_start())
+}
+
+fn identifier(text: &[u8]) -> &[u8] {
+    let end = text
+        .iter()
+        .position(|byte| !byte.is_ascii_alphanumeric() && *byte != b'_');
+    end.and_then(|end| text.get(..end)).unwrap_or(text)
+}
+
+/// Whether a macro of this name may be defined somewhere: in the text, by the command, or by the compiler itself.
+fn may_be_defined(name: &[u8], text: &[u8], invocation: &Invocation) -> bool {
+    let is_plain = !name.is_empty() && !name.starts_with(b"_");
+    let defines = invocation.argv.iter().zip(&invocation.roles);
+    let by_command = defines
+        .filter(|(_, role)| **role == Role::Define)
+        .any(|(word, _)| memmem::find(word.as_bytes(), name).is_some());
+    let by_line = |line: &[u8]| {
+        let word = line.trim_ascii_start().strip_prefix(b"#");
+        let defined = word.and_then(|word| word.trim_ascii_start().strip_prefix(b"define"));
+        // A comment or the end of the line may stand before the name.
+        defined.is_some_and(|rest| {
+            let rest = rest.trim_ascii_start();
+            matches!(rest.first(), Some(b'\\' | b'/')) || identifier(rest) == name
+        })
+    };
+    !is_plain || by_command || text.split(|byte| *byte == b'\n').any(by_line)
 }
 
 /// The name of an include, and whether it stands between quotation marks; none if it is a macro.
@@ -345,13 +387,24 @@ mod tests {
     fn names_that_cannot_be_seen_are_no_names() {
         let command = invocation("clang -c a.c");
         let head = "#if 0 /* expanded by -frewrite-includes */\n";
-        for line in ["#include MACRO", "#import X(y)", "#include \"x"] {
+        for line in [
+            "#include MACRO\n#define MACRO <x.h>",
+            "#import X(y)\n # define /**/ X(y) <y>",
+            "#include X\n#define \\\nX <y>",
+            "#include __FILE__",
+            "#include \"x",
+        ] {
             assert_eq!(
                 names(format!("{head}{line}\n").as_bytes(), &command),
                 None,
                 "{line}"
             );
         }
+        // What nobody defines can only stand where it is skipped.
+        let skipped = format!("#ifdef MACRO\n{head}#include MACRO\n#endif\n#define MACROS\n");
+        assert!(names(skipped.as_bytes(), &command).is_some());
+        let defined = invocation("clang -DMACRO=<x.h> -c a.c");
+        assert_eq!(names(skipped.as_bytes(), &defined), None);
         assert_eq!(names(b"#if __has_include(X)\n", &command), None);
         for line in ["int a; // __has_include(X)\n", "#ifdef __has_include\n"] {
             assert_eq!(
