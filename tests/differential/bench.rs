@@ -1,7 +1,7 @@
 //! Where rows are run: daemons, an include server, workers with folders of their own; and one run of a row.
 
 use super::common::{have, Daemon, Farm, Ran, Running, Which, BOUND, OURS};
-use super::outcome::{self, files, Files, Outcome};
+use super::outcome::{self, files, Files, Outcome, Varying};
 use super::table::{self, Fate, Job};
 use std::fs;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -192,16 +192,18 @@ impl<'b> Worker<'b> {
         };
         let (local, _) = self.run(job, None, &before);
         tried.only_compiles = !job.row.other && local.only_compiles(&before, job.row.line);
+        let mut varying = Varying::default();
         if job.row.varies {
             let (again, _) = self.run(job, None, &before);
-            if local.difference(&again, true).is_none() {
+            varying = local.varying(&again);
+            if varying == Varying::default() {
                 tried.faults.push(format!("{}: does not vary", job.name()));
             }
         }
         for &cell in cells {
             let (outcome, log) = self.run(job, Some(cell), &before);
             let (fate, why) = read_log(&log);
-            let different = local.difference(&outcome, !job.row.varies);
+            let different = local.difference(&outcome, &varying);
             let went = Went {
                 cell,
                 fate,

@@ -9,7 +9,7 @@
 //! for gcc g++                        the rows that follow hold for these compilers, see `table::COMPILERS`
 //! pump  $CC -c a.$E                  a row: its fate in pump mode with our daemon, and a command line
 //! here  cp a.$E 'b c.$E' :: $CC …    what stands before `::` prepares the folder, without distcc, once
-//! here varies $CC -da -c a.$E        two local runs differ in the bytes of files: names and modes are compared
+//! here varies $CC -da -c a.$E        two local runs differ: what does is not compared, but for names and modes
 //! here other $CC -c s.s              does more, or something else, than compile a source and its headers: not counted as a compile
 //! ```
 //!

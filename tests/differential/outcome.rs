@@ -1,7 +1,7 @@
 //! What a run of a row leaves: status, outputs, files; and in what two such outcomes differ.
 
 use super::common::same_bytes;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -76,18 +76,40 @@ pub fn tidied(folder: &Path, before: &Files, after: &Files) -> bool {
             .all(|(name, entry)| after.get(name) == Some(entry))
 }
 
+/// What is not the same each time, and so can't be compared.
+#[derive(PartialEq, Eq, Default, Debug)]
+pub struct Varying {
+    stdout: bool,
+    stderr: bool,
+    files: BTreeSet<PathBuf>,
+}
+
 impl Outcome {
-    /// In what `other` differs; of files' bytes and both outputs only if they are to be compared.
-    pub fn difference(&self, other: &Outcome, bytes: bool) -> Option<String> {
+    /// In what two runs of the same differ by nature.
+    pub fn varying(&self, again: &Outcome) -> Varying {
+        let differs = |(name, entry): &(&PathBuf, &Entry)| {
+            let other = again.files.get(*name);
+            other.is_some_and(|other| other.bytes != entry.bytes)
+        };
+        let files = self.files.iter().filter(differs);
+        Varying {
+            stdout: self.stdout != again.stdout,
+            stderr: self.stderr != again.stderr,
+            files: files.map(|(name, _)| name.clone()).collect(),
+        }
+    }
+
+    /// In what `other` differs, beside what varies.
+    pub fn difference(&self, other: &Outcome, varying: &Varying) -> Option<String> {
         if self.status != other.status {
             return Some(format!("status {}, not {}", other.status, self.status));
         }
         let outputs = [
-            ("stderr", &self.stderr, &other.stderr),
-            ("stdout", &self.stdout, &other.stdout),
+            ("stderr", &self.stderr, &other.stderr, varying.stderr),
+            ("stdout", &self.stdout, &other.stdout, varying.stdout),
         ];
-        for (what, here, there) in outputs {
-            if bytes && here != there {
+        for (what, here, there, varies) in outputs {
+            if !varies && here != there {
                 let [here, there] = [here, there].map(|text| String::from_utf8_lossy(text));
                 return Some(format!("{what}:\n{there}\nnot:\n{here}"));
             }
@@ -95,10 +117,10 @@ impl Outcome {
         if self.temporary != other.temporary {
             return Some(format!("left in TMPDIR: {:?}", other.temporary));
         }
-        self.file_difference(other, bytes)
+        self.file_difference(other, varying)
     }
 
-    fn file_difference(&self, other: &Outcome, bytes: bool) -> Option<String> {
+    fn file_difference(&self, other: &Outcome, varying: &Varying) -> Option<String> {
         let names = |outcome: &Outcome| outcome.files.keys().cloned().collect::<Vec<_>>();
         let [here, there] = [names(self), names(other)];
         if here != there {
@@ -112,7 +134,8 @@ impl Outcome {
                 let [(a, b), (c, d)] = [here.kind, there.kind];
                 return Some(format!("{name:?}: mode {c:o}, {d} names, not {a:o}, {b}"));
             }
-            let different = same_bytes(&here.bytes, &there.bytes).filter(|_| bytes)?;
+            let different =
+                same_bytes(&here.bytes, &there.bytes).filter(|_| !varying.files.contains(name))?;
             Some(format!("{name:?}: {different}"))
         })
     }
@@ -183,10 +206,10 @@ fn differences_are_found() {
             "1 differ",
         ),
     ] {
-        let told = whole.difference(&other, true).unwrap();
+        let told = whole.difference(&other, &Varying::default()).unwrap();
         assert!(told.contains(what), "{told}");
     }
-    assert_eq!(whole.difference(&whole, true), None);
+    assert_eq!(whole.difference(&whole, &Varying::default()), None);
     assert!(whole.only_compiles(&Files::new(), "$CC -c a.c"));
     assert!(!outcome(0, b"", &[]).only_compiles(&whole.files, "$CC -c a.c"));
 }
