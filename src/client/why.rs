@@ -235,9 +235,11 @@ impl<'c> Case<'c> {
             );
         }
         let marks = marks(&knows);
-        let loses_sides =
-            self.invocation.sides.is_some() && (knows(Trait::NoSides) || knows(Trait::Stocks));
-        if host.cpp && ways.pump.is_none() && !loses_sides {
+        let invocation = self.invocation;
+        let needs_ours = invocation.only_ours.is_some() || invocation.debug_info;
+        let leaves = invocation.sides.is_some() && (knows(Trait::NoSides) || knows(Trait::Stocks))
+            || needs_ours && knows(Trait::Stocks);
+        if host.cpp && ways.pump.is_none() && !leaves {
             return (format!("in pump mode{marks}"), true);
         }
         match ways.text {

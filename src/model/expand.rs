@@ -1,6 +1,7 @@
 //! Response files: `@file` words of a compiler's command replaced by the words in the file, quoted as gcc and clang read them.
 //! And the long names that both compilers have for some options, replaced by the short ones.
 
+use super::option_table;
 use std::borrow::Cow;
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
@@ -73,7 +74,14 @@ impl Expansion<'_> {
                     self.append(OsString::from_vec(part), depth + 1);
                 }
             }
-            None => self.words.push(short(&word).unwrap_or(word)),
+            None => {
+                let before = self.words.last().map(|before| before.as_bytes());
+                let is_value = before
+                    .and_then(option_table::find)
+                    .is_some_and(|found| found.takes_next);
+                let short = short(&word).filter(|_| !is_value);
+                self.words.push(short.unwrap_or(word));
+            }
         }
     }
 }
@@ -143,6 +151,22 @@ mod tests {
     }
 
     /// Each line was tried with gcc 12 and clang 14.
+    #[test]
+    fn long_names_are_shortened_but_for_values() {
+        let words = [
+            "gcc",
+            "-MD",
+            "-MT",
+            "--compile",
+            "--compile",
+            "--define-macro=X",
+        ]
+        .map(OsString::from);
+        let expanded = expand(&words, &|_| None);
+        let expected = ["gcc", "-MD", "-MT", "--compile", "-c", "-DX"].map(OsString::from);
+        assert_eq!(expanded.as_ref(), expected);
+    }
+
     #[test]
     fn words_are_quoted_as_the_compilers_read_them() {
         let is = |text, expected: &[&str]| {
