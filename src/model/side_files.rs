@@ -154,12 +154,22 @@ impl SideFiles {
             .iter()
             .filter_map(|stem| name.strip_prefix(stem.as_slice()));
         let tails: Vec<&[u8]> = tails.collect();
+        let of_output = self
+            .stems
+            .first()
+            .and_then(|stem| name.strip_prefix(stem.as_slice()));
         // With `-save-temps` gcc and clang make also others there.
         let moves = |kind: &Side| matches!(kind, Side::Temps | Side::Stats);
         let is_used = is_here(Beside::Output) || self.kinds.iter().any(moves);
         let mut kinds = self.kinds.iter().filter(|_| is_used);
         kinds
-            .find(|kind| tails.iter().any(|tail| self.ends_so(**kind, tail)))
+            .find(|kind| match kind {
+                // Named after the output alone, but of a compile in steps: `x.json` may well be somebody's.
+                Side::Trace if !self.saves_temps() => {
+                    of_output.is_some_and(|tail| self.ends_so(**kind, tail))
+                }
+                _ => tails.iter().any(|tail| self.ends_so(**kind, tail)),
+            })
             .copied()
     }
 
@@ -314,6 +324,18 @@ mod tests {
                 [None]
             );
         }
+    }
+
+    #[test]
+    fn a_trace_has_the_name_of_the_output() {
+        let names = [
+            "libx-config.json",
+            "config.json",
+            "config.c.json",
+            "libx-config.o.json",
+        ];
+        let found = kinds("clang -ftime-trace -c config.c", "libx-config.o", &names);
+        assert_eq!(found, [Some(Side::Trace), None, None, None]);
     }
 
     #[test]
