@@ -166,10 +166,13 @@ pub mod daemon {
     pub mod arrange;
     pub mod shown;
     pub mod view;
+    pub mod told;
+    pub mod cell;
     pub mod enter;
     pub mod inside;
     pub mod job_root;
     pub mod launch;
+    pub mod cells;
     pub mod system_headers;
     pub mod shop;
     pub mod ending;

@@ -132,6 +132,7 @@ fn serve_one(config: Config, passed: Option<OwnedFd>) -> Result<Status> {
     }
     let code = ending.code;
     ending::finish(&desk, client, &ending);
+    shop.cells.close();
     if let Some(signal) = shop.signals.caught() {
         signals::end_by(signal);
     }
@@ -211,8 +212,9 @@ fn serve_all(config: Config, passed: Vec<TcpListener>, source: &Source) -> Resul
     let served = service.run(listeners, statistics);
     served.map_err(|err| Error::new(Code::ConnectFailed, format!("serve connections: {err}")))?;
     let signal = shop.signals.caught().unwrap_or(signals::TERM);
-    log::info!(target: NOTICE, "ended by {}", signals::name(signal));
     drop(service);
+    shop.cells.close();
+    log::info!(target: NOTICE, "ended by {}", signals::name(signal));
     signals::end_by(signal)
 }
 
