@@ -155,6 +155,7 @@ pub mod daemon {
     pub mod changes;
     pub mod config_file;
     pub mod source;
+    pub mod rereading;
     pub mod settle;
     pub mod listening;
     pub mod memory;
