@@ -15,6 +15,7 @@ pub mod model {
     pub mod family;
     pub mod expand;
     pub mod command_line;
+    pub mod side_names;
     pub mod side_files;
     pub mod invocation;
     pub mod native;
