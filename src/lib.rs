@@ -140,6 +140,8 @@ pub mod client {
     pub mod call;
     pub mod program;
     pub mod report;
+    pub mod account;
+    pub mod why_words;
     pub mod why;
 }
 
