@@ -15,6 +15,7 @@ pub mod model {
     pub mod family;
     pub mod expand;
     pub mod command_line;
+    pub mod side_names;
     pub mod side_files;
     pub mod invocation;
     pub mod native;
@@ -139,6 +140,8 @@ pub mod client {
     pub mod call;
     pub mod program;
     pub mod report;
+    pub mod account;
+    pub mod why_words;
     pub mod why;
 }
 
