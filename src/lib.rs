@@ -76,6 +76,7 @@ pub mod model {
     pub mod path_list;
     pub mod plan;
     pub mod option_words;
+    pub mod trace;
 }
 
 /// Floor 1: the operating system made safe; the only place with unsafe code.
@@ -129,6 +130,7 @@ pub mod client {
     pub mod local;
     pub mod native;
     pub mod output;
+    pub mod progress;
     pub mod here;
     pub mod remote;
     pub mod discrepancy;
