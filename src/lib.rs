@@ -238,6 +238,10 @@ pub mod tools {
     pub mod tally;
     pub mod try_build;
     pub mod monitor;
+    pub mod trace_index;
+    pub mod trace_events;
+    pub mod trace_summary;
+    pub mod trace;
     pub mod probe;
     pub mod lsdistcc_options;
     pub mod lsdistcc;

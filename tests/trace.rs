@@ -3,8 +3,9 @@
 
 mod common;
 
-use common::{have, Client, Farm, Which};
+use common::{have, Client, Farm, Which, BOUND, OURS};
 use distcc::model::trace::{Activity, Entry, Mode};
+use serde_json::{json, Value};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -152,4 +153,141 @@ fn trouble_with_the_file_is_one_warning() {
         assert_eq!(run().stderr, "");
         fs::remove_file(farm.path("top/lock/notrace")).unwrap();
     }
+}
+
+/// A build of a few files, some of them here.
+fn build(farm: &Farm, trace: &Path) {
+    let daemon = farm.daemon(Which::Ours).start();
+    for number in 0..4 {
+        let client = farm.client(Which::Ours, &daemon.host());
+        let client = client.env("DISTCC_TRACE", trace);
+        let object = format!("{number}.o");
+        client.run(&["gcc", "-c", "x.c", "-o", &object]).expect(0);
+    }
+    let client = farm.client(Which::Ours, &daemon.host());
+    let client = client.env("DISTCC_TRACE", trace);
+    client.run(&["gcc", "-E", "x.c", "-o", "x.i"]).expect(0);
+}
+
+fn tool(farm: &Farm, words: &[&str]) -> common::Ran {
+    let mut command = Command::new(OURS);
+    command.arg("trace").args(words).current_dir(farm.path("."));
+    common::run(&mut command, BOUND)
+}
+
+/// Properties of the format that viewers rely on.
+fn check_events(path: &Path) -> Vec<Value> {
+    let events: Vec<Value> = serde_json::from_slice(&fs::read(path).unwrap()).unwrap();
+    let mut ends: std::collections::BTreeMap<(u64, u64), Vec<(u64, u64)>> = Default::default();
+    for event in &events {
+        let number = |name: &str| {
+            event[name]
+                .as_u64()
+                .unwrap_or_else(|| panic!("{name}: {event}"))
+        };
+        let lane = (number("pid"), number("tid"));
+        assert!(event["name"].is_string() && event["args"].is_object());
+        match event["ph"].as_str().unwrap() {
+            "M" => assert!(event["args"]["name"].is_string(), "{event}"),
+            "X" => ends
+                .entry(lane)
+                .or_default()
+                .push((number("ts"), number("dur"))),
+            other => panic!("{other}: {event}"),
+        }
+    }
+    for (lane, mut spans) in ends {
+        // Of two that begin together the outer one comes first; then each lies within those that are still open.
+        spans.sort_by_key(|(at, us)| (*at, std::cmp::Reverse(*us)));
+        let mut open: Vec<u64> = Vec::new();
+        for (at, us) in spans {
+            open.retain(|end| *end > at);
+            assert!(
+                open.iter().all(|end| at + us <= *end),
+                "{lane:?}: {at} {us} {open:?}"
+            );
+            open.push(at + us);
+        }
+    }
+    events
+}
+
+#[test]
+fn the_tool_draws_and_sums_up() {
+    if !have("trace", &["gcc"]) {
+        return;
+    }
+    let (farm, trace) = farm();
+    build(&farm, &trace);
+    let said = tool(&farm, &["trace"]).expect(0).stdout;
+    for part in [
+        "; 5 runs: 4 elsewhere (0 in pump mode), 1 here; 0 failed",
+        "compile there",
+        "slowest files",
+        "-E does not make an object",
+        "open trace.json in https://ui.perfetto.dev",
+    ] {
+        assert!(said.contains(part), "{part}: {said}");
+    }
+    let events = check_events(&farm.path("trace.json"));
+    let lanes = events.iter().filter(|event| event["name"] == "thread_name");
+    let names: Vec<&str> = lanes
+        .map(|lane| lane["args"]["name"].as_str().unwrap())
+        .collect();
+    // One client after another: one lane of theirs, one slot there, one here.
+    assert_eq!(names, ["client 1", "slot 0", "slot 0"]);
+    let compiles = events
+        .iter()
+        .filter(|event| event["name"] == "compile there");
+    assert_eq!(compiles.count(), 4);
+}
+
+#[test]
+fn damaged_lines_and_several_builds() {
+    if !have("trace", &["gcc"]) {
+        return;
+    }
+    let (farm, trace) = farm();
+    build(&farm, &trace);
+    let whole = fs::read(&trace).unwrap();
+    let text = String::from_utf8(whole.clone()).unwrap();
+    // Another build an hour later, a line that is not whole, and garbage in between.
+    let later = text.replace("{\"at\":", "{\"at\":1");
+    assert_ne!(later, text);
+    let cut = &whole[..whole.len() / 2 - 3];
+    fs::write(
+        &trace,
+        [later.as_bytes(), b"\x00\xff\n[]\n", &whole, cut].concat(),
+    )
+    .unwrap();
+    let words = ["--json", "trace", "-o", "out"];
+    let told: Value = serde_json::from_str(&tool(&farm, &words).expect(0).stdout).unwrap();
+    assert_eq!(told["damaged"], 3, "{told}");
+    let runs: Vec<&Value> = told["builds"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|build| &build["runs"])
+        .collect();
+    let in_cut = cut.iter().filter(|byte| **byte == b'\n').count();
+    assert_eq!(runs, [&json!(5 + in_cut), &json!(5)]);
+    assert_eq!(told["builds"][1]["elsewhere"], 4);
+    let events: Vec<Value> = serde_json::from_slice(&fs::read(farm.path("out")).unwrap()).unwrap();
+    assert!(events.len() > 20);
+    assert!(!farm.path("trace.json").exists());
+    // What can't be read or written is named.
+    for (words, fault) in [
+        (&["missing"][..], "read missing: "),
+        (&["."], ". is no plain file"),
+        (&["trace", "-o", "trace"], "that is the same file"),
+        (&["trace", "-o", "no/out"], "make no/out from trace"),
+    ] {
+        let ran = tool(&farm, words).expect(107);
+        assert!(ran.stderr.contains(fault), "{ran}");
+    }
+    assert_eq!(
+        fs::read(&trace).unwrap().len(),
+        2 * whole.len() + 5 + cut.len() + 6
+    );
+    tool(&farm, &[]).expect(101);
 }
