@@ -77,6 +77,7 @@ pub mod model {
     pub mod path_list;
     pub mod plan;
     pub mod option_words;
+    pub mod trace;
 }
 
 /// Floor 1: the operating system made safe; the only place with unsafe code.
@@ -130,6 +131,7 @@ pub mod client {
     pub mod local;
     pub mod native;
     pub mod output;
+    pub mod progress;
     pub mod here;
     pub mod remote;
     pub mod discrepancy;
@@ -243,6 +245,10 @@ pub mod tools {
     pub mod tally;
     pub mod try_build;
     pub mod monitor;
+    pub mod trace_index;
+    pub mod trace_events;
+    pub mod trace_summary;
+    pub mod trace;
     pub mod probe;
     pub mod lsdistcc_options;
     pub mod lsdistcc;
