@@ -76,20 +76,37 @@ impl<P: Clone + Eq + Hash, T> Queue<P, T> {
             if state.turns.is_empty() {
                 let woken = self.changed.wait(state);
                 state = woken.unwrap_or_else(PoisonError::into_inner);
-            } else if state.running == 0 || has_room() {
-                let item = state.next()?;
-                state.running += 1;
-                if !state.turns.is_empty() {
-                    self.changed.notify_one();
-                }
-                return Some((item, Turn(self)));
-            } else {
-                state.held_back += 1;
-                let woken = self.changed.wait_timeout(state, RECHECK);
-                state = woken.unwrap_or_else(PoisonError::into_inner).0;
-                state.held_back -= 1;
+                continue;
             }
+            if state.running == 0 {
+                return self.begin(state);
+            }
+            // Looking may take a while, in which others put and take.
+            drop(state);
+            let may_begin = has_room();
+            state = self.state();
+            if state.is_closed || slot >= state.slots || state.turns.is_empty() {
+                continue;
+            }
+            if may_begin || state.running == 0 {
+                return self.begin(state);
+            }
+            state.held_back += 1;
+            let woken = self.changed.wait_timeout(state, RECHECK);
+            state = woken.unwrap_or_else(PoisonError::into_inner).0;
+            state.held_back -= 1;
         }
+    }
+
+    /// Takes what is next; somebody waits.
+    fn begin(&self, mut state: MutexGuard<'_, State<P, T>>) -> Option<(T, Turn<'_, P, T>)> {
+        let item = state.next()?;
+        state.running += 1;
+        if !state.turns.is_empty() {
+            self.changed.notify_one();
+        }
+        drop(state);
+        Some((item, Turn(self)))
     }
 
     /// How many items wait.
@@ -188,6 +205,26 @@ mod tests {
         assert_eq!((first.0, asked.get()), ("first", 0));
         let second = queue.take(1, no_room).unwrap();
         assert_eq!((second.0, asked.get()), ("second", 2));
+    }
+
+    #[test]
+    fn who_looks_for_room_keeps_nobody_waiting() {
+        let queue = Queue::new(2);
+        queue.put(1, "first");
+        queue.put(1, "second");
+        let first = queue.take(0, || true).unwrap();
+        let looks = Cell::new(0);
+        let look = || {
+            looks.set(looks.get() + 1);
+            // With the lock held this would be for ever.
+            queue.put(2, "third");
+            looks.get() > 1 || queue.waiting() > 2
+        };
+        let second = queue.take(1, look).unwrap();
+        assert_eq!(
+            (first.0, second.0, queue.waiting()),
+            ("first", "second", looks.get())
+        );
     }
 
     #[test]
