@@ -1,6 +1,7 @@
 //! The manual pages say what the programs take, and nothing else: options, variables, exit statuses.
 #![allow(clippy::unwrap_used)]
 
+use distcc::model::findings::Topic;
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -275,5 +276,24 @@ fn the_messages_of_the_readme_are_those_of_the_programs() {
             is_foreign || sources.iter().any(|source| source.contains(longest)),
             "`{message}`: no program says '{longest}'"
         );
+    }
+}
+
+/// What findings name as the place that says more is there, and has something to say.
+#[test]
+fn headings_that_findings_name_are_in_the_readme() {
+    let readme = file("README.md");
+    let troubles = readme
+        .split("\n## When something is wrong\n")
+        .nth(1)
+        .unwrap();
+    let troubles = troubles.split("\n## ").next().unwrap();
+    let sections: Vec<&str> = troubles.split("\n### ").skip(1).collect();
+    let headings = sections.iter().filter_map(|section| section.lines().next());
+    let named = Topic::ALL.map(Topic::heading);
+    assert_eq!(headings.collect::<Vec<&str>>(), named);
+    for section in sections {
+        let rows = section.lines().filter(|line| line.starts_with("| "));
+        assert!(rows.count() > 2, "{section}");
     }
 }

@@ -1,7 +1,6 @@
 //! `distcc why COMMAND…`: what would become of a compiler's command, and why, without compiling it or asking any host.
 //! Everything is decided by the same functions as for a compile.
 
-use super::cross::Compiler;
 use super::discrepancy::Session;
 use super::here::check_source;
 use super::masquerade;
@@ -11,6 +10,7 @@ use super::pumped::Pump;
 use super::remote::Job;
 use super::report::{quoted, Report};
 use super::sides;
+use crate::farm::cross::Compiler;
 use crate::farm::slots::{Slots, Trait};
 use crate::farm::topdir::TopDir;
 use crate::model::about::VARIABLES;
