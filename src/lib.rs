@@ -5,6 +5,8 @@
 pub mod model {
     pub mod error;
     pub mod wait_status;
+    pub mod findings;
+    pub mod likeness;
     pub mod pump_settings;
     pub mod settings;
     pub mod hosts;
@@ -119,6 +121,7 @@ pub mod farm {
     pub mod waiting;
     pub mod slots;
     pub mod transport;
+    pub mod cross;
     pub mod private_folder;
     pub mod include_start;
     pub mod include_link;
@@ -127,7 +130,6 @@ pub mod farm {
 /// Floor 3: the client, also when masquerading as a compiler.
 pub mod client {
     pub mod masquerade;
-    pub mod cross;
     pub mod local;
     pub mod native;
     pub mod output;
@@ -252,6 +254,14 @@ pub mod tools {
     pub mod probe;
     pub mod lsdistcc_options;
     pub mod lsdistcc;
+    pub mod bounded;
+    pub mod doctor_folders;
+    pub mod doctor_path;
+    pub mod doctor_here;
+    pub mod doctor_compilers;
+    pub mod doctor_builds;
+    pub mod doctor_hosts;
+    pub mod doctor;
     pub mod browse;
     pub mod announce;
     pub mod zeroconf;

@@ -8,7 +8,7 @@ use crate::model::error::{Error, Result, Status};
 use crate::model::settings::ClientSettings;
 use crate::os::{cleanup, logging, start};
 use crate::pump::{include_server, wrapper};
-use crate::tools::{lsdistcc, monitor, trace, try_build, zeroconf};
+use crate::tools::{doctor, lsdistcc, monitor, trace, try_build, zeroconf};
 use std::ffi::{OsStr, OsString};
 use std::io::{self, Write};
 use std::path::Path;
@@ -54,6 +54,11 @@ const ROLES: &[Role] = &[
         name: "distccmon-text",
         run: monitor::distccmon_text,
         by_link: true,
+    },
+    Role {
+        name: "doctor",
+        run: doctor::doctor,
+        by_link: false,
     },
     Role {
         name: "include_server",

@@ -1,6 +1,5 @@
 //! One distributable compile on its way to an exit status: what to try next is decided by `model::plan`; here it is done.
 
-use super::cross::Compiler;
 use super::discrepancy::Session;
 use super::here::{self, Farm};
 use super::output::{
@@ -10,6 +9,7 @@ use super::output::{
 use super::pumped::{Pump, Pumped, Trust};
 use super::remote::{attempt, Attempt, Job, Means};
 use super::sides;
+use crate::farm::cross::Compiler;
 use crate::farm::slots::{Slot, Trait};
 use crate::model::error::{Code, Error, Result, Status};
 use crate::model::hosts::{HostSpec, Place};
