@@ -235,6 +235,7 @@ pub mod tools {
     pub mod sample;
     pub mod tally;
     pub mod try_build;
+    pub mod symlinks;
     pub mod monitor;
     pub mod probe;
     pub mod lsdistcc_options;
