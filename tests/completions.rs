@@ -143,6 +143,7 @@ fn options_are_those_of_the_programs() {
         "distcc distcc-include_server",
         "distcc include_server",
         "distcc pump",
+        "distcc trace",
         "distcc try",
         "distcc why",
         "distcc distccmon-text",

@@ -5,7 +5,8 @@ _distcc_options() { # PROGRAM
     case $1 in
     distcc) echo "--help --version --show-hosts --scan-includes -j" ;;
     try) echo "--plain --help" ;;
-    why) echo "--help" ;;
+    why) echo "--json --help" ;;
+    trace) echo "--output= --no-events --json --gap= --help" ;;
     pump) echo "--startup --shutdown --help" ;;
     distccmon-text) echo "--help" ;;
     lsdistcc) echo "-l -n -x -t -c -p -k -P -r -d -g -o -h -m -v" ;;
@@ -26,7 +27,7 @@ _distcc_options() { # PROGRAM
 }
 
 # The programs that distcc has as its first word.
-_distcc_programs="distcc-include_server distcc-pump distccd distccmon-text include_server lsdistcc pump try
+_distcc_programs="distcc-include_server distcc-pump distccd distccmon-text include_server lsdistcc pump trace try
     update-distcc-symlinks why"
 
 # The value of an option, if that is what stands under the cursor.
@@ -37,8 +38,8 @@ _distcc_value() { # OPTION
     --sandbox) COMPREPLY=($(compgen -W "auto require off" -- "$cur")) ;;
     --user) COMPREPLY=($(compgen -u -- "$cur")) ;;
     --show | --share | --dir) _filedir -d ;;
-    --config | --log-file | --pid-file | --pid_file) _filedir ;;
-    --port | --allow | --compilers | --jobs | --nice | --listen | --lifetime | --job-lifetime | --job-memory | --drain | \
+    --config | --output | --log-file | --pid-file | --pid_file) _filedir ;;
+    --port | --gap | --allow | --compilers | --jobs | --nice | --listen | --lifetime | --job-lifetime | --job-memory | --drain | \
         --memory-floor | --memory-pressure | --oom-score-adj | --stats-port | --stats-listen | --debug_pattern | \
         --control-fd | --ready-fd | --email_bound | --path_observation_re | --stat_reset_triggers) COMPREPLY=() ;;
     *) return 1 ;;
@@ -72,6 +73,10 @@ _distcc_program() { # PROGRAM PLACE
         local before=$prev
         [[ $before == = ]] && before=${words[cword - 2]}
         _distcc_value "$before" && return
+        if [[ $program == trace && $cur != -* ]]; then
+            _filedir
+            return
+        fi
         ;;
     esac
     COMPREPLY=($(compgen -W "$(_distcc_options "$program")" -- "$cur"))

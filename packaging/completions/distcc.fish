@@ -18,7 +18,7 @@ function __distcc_command
     complete -C "$(string escape -- $words | string join ' ')"
 end
 
-set -l programs distcc-include_server distcc-pump distccd distccmon-text include_server lsdistcc pump try update-distcc-symlinks why
+set -l programs distcc-include_server distcc-pump distccd distccmon-text include_server lsdistcc pump trace try update-distcc-symlinks why
 
 set -l first 'test (count (commandline -opc)) -eq 1'
 complete -c distcc -f
@@ -34,6 +34,7 @@ complete -c distcc -n $first -a distccmon-text -d 'What runs where now'
 complete -c distcc -n $first -a include_server -d 'Answer which files a compile needs'
 complete -c distcc -n $first -a lsdistcc -d 'Which hosts answer'
 complete -c distcc -n $first -a pump -d 'Build in pump mode'
+complete -c distcc -n $first -a trace -d 'Where the time of a build went'
 complete -c distcc -n $first -a try -d 'Build with a private daemon, and say how it went'
 complete -c distcc -n $first -a update-distcc-symlinks -d 'Keep the masquerade directory as the compilers are'
 complete -c distcc -n $first -a why -d 'What would become of a command, and why'
@@ -52,7 +53,16 @@ end
 
 complete -c distcc -n '__distcc_first try' -l plain -d 'Preprocess here'
 complete -c distcc -n '__distcc_first try' -l help -d 'Explain'
+complete -c distcc -n '__distcc_first why' -l json -d 'Say it as JSON'
 complete -c distcc -n '__distcc_first why' -l help -d 'Explain'
+
+set -l is '__distcc_first trace'
+complete -c distcc -F -n $is
+complete -c distcc -n $is -s o -l output -r -F -d 'Write the data of the picture there'
+complete -c distcc -n $is -l no-events -d 'Write none'
+complete -c distcc -n $is -l json -d 'Say it as JSON'
+complete -c distcc -n $is -l gap -x -d 'A build ends where nothing runs for so long'
+complete -c distcc -n $is -l help -d 'Explain'
 
 for program in distcc distccmon-text
     complete -c $program -n '__distcc_first distccmon-text' -l help -d 'Explain'
