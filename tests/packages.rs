@@ -116,6 +116,8 @@ fn versions_and_programs_are_those_of_the_source() {
         "sysv/distcc",
         "build-deb",
         "try-deb",
+        "try-clean-root",
+        "try-two-machines",
         "debian/postinst",
         "debian/prerm",
         "debian/postrm",
