@@ -8,6 +8,8 @@ _distcc_options() { # PROGRAM
     why) echo "--json --help" ;;
     trace) echo "--output= --no-events --json --gap= --help" ;;
     pump) echo "--startup --shutdown --help" ;;
+    doctor) echo "--json --time= --help" ;;
+    top) echo "--once --plain --help" ;;
     distccmon-text) echo "--help" ;;
     lsdistcc) echo "-l -n -x -t -c -p -k -P -r -d -g -o -h -m -v" ;;
     update-distcc-symlinks) echo "--dir= --dry-run --list --remove --help" ;;
@@ -27,8 +29,8 @@ _distcc_options() { # PROGRAM
 }
 
 # The programs that distcc has as its first word.
-_distcc_programs="distcc-include_server distcc-pump distccd distccmon-text include_server lsdistcc pump trace try
-    update-distcc-symlinks why"
+_distcc_programs="distcc-include_server distcc-pump distccd distccmon-text doctor include_server lsdistcc pump top trace
+    try update-distcc-symlinks why"
 
 # The value of an option, if that is what stands under the cursor.
 _distcc_value() { # OPTION
@@ -39,7 +41,7 @@ _distcc_value() { # OPTION
     --user) COMPREPLY=($(compgen -u -- "$cur")) ;;
     --show | --share | --dir) _filedir -d ;;
     --config | --output | --log-file | --pid-file | --pid_file) _filedir ;;
-    --port | --gap | --allow | --compilers | --jobs | --nice | --listen | --lifetime | --job-lifetime | --job-memory | --drain | \
+    --port | --gap | --time | --allow | --compilers | --jobs | --nice | --listen | --lifetime | --job-lifetime | --job-memory | --drain | \
         --memory-floor | --memory-pressure | --oom-score-adj | --stats-port | --stats-listen | --debug_pattern | \
         --control-fd | --ready-fd | --email_bound | --path_observation_re | --stat_reset_triggers) COMPREPLY=() ;;
     *) return 1 ;;
@@ -75,6 +77,9 @@ _distcc_program() { # PROGRAM PLACE
         _distcc_value "$before" && return
         if [[ $program == trace && $cur != -* ]]; then
             _filedir
+            return
+        elif [[ $program == doctor && $cur != -* ]]; then
+            _known_hosts_real -- "$cur"
             return
         fi
         ;;

@@ -18,7 +18,7 @@ function __distcc_command
     complete -C "$(string escape -- $words | string join ' ')"
 end
 
-set -l programs distcc-include_server distcc-pump distccd distccmon-text include_server lsdistcc pump trace try update-distcc-symlinks why
+set -l programs distcc-include_server distcc-pump distccd distccmon-text doctor include_server lsdistcc pump top trace try update-distcc-symlinks why
 
 set -l first 'test (count (commandline -opc)) -eq 1'
 complete -c distcc -f
@@ -31,9 +31,11 @@ complete -c distcc -n $first -a distcc-include_server -d 'Answer which files a c
 complete -c distcc -n $first -a distcc-pump -d 'Build in pump mode'
 complete -c distcc -n $first -a distccd -d 'The daemon'
 complete -c distcc -n $first -a distccmon-text -d 'What runs where now'
+complete -c distcc -n $first -a doctor -d 'What is wrong here and on the hosts, and how to mend it'
 complete -c distcc -n $first -a include_server -d 'Answer which files a compile needs'
 complete -c distcc -n $first -a lsdistcc -d 'Which hosts answer'
 complete -c distcc -n $first -a pump -d 'Build in pump mode'
+complete -c distcc -n $first -a top -d 'What runs where, live'
 complete -c distcc -n $first -a trace -d 'Where the time of a build went'
 complete -c distcc -n $first -a try -d 'Build with a private daemon, and say how it went'
 complete -c distcc -n $first -a update-distcc-symlinks -d 'Keep the masquerade directory as the compilers are'
@@ -55,6 +57,17 @@ complete -c distcc -n '__distcc_first try' -l plain -d 'Preprocess here'
 complete -c distcc -n '__distcc_first try' -l help -d 'Explain'
 complete -c distcc -n '__distcc_first why' -l json -d 'Say it as JSON'
 complete -c distcc -n '__distcc_first why' -l help -d 'Explain'
+
+set -l is '__distcc_first doctor'
+complete -c distcc -n $is -a '(__fish_print_hostnames)'
+complete -c distcc -n $is -l json -d 'Findings as JSON'
+complete -c distcc -n $is -l time -x -d 'How long a host is asked at most'
+complete -c distcc -n $is -l help -d 'Explain'
+
+set -l is '__distcc_first top'
+complete -c distcc -n $is -l once -d 'Look once, and print plain lines'
+complete -c distcc -n $is -l plain -d 'Print plain lines also on a terminal'
+complete -c distcc -n $is -l help -d 'Explain'
 
 set -l is '__distcc_first trace'
 complete -c distcc -F -n $is
