@@ -356,11 +356,17 @@ if ! means_ours distcc || ! means_ours pump; then
     esac
 fi
 
+staying=
+if names "$new" lib/systemd/system/distccd.service; then
+    staying="
+So that it stays: options in /etc/distcc/distccd.conf (see $prefix/share/doc/distcc/distccd.conf), then
+    systemctl daemon-reload && systemctl enable --now distccd.service"
+fi
 cat <<END
 distcc is installed in $prefix/bin; its links for compilers are in $prefix/lib/distcc.
 
 On each machine that is to compile for others (10.0.0.0/24: who may use it):
-    $prefix/bin/distccd --daemon --allow 10.0.0.0/24
+    $prefix/bin/distccd --daemon --allow 10.0.0.0/24$staying
 
 On each machine that builds$other:
     export PATH="$path:\$PATH"
