@@ -246,6 +246,7 @@ pub mod tools {
     pub mod sample;
     pub mod tally;
     pub mod try_build;
+    pub mod symlinks;
     pub mod monitor;
     pub mod trace_index;
     pub mod trace_events;

@@ -8,7 +8,7 @@ use crate::model::error::{Error, Result, Status};
 use crate::model::settings::ClientSettings;
 use crate::os::{cleanup, logging, start};
 use crate::pump::{include_server, wrapper};
-use crate::tools::{doctor, lsdistcc, monitor, trace, try_build, zeroconf};
+use crate::tools::{doctor, lsdistcc, monitor, symlinks, trace, try_build, zeroconf};
 use std::ffi::{OsStr, OsString};
 use std::io::{self, Write};
 use std::path::Path;
@@ -84,6 +84,11 @@ const ROLES: &[Role] = &[
         name: "try",
         run: try_build::try_build,
         by_link: false,
+    },
+    Role {
+        name: "update-distcc-symlinks",
+        run: symlinks::update_distcc_symlinks,
+        by_link: true,
     },
     Role {
         name: "why",

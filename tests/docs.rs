@@ -259,6 +259,33 @@ fn the_readme_has_no_gaps() {
     }
 }
 
+/// Links within README lead to headings, as the page that shows it names them.
+#[test]
+fn links_of_the_readme_lead_somewhere() {
+    let readme = file("README.md");
+    let headings = readme.lines().filter(|line| line.starts_with("##"));
+    let anchors: BTreeSet<String> = headings
+        .map(|line| line.trim_start_matches('#').trim().to_lowercase())
+        .map(|title| {
+            let kept = |c: &char| c.is_alphanumeric() || matches!(c, ' ' | '-' | '_');
+            title
+                .chars()
+                .filter(kept)
+                .collect::<String>()
+                .replace(' ', "-")
+        })
+        .collect();
+    let links: Vec<&str> = readme
+        .split("](#")
+        .skip(1)
+        .filter_map(|rest| rest.split(')').next())
+        .collect();
+    assert!(links.len() > 10, "{links:?}");
+    for link in links {
+        assert!(anchors.contains(link), "#{link} leads nowhere: {anchors:?}");
+    }
+}
+
 /// What the table of troubles shows as a message is one: its longest run of plain words stands in the source.
 #[test]
 fn the_messages_of_the_readme_are_those_of_the_programs() {

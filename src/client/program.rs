@@ -107,6 +107,7 @@ Usage: distcc COMPILER [COMPILER OPTIONS]   compile, on another machine if possi
        distcc distccd [OPTIONS]             the daemon; distcc distccd --help explains
        distcc distccmon-text [SECONDS]      what runs where now, or again and again
        distcc lsdistcc [OPTIONS] [HOST...]  which hosts answer
+       distcc update-distcc-symlinks        keep the masquerade directory as the compilers are
 
 Options:
   --help           this text
