@@ -23,7 +23,10 @@ pub fn stays(invocation: &Invocation, family: Option<Family>) -> Option<String> 
         return None;
     }
     let counts = sides.counts();
-    let moves = |word: &OsString| word.as_bytes().starts_with(b"-fprofile-generate=");
+    let moves = |word: &OsString| {
+        let heads: [&[u8]; 2] = [b"-fprofile-generate=", b"-fprofile-dir="];
+        heads.iter().any(|head| word.as_bytes().starts_with(head))
+    };
     if !counts.is_empty() && invocation.argv.iter().any(moves) {
         return Some("the compiler might remove old counts elsewhere".to_owned());
     }
