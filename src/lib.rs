@@ -77,6 +77,7 @@ pub mod model {
     pub mod path_list;
     pub mod plan;
     pub mod option_words;
+    pub mod trace;
 }
 
 /// Floor 1: the operating system made safe; the only place with unsafe code.
@@ -130,6 +131,7 @@ pub mod client {
     pub mod local;
     pub mod native;
     pub mod output;
+    pub mod progress;
     pub mod here;
     pub mod remote;
     pub mod discrepancy;
@@ -158,6 +160,7 @@ pub mod daemon {
     pub mod changes;
     pub mod config_file;
     pub mod source;
+    pub mod rereading;
     pub mod settle;
     pub mod listening;
     pub mod memory;
@@ -169,10 +172,13 @@ pub mod daemon {
     pub mod arrange;
     pub mod shown;
     pub mod view;
+    pub mod told;
+    pub mod cell;
     pub mod enter;
     pub mod inside;
     pub mod job_root;
     pub mod launch;
+    pub mod cells;
     pub mod system_headers;
     pub mod shop;
     pub mod ending;
@@ -239,6 +245,10 @@ pub mod tools {
     pub mod tally;
     pub mod try_build;
     pub mod monitor;
+    pub mod trace_index;
+    pub mod trace_events;
+    pub mod trace_summary;
+    pub mod trace;
     pub mod probe;
     pub mod lsdistcc_options;
     pub mod lsdistcc;

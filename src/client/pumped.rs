@@ -6,7 +6,6 @@ use super::here::{name_of, Farm};
 use super::output::{base_name, log_transfer, shows_color, without_daemons_words, words};
 use crate::farm::include_link::{Files, IncludeServer};
 use crate::farm::slots::{Slot, Trait};
-use crate::farm::state::Phase;
 use crate::farm::transport::connect;
 use crate::model::about::VARIABLES;
 use crate::model::decode_reply::ReplyDecoder;
@@ -18,6 +17,7 @@ use crate::model::hosts::HostSpec;
 use crate::model::invocation::Invocation;
 use crate::model::plan::{self, Asked, PumpAnswer, PumpStep};
 use crate::model::settings::ClientSettings;
+use crate::model::trace::Activity;
 use crate::model::wire::{self, Limits, Remark, Reply, Version};
 use crate::model::{make_rule, missed, pump_words};
 use std::env;
@@ -175,8 +175,8 @@ impl<'p> Pump<'p> {
             return Some(Pumped::NotOnHost(why));
         }
         let file = Some(base_name(&self.invocation.input));
-        farm.state
-            .note(Phase::Preprocess, file, Some("localhost"), None);
+        farm.progress
+            .note(Activity::Ask, file, Some("localhost"), None);
         if let Err(why) = self.ask(asked) {
             return Some(Pumped::NotAtAll(why));
         }
@@ -237,12 +237,12 @@ impl<'p> Pump<'p> {
             .as_ref()
             .map_or(&empty, |(_, files)| &files.covered);
         let (name, file) = (Some(host.name()), Some(base_name(input)));
-        let state = &mut farm.state;
+        let progress = &mut farm.progress;
         log::info!("exec on {}: {}", host.token, words(&self.server_argv));
-        state.note(Phase::Connect, file, name, Some(slot.index));
+        progress.note(Activity::Connect, file, name, Some(slot.index));
         let begun = Instant::now();
         let mut link = connect(host, settings)?;
-        state.note(Phase::Send, None, name, None);
+        progress.note(Activity::Send, None, name, None);
         let argv: Vec<&[u8]> = self
             .server_argv
             .iter()
@@ -251,16 +251,17 @@ impl<'p> Pump<'p> {
         let count = covered.entry_count as usize;
         let head = wire::encode_pump_head(&self.query.cwd, &argv, count).map_err(too_much)?;
         link.send(&[&head, &covered.entries])?;
-        state.note(Phase::Compile, None, name, None);
+        progress.note(Activity::Compile, None, name, None);
         let decoder = match self.invocation.sides {
             Some(_) => ReplyDecoder::for_reply_with_sides(Limits::default()),
             None => ReplyDecoder::for_reply(Version::V3, Limits::default()),
         };
         let reply = link.receive(decoder, || {
-            state.note(Phase::Receive, None, name, None);
+            progress.note(Activity::Receive, None, name, None);
         })?;
         let sent = head.len() + covered.entries.len();
         let how = format!(", {count} files in pump mode");
+        progress.trace.exchanged(sent, reply.size());
         log_transfer(base_name(input), host, sent, reply.size(), begun, &how);
         Ok(reply)
     }

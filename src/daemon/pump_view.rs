@@ -1,6 +1,7 @@
 //! A pump job where the system allows namespaces: the compiler sees the client's files under their own names, beside what
 //! is shown of this machine.
 
+use super::cells::{self, Cell};
 use super::compile::{failed, Stop};
 use super::ending::Ending;
 use super::inside::{self, Alone, Places};
@@ -28,41 +29,38 @@ pub fn run(
     merges: bool,
 ) -> Result<Ending, Stop> {
     let shop = pump.job.shop;
-    let shown = shop
-        .shown
-        .with_program(&pump.program, &pump.job.config.temp_dir);
-    let passages = shown.links.iter();
-    let tree = JobTree::new(passages.map(|(path, link)| (path, link.as_slice())));
-    let mut laid = pump.lay(cwd, &mut entries, tree)?;
+    let shown = pump.shown.clone();
+    let mut laid = pump.lay(cwd, &mut entries, launch::tree(&shown))?;
     let sizes = pump.wanted_sides().map(|_| sizes(&entries));
     let mounts = mounts(pump, &mut laid.tree, &entries, merges)?;
     let view = pump.job.within(View {
         mounts,
+        folder: cells::root(),
+        is_root: true,
         cwd: os(&laid.cwd),
         program: launch::program_in_view(&pump.program),
         words: words(pump),
+        environment: pump.environment(&laid, &os),
         ..View::default()
     });
-    let scratch = pump.scratch()?;
-    let (mut command, mut launch) = launch::prepare(scratch.path(), scratch.is_kept())
-        .map_err(failed("make a link to the compiler's process"))?;
-    command.envs(pump.environment(&laid, &os));
+    let config = &pump.job.config;
+    let place = cells::place(&shown, &config.temp_dir);
+    let common = shop.common(shown, &place);
+    let (cell, root) = match config.keep_temps {
+        true => {
+            let scratch = pump.scratch()?;
+            let (cell, dir) = Cell::on_disk(common, scratch.path())?;
+            (cell, JobRoot::new(dir, Some(scratch)))
+        }
+        false => {
+            let (cell, dir) = shop.cells.take(common)?;
+            (cell, JobRoot::new(dir, None))
+        }
+    };
+    let root = root.map_err(failed("place the files"))?;
+    pump.place(&root, &laid, entries, false)?;
     pump.announce(&view);
-    let mut root = None;
-    let ran = pump.job.run(command, || {
-        let dir = launch.root().map_err(failed("get the root of a view"))?;
-        let Some(dir) = dir else {
-            return Ok(()); // It will be asked why.
-        };
-        let made = JobRoot::new(dir, scratch).map_err(failed("place the files"))?;
-        pump.place(&made, &laid, entries, false)?;
-        root = Some(made);
-        launch.tell(&view).map_err(failed("tell of a view"))
-    })?;
-    if let Some(stop) = pump.job.complaint(launch, &pump.program) {
-        return Err(stop);
-    }
-    let root = root.ok_or_else(|| Stop::NotHere("there was no view".to_owned()))?;
+    let ran = pump.job.run_in_cell(cell, &view)?;
     let mut made = pump.made(&ran, &laid, &root)?;
     if let (true, Some(sizes)) = (ran.succeeded(), sizes) {
         made.sides = sides(pump, &laid, &root, &sizes)?;
