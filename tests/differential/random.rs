@@ -46,7 +46,7 @@ const COMPILES_DISTRIBUTED_MIN: usize = 55;
 
 /// Mostly pump mode and our daemon.
 const CELLS: &[(usize, Cell)] = &[
-    (14, (Mode::Pump, Which::Ours)),
+    (20, (Mode::Pump, Which::Ours)),
     (5, (Mode::Plain, Which::Ours)),
     (1, (Mode::Lzo, Which::Ours)),
     (1, (Mode::Pump, Which::Stock)),
@@ -289,7 +289,7 @@ const ODD: &[&str] = &[
 
 /// In one of so many combinations there is one of each of these two.
 const SELDOM_IN: usize = 6;
-const ODD_IN: usize = 14;
+const ODD_IN: usize = 20;
 
 const OF_X86: &[&str] = &[
     "-march=native",
