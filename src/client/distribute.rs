@@ -20,7 +20,7 @@ use crate::model::settings::ClientSettings;
 use crate::model::trace::Activity;
 use crate::model::wait_status::WaitStatus;
 use crate::model::wire::Reply;
-use crate::model::{dependencies, leaks};
+use crate::model::{self, dependencies, leaks};
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
@@ -475,9 +475,10 @@ impl<'d> Distribution<'d> {
     fn names_another(&self, said: &[u8]) -> bool {
         let name = base_name(Path::new(&self.compiler.server.name));
         let given = self.argv.first().map(|given| base_name(Path::new(given)));
-        let head = [name.as_bytes(), b": "].concat();
+        let head = [name.as_bytes(), b":"].concat();
         let mut lines = said.split(|byte| *byte == b'\n');
-        !said.is_empty() && given != Some(name) && lines.any(|line| line.starts_with(&head))
+        let names = |line: &[u8]| model::terminal::without_first_colors(line).starts_with(&head);
+        !said.is_empty() && given != Some(name) && lines.any(names)
     }
 
     fn write(&self, reply: &Reply, made: Made) -> Result<()> {
