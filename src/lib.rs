@@ -103,6 +103,7 @@ pub mod os {
     pub mod gather;
     pub mod process;
     pub mod liveness;
+    pub mod weight;
     pub mod apart;
     pub mod signals;
     pub mod machine;

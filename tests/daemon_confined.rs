@@ -4,7 +4,7 @@
 
 mod common;
 
-use common::fake::{alive, ask, connect, reply, request, rest_of};
+use common::fake::{alive, ask, connect, expect_line, reply, request, rest_of};
 use common::v3::Files;
 use common::{have, wait_for, Daemon, DaemonPlan, Farm, Which, BOUND};
 use distcc::model::wire::{Reply, Version};
@@ -66,6 +66,10 @@ if ($what eq 'read') {
     print "forked $count\n"; sleep 600 if $count >= 4000;
 } elsif ($what eq 'swell') {
     my $count = 1 << 30; my $much = 'x' x $count; print "swelled\n";
+} elsif ($what eq 'herd') {
+    $0 = "stays $of";
+    for (1 .. 8) { next if fork; my $much = 'x'; $much x= 300 << 20; sleep 600; POSIX::_exit(0) }
+    sleep 600;
 } elsif ($what eq 'fill') {
     open my $file, '>', 'large' or die; local $SIG{XFSZ} = 'IGNORE';
     can(truncate($file, 5 << 30), 'made a long file');
@@ -370,6 +374,30 @@ fn its_memory_and_files_are_bounded() {
                 filled.is_empty() || *way == "without namespaces",
                 "{way}: {filled}"
             );
+        }
+        host.expect_clean();
+    }
+}
+
+/// Of 2.4 GB none of its processes takes more than an eighth.
+#[test]
+fn its_memory_is_bounded_all_together() {
+    if !have_all() {
+        return;
+    }
+    for way in WAYS {
+        let mut host = Host::start(way, &["--job-memory", "1G"]);
+        for kind in [Version::V1, Version::V3] {
+            let mark = host.mark(kind);
+            let answer = host.ask(kind, "herd", &mark);
+            let told = String::from_utf8_lossy(&answer.stderr).into_owned();
+            let why = "more than the 1024 MB of --job-memory";
+            assert!(
+                answer.status.exit_code() == Some(113) && told.contains(why),
+                "{way}: {told}"
+            );
+            expect_line(&host.daemon, &["job refused: gcc: killed", why]);
+            expect_none_stays(&mark, way);
         }
         host.expect_clean();
     }

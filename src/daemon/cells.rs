@@ -271,6 +271,11 @@ impl Cell {
         told::tell(&self.link, view, &[stdout.as_fd(), stderr.as_fd()])
     }
 
+    /// The process from which all of its others descend.
+    pub fn process(&self) -> u32 {
+        self.group.id()
+    }
+
     /// Readable when the job has ended.
     pub fn ended(&self) -> BorrowedFd<'_> {
         self.link.as_fd()

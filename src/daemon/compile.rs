@@ -22,6 +22,7 @@ use crate::os::files::{bounded_memory_file, said};
 use crate::os::limits::Limits;
 use crate::os::logging::first_lines;
 use crate::os::net::{wait_any, Event};
+use crate::os::weight;
 use log::Level;
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -37,6 +38,10 @@ pub const OUTPUT_BYTES_MAX: u64 = 1 << 30;
 
 /// Most that a compiler can say on each of stdout and stderr; what goes beyond is a fault of its writing.
 const MESSAGES_BYTES_MAX: u64 = 64 << 20;
+
+/// How soon it is looked for the first time how much memory a job holds, and how long it may be until the next time.
+const FIRST_LOOK: Duration = Duration::from_millis(100);
+const LOOKS_APART: Duration = Duration::from_secs(1);
 
 /// How long a compiler that was asked to end may take.
 const GRACE: Duration = Duration::from_secs(1);
@@ -112,6 +117,19 @@ pub enum Watched {
     HungUp,
     /// The daemon ends.
     Stopped,
+    /// Its processes together held so many bytes, which is too much.
+    Swollen(u64),
+}
+
+/// The processes of a job that runs.
+#[derive(Clone, Copy)]
+struct Running<'r> {
+    /// Readable when it has ended.
+    ended: BorrowedFd<'r>,
+    /// The process from which all others descend, or that leads their group.
+    leader: u32,
+    /// Nobody of them can lose that ancestor.
+    is_in_cell: bool,
 }
 
 /// A compiler that has run.
@@ -206,7 +224,12 @@ impl Job<'_> {
         cell.begin(view, &stdout, &stderr)
             .map_err(failed("tell of a view"))?;
         self.tell_desk();
-        let happened = self.watch(cell.ended(), begun);
+        let running = Running {
+            ended: cell.ended(),
+            leader: cell.process(),
+            is_in_cell: true,
+        };
+        let happened = self.watch(running, begun);
         let watched = match happened.map_err(failed("wait for the compiler"))? {
             Some(happened) => {
                 drop(cell); // With all that is in it.
@@ -238,11 +261,16 @@ impl Job<'_> {
         };
         self.tell_desk();
         launch.tell(view).map_err(failed("tell of a view"))?;
-        let happened = self.watch(launch.group.ended(), begun);
+        let running = Running {
+            ended: launch.group.ended(),
+            leader: launch.group.id(),
+            is_in_cell: false,
+        };
+        let happened = self.watch(running, begun);
         let watched = match happened.map_err(failed("wait for the compiler"))? {
             Some(happened) => {
                 let grace = match happened {
-                    Watched::Stopped => Duration::ZERO,
+                    Watched::Stopped | Watched::Swollen(_) => Duration::ZERO,
                     _ => GRACE,
                 };
                 let ended = launch.group.terminate(grace);
@@ -264,20 +292,36 @@ impl Job<'_> {
         self.desk.tell(&what.compiler, &what.source, true);
     }
 
-    /// Waits for the compiler, the client's farewell, the end of its time, or ours; what it was, if not the compiler.
-    fn watch(&self, ended: BorrowedFd, begun: Instant) -> io::Result<Option<Watched>> {
+    /// Waits for the compiler, the client's farewell, the end of its time, too much memory, or ours; what it was, if not the
+    /// compiler.
+    fn watch(&self, running: Running, begun: Instant) -> io::Result<Option<Watched>> {
         let until = self.config.job_lifetime.map(|limit| begun + limit);
         let fds: [(BorrowedFd, Event); 3] = [
-            (ended, Event::Read),
+            (running.ended, Event::Read),
             (self.client.input.as_fd(), Event::HangUp),
             (self.shop.signals.0.as_fd(), Event::Read),
         ];
-        Ok(match wait_any(fds, until)? {
-            None => Some(Watched::TimedOut),
-            Some([true, _, _]) => None,
-            Some([_, true, _]) => Some(Watched::HungUp),
-            Some(_) => Some(Watched::Stopped),
-        })
+        let bound = self.config.sandbox.limits.memory;
+        let mut pause = FIRST_LOOK;
+        loop {
+            let look = (bound > 0).then(|| Instant::now() + pause);
+            let next = [until, look].into_iter().flatten().min();
+            match wait_any(fds, next)? {
+                None if until.is_some_and(|until| until <= Instant::now()) => {
+                    return Ok(Some(Watched::TimedOut));
+                }
+                None => {
+                    let held = weight::held(running.leader, !running.is_in_cell, bound);
+                    if held > bound {
+                        return Ok(Some(Watched::Swollen(held)));
+                    }
+                    pause = LOOKS_APART.min(pause * 2);
+                }
+                Some([true, _, _]) => return Ok(None),
+                Some([_, true, _]) => return Ok(Some(Watched::HungUp)),
+                Some(_) => return Ok(Some(Watched::Stopped)),
+            }
+        }
     }
 
     /// The answer about a compiler that has run; `leftover` is tidied up after it is sent.
@@ -295,6 +339,15 @@ impl Job<'_> {
                 let why = "killed, the daemon ends";
                 self.say(Level::Warn, "stopped", why);
                 return Ok(Ending::silent(Class::Other, Code::Failed as u8).because(why));
+            }
+            // Another host, or the client's own, may have what it takes.
+            Watched::Swollen(bytes) => {
+                return Err(Stop::NotHere(format!(
+                    "{}: killed, its processes took {} MB of memory together, more than the {} MB of --job-memory",
+                    self.what().compiler,
+                    bytes >> 20,
+                    self.config.sandbox.limits.memory >> 20,
+                )));
             }
         };
         let took = ran.begun.elapsed();

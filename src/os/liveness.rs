@@ -60,14 +60,18 @@ pub fn all() -> impl Iterator<Item = Kin> {
 
 /// How many processes and threads a process group has, in a table of processes, which is `/proc` as a rule.
 pub fn group_size(proc: &Path, group: u32) -> usize {
-    let threads = |entry: fs::DirEntry| {
-        let name = entry.file_name();
-        name.to_str()?.parse::<u32>().ok()?;
-        let stat = fs::read(entry.path().join("stat")).ok()?;
-        threads_in(&String::from_utf8_lossy(&stat), group)
-    };
+    members(proc, group).map(|(_, threads)| threads).sum()
+}
+
+/// The processes of a group, and how many threads each has.
+pub fn members(proc: &Path, group: u32) -> impl Iterator<Item = (u32, usize)> {
     let entries = fs::read_dir(proc).into_iter().flatten().flatten();
-    entries.filter_map(threads).sum()
+    entries.filter_map(move |entry| {
+        let pid = entry.file_name().to_str()?.parse().ok()?;
+        let stat = fs::read(entry.path().join("stat")).ok()?;
+        let threads = threads_in(&String::from_utf8_lossy(&stat), group)?;
+        Some((pid, threads))
+    })
 }
 
 /// The threads of a process if it belongs to that group.

@@ -89,10 +89,10 @@ fn soak(size: &Size) -> Vec<Quarter> {
         .options(&["--job-memory", "512M"])
         .start();
     let work = Work::new(&farm);
-    // What is made once and kept is there before anything is counted.
-    for number in 0..24 {
-        work.check(&daemon, number, number);
-    }
+    // What is made once and kept, for each slot, is there before anything is counted.
+    run_part(size, 0..size.clients * 4, |client, job| {
+        work.check(&daemon, client, job);
+    });
     let at_first = Census::take(&daemon, None);
     let part = size.jobs / 4;
     let parts = (0..4).map(|quarter| {

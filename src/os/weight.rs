@@ -1,0 +1,134 @@
+//! How much memory a process holds together with all that it has started: by a quick look that counts twice what they share,
+//! and by an exact one where that would be too much. Decides nothing.
+
+use super::liveness;
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// Processes that are looked at for one sum, at most.
+const PROCESSES_MAX: usize = 4096;
+
+/// Where the system tells of processes.
+const PROC: &str = "/proc";
+
+/// Bytes that a process and all that descend from it hold for themselves: not what they have mapped from files, and no files in
+/// memory. With `group` so do all of the process group that it leads, as some may have lost their parents; that takes a look at
+/// each process of the machine. A sum above `enough` is exact, if the system lets us know.
+pub fn held(leader: u32, group: bool, enough: u64) -> u64 {
+    held_in(Path::new(PROC), leader, group, enough)
+}
+
+fn held_in(proc: &Path, leader: u32, group: bool, enough: u64) -> u64 {
+    let family = family(proc, leader, group);
+    let sum = |bytes: &dyn Fn(&Path) -> Option<u64>| -> u64 {
+        let of_each = family.iter().filter_map(|process| bytes(process));
+        of_each.fold(0, u64::saturating_add)
+    };
+    match sum(&quick_bytes) {
+        quick if quick > enough => {
+            sum(&|process| exact_bytes(process).or_else(|| quick_bytes(process)))
+        }
+        quick => quick,
+    }
+}
+
+/// The folders of these processes in a table of processes.
+fn family(proc: &Path, leader: u32, group: bool) -> Vec<PathBuf> {
+    let mut found = BTreeSet::from([leader]);
+    if group {
+        found.extend(liveness::members(proc, leader).map(|(pid, _)| pid));
+    }
+    let mut next: Vec<u32> = found.iter().copied().collect();
+    let folder = |pid: u32| proc.join(pid.to_string());
+    while let Some(parent) = next.pop() {
+        for child in children(&folder(parent)) {
+            if found.len() < PROCESSES_MAX && found.insert(child) {
+                next.push(child);
+            }
+        }
+    }
+    found.into_iter().map(folder).collect()
+}
+
+/// The children of all threads of a process.
+fn children(process: &Path) -> Vec<u32> {
+    let threads = fs::read_dir(process.join("task"));
+    let lists = threads.into_iter().flatten().flatten().map(|thread| {
+        let list = fs::read_to_string(thread.path().join("children"));
+        list.unwrap_or_default()
+    });
+    let lists: String = lists.collect();
+    let pids = lists.split_ascii_whitespace();
+    pids.filter_map(|pid| pid.parse().ok()).collect()
+}
+
+/// What a process has in memory that is not of files; what processes share since a fork is counted in each.
+fn quick_bytes(process: &Path) -> Option<u64> {
+    let status = fs::read_to_string(process.join("status")).ok()?;
+    bytes_after(&status, "RssAnon:")
+}
+
+/// The same, with a part only of what is shared.
+fn exact_bytes(process: &Path) -> Option<u64> {
+    let rollup = fs::read_to_string(process.join("smaps_rollup")).ok()?;
+    bytes_after(&rollup, "Pss_Anon:")
+}
+
+fn bytes_after(text: &str, name: &str) -> Option<u64> {
+    let rest = text.lines().find_map(|line| line.strip_prefix(name))?;
+    let kilobytes: u64 = rest.split_whitespace().next()?.parse().ok()?;
+    Some(kilobytes.saturating_mul(1024))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    fn process(proc: &Path, pid: u32, group: u32, children: &str, kilobytes: [u64; 2]) {
+        let folder = proc.join(pid.to_string());
+        let thread = folder.join(format!("task/{pid}"));
+        fs::create_dir_all(&thread).unwrap();
+        let stat = format!("{pid} (a) b) R 1 {group} 3 4 5 6 7 8 9 10 11 12 13 14 15 16 1 18 4711");
+        let [quick, exact] = kilobytes;
+        for (name, text) in [
+            (folder.join("stat"), stat),
+            (thread.join("children"), children.to_owned()),
+            (
+                folder.join("status"),
+                format!("VmRSS:\t9 kB\nRssAnon:\t {quick} kB\n"),
+            ),
+            (
+                folder.join("smaps_rollup"),
+                format!("Pss:  9 kB\nPss_Anon:  {exact} kB\n"),
+            ),
+        ] {
+            fs::write(name, text).unwrap();
+        }
+    }
+
+    #[test]
+    fn descendants_and_the_group_are_counted_once_and_exactly_if_it_matters() {
+        let dir = tempfile::tempdir().unwrap();
+        process(dir.path(), 10, 10, "11 12 ", [1, 1]);
+        process(dir.path(), 11, 11, "13 ", [10, 4]);
+        process(dir.path(), 12, 10, "", [100, 40]);
+        process(dir.path(), 13, 11, "", [1000, 400]);
+        process(dir.path(), 14, 10, "", [10_000, 4000]);
+        process(dir.path(), 15, 15, "10 ", [100_000, 100_000]);
+        let held = |group, enough: u64| held_in(dir.path(), 10, group, enough * 1024) / 1024;
+        assert_eq!((held(false, 1111), held(false, 1110)), (1111, 445));
+        assert_eq!((held(true, 20_000), held(true, 11_110)), (11_111, 4445));
+    }
+
+    #[test]
+    fn this_process_holds_what_it_has_touched() {
+        let before = held(std::process::id(), false, 0);
+        let touched = vec![1_u8; 50 << 20];
+        let with_it = held(std::process::id(), false, 0);
+        assert!(with_it >= before + (40 << 20), "{before}, then {with_it}");
+        drop(touched);
+        assert_eq!(held(u32::MAX, false, 0), 0);
+    }
+}
