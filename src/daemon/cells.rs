@@ -143,7 +143,7 @@ impl Cells {
             let mut cell = idle.cells.swap_remove(at);
             drop(idle);
             // It may have ended, or this machine may have something else there by now.
-            if cell.stamps == stamps {
+            if cell.stamps == stamps && cell.lives() {
                 if let Ok(folder) = cell.folder() {
                     return Ok((cell, folder));
                 }
@@ -264,6 +264,15 @@ impl Cell {
                 Err(Trouble::Not("the process of a view has ended".to_owned()))
             }
         }
+    }
+
+    /// Whether it has not ended; what it has said last could still be heard then.
+    fn lives(&self) -> bool {
+        let signs = [
+            (self.link.as_fd(), Event::Gone),
+            (self.group.ended(), Event::Read),
+        ];
+        matches!(wait_any(signs, Some(Instant::now())), Ok(None))
     }
 
     /// Begins a job, whose compiler speaks to these two files.
