@@ -13,10 +13,13 @@ use super::side_search::{self, Placed, Trouble};
 use super::view::{Mount, View};
 use crate::model::about::{About, Lookup};
 use crate::model::client_path::ClientPath;
+use crate::model::family::{family, Family};
 use crate::model::job_tree::{JobTree, Refused};
 use crate::model::side_files::SideFile;
 use crate::model::wire::{Entry, EntryKind};
+use std::fs;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::Path;
 
 /// Does the job; `merges` says whether folders of this machine can be shown merged with those of the client.
 pub fn run(
@@ -89,12 +92,19 @@ fn sides(
         sizes,
         times: pump.times(),
         wanted,
+        family: kin(&pump.program),
     };
     match side_search::find(root.dir(), placed) {
         Ok(found) => Ok(Some(found)),
         Err(Trouble::Else(why)) => Err(Stop::NotHere(why)),
         Err(Trouble::Io(err)) => Err(failed("look for what the compiler made")(err)),
     }
+}
+
+/// Whose compiler a program is: by its name, or by that of what it leads to.
+fn kin(program: &Path) -> Option<Family> {
+    let resolved = || fs::canonicalize(program).ok();
+    family(program).or_else(|| family(&resolved()?))
 }
 
 /// What is mounted in the view.
