@@ -158,23 +158,22 @@ impl Cells {
     /// From here on it is idle; `most` is how many of these there may be.
     pub fn give_back(&self, cell: Cell, most: usize) {
         let mut idle = self.idle();
-        let mut superfluous = None;
+        let mut superfluous = Vec::new();
         if cell.is_for_one || cell.age != idle.age {
-            superfluous = Some(cell);
+            superfluous.push(cell);
         } else {
             idle.cells.push(cell);
-            if idle.cells.len() > most {
-                superfluous = Some(idle.cells.remove(0));
-            }
+            let surplus = idle.cells.len().saturating_sub(most);
+            superfluous.extend(idle.cells.drain(..surplus));
         }
-        drop(idle); // Waiting for its end would keep others.
+        drop(idle); // Waiting for their end would keep others.
         drop(superfluous);
     }
 
     /// Ends all that are idle.
     pub fn close(&self) {
         let cells = std::mem::take(&mut self.idle().cells);
-        drop(cells);
+        drop(cells); // Without the lock.
     }
 
     fn idle(&self) -> MutexGuard<'_, Idle> {
