@@ -322,7 +322,7 @@ fn the_entry_for_our_daemon_tells_all() {
             (meta.mtime(), meta.mtime_nsec())
         );
     }
-    let stdio = distcc::pump::content::hash(&fs::read("/usr/include/stdio.h").unwrap());
+    let stdio = distcc::model::about::content_hash(&fs::read("/usr/include/stdio.h").unwrap());
     let number = |dir: &[u8]| got.about.system_dirs.iter().position(|known| known == dir);
     let at = number(b"/usr/include").unwrap();
     let expected = Lookup::Found {
