@@ -12,11 +12,11 @@ mod installed;
 mod others;
 mod server;
 mod session;
+mod started;
 
 use inputs::Inputs;
-use session::{Contender, Session};
-use std::path::Path;
-use std::process::Command;
+use session::Session;
+use started::Contender;
 use std::time::{Duration, Instant};
 
 /// Units of each project: many of git, some of libtorrent.
@@ -40,12 +40,7 @@ fn main() {
     println!("| measured, CPU for a translation unit | this distcc | stock |");
     println!("|---|---:|---:|");
     for (project, count) in UNITS.into_iter().filter(|(name, _)| wanted(name)) {
-        let below = |name: &str| Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
-        let (trees, built) = (below("trees"), below("bench-trees"));
-        let made = Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/pump/inputs.sh");
-        let made = Command::new(made).args([&trees, &built]).status();
-        assert!(made.is_ok_and(|status| status.success()));
-        let inputs = Inputs::read(&built.join(project), count);
+        let inputs = Inputs::made(project, count);
         beside_stock(rounds, &contenders, &inputs);
         analyses(rounds, &inputs);
     }

@@ -4,6 +4,7 @@ use super::cost;
 use super::inputs::{Inputs, Unit};
 use super::installed::installed;
 use super::server::{ask, request, Server};
+use super::started::{Contender, IncludeServerProcess, PATH};
 use distcc::farm::include_link::IncludeServer;
 use distcc::model::direct::Query;
 use std::ffi::OsStr;
@@ -11,82 +12,26 @@ use std::fs;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
-
-/// Where the compilers are.
-const PATH: &str = "/usr/bin:/bin";
-
-/// Whose programs.
-pub struct Contender {
-    client: PathBuf,
-    /// The words that start the include server.
-    server: Vec<String>,
-}
-
-impl Contender {
-    pub fn ours() -> Contender {
-        let (client, _) = installed();
-        Contender {
-            server: vec![client.display().to_string(), "include_server".into()],
-            client,
-        }
-    }
-
-    /// The folder that `tests/fetch-stock-pump` made.
-    pub fn stock(folder: &str) -> Contender {
-        let server = format!("{folder}/include_server/include_server.py");
-        Contender {
-            client: format!("{folder}/distcc").into(),
-            server: ["/usr/bin/python3".to_owned(), server].to_vec(),
-        }
-    }
-}
 
 /// An include server that runs, and the server that its clients send to.
 pub struct Session {
     folder: tempfile::TempDir,
     client: PathBuf,
     server: Server,
-    process: Child,
-    pid: u32,
+    include_server: IncludeServerProcess,
 }
 
 impl Session {
     pub fn start(contender: &Contender, inputs: &Inputs) -> Session {
         let folder = tempfile::Builder::new().prefix("bench-").tempdir().unwrap();
         let path = folder.path();
-        let mut command = Command::new(&contender.server[0]);
-        let mut process = command
-            .args(&contender.server[1..])
-            .arg("--port")
-            .arg(path.join("socket"))
-            .arg("--pid_file")
-            .arg(path.join("pid"))
-            .current_dir(&inputs.tree)
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        // Both go to the background, and the pid that counts is in the file.
-        let begun = Instant::now();
-        let pid = loop {
-            let pid = fs::read_to_string(path.join("pid")).unwrap_or_default();
-            if let (Ok(pid), true) = (pid.trim().parse(), path.join("socket").exists()) {
-                break pid;
-            }
-            assert!(
-                begun.elapsed() < Duration::from_secs(20),
-                "no include server"
-            );
-            std::thread::sleep(Duration::from_millis(5));
-        };
-        let _ = process.try_wait();
+        let include_server = IncludeServerProcess::start(contender, inputs, path);
         Session {
             client: contender.client.clone(),
             server: Server::start(),
-            process,
-            pid,
+            include_server,
             folder,
         }
     }
@@ -157,19 +102,12 @@ impl Session {
 
     /// What the include server has spent, with compilers that it ran.
     pub fn server_cpu(&self) -> Duration {
-        self.server_own_cpu() + cost::of_ended_children(self.pid)
+        self.include_server.cpu()
     }
 
     /// The same without those compilers.
     pub fn server_own_cpu(&self) -> Duration {
-        cost::of_process(self.pid)
-    }
-}
-
-impl Drop for Session {
-    fn drop(&mut self) {
-        let _ = Command::new("kill").arg(self.pid.to_string()).status();
-        let _ = self.process.wait();
+        self.include_server.own_cpu()
     }
 }
 
