@@ -15,6 +15,7 @@ pub mod model {
     pub mod family;
     pub mod expand;
     pub mod command_line;
+    pub mod side_names;
     pub mod side_files;
     pub mod invocation;
     pub mod native;
@@ -77,6 +78,7 @@ pub mod model {
     pub mod path_list;
     pub mod plan;
     pub mod option_words;
+    pub mod trace;
 }
 
 /// Floor 1: the operating system made safe; the only place with unsafe code.
@@ -130,6 +132,7 @@ pub mod client {
     pub mod local;
     pub mod native;
     pub mod output;
+    pub mod progress;
     pub mod here;
     pub mod remote;
     pub mod discrepancy;
@@ -140,6 +143,8 @@ pub mod client {
     pub mod call;
     pub mod program;
     pub mod report;
+    pub mod account;
+    pub mod why_words;
     pub mod why;
 }
 
@@ -156,6 +161,7 @@ pub mod daemon {
     pub mod changes;
     pub mod config_file;
     pub mod source;
+    pub mod rereading;
     pub mod settle;
     pub mod listening;
     pub mod memory;
@@ -167,10 +173,13 @@ pub mod daemon {
     pub mod arrange;
     pub mod shown;
     pub mod view;
+    pub mod told;
+    pub mod cell;
     pub mod enter;
     pub mod inside;
     pub mod job_root;
     pub mod launch;
+    pub mod cells;
     pub mod system_headers;
     pub mod shop;
     pub mod ending;
@@ -240,6 +249,10 @@ pub mod tools {
     pub mod tally;
     pub mod try_build;
     pub mod monitor;
+    pub mod trace_index;
+    pub mod trace_events;
+    pub mod trace_summary;
+    pub mod trace;
     pub mod probe;
     pub mod lsdistcc_options;
     pub mod lsdistcc;

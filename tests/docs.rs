@@ -100,6 +100,14 @@ fn options_of_distcc_are_those_of_its_page() {
 }
 
 #[test]
+fn options_of_trace_are_those_of_its_page() {
+    assert_eq!(
+        entries(&file("man/distcc-trace.1")),
+        long_options(&help(&["trace", "--help"]))
+    );
+}
+
+#[test]
 fn options_of_include_server_and_pump_are_those_of_their_pages() {
     // Those without effect stand in a sentence.
     let page = file("man/include_server.1");

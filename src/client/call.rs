@@ -3,6 +3,7 @@
 use super::distribute::Distribution;
 use super::here::Farm;
 use super::output::log_exit;
+use super::progress::Trace;
 use super::{local, masquerade, native};
 use crate::model::error::{Result, Status};
 use crate::model::invocation::{scan, Invocation, LocalOnly, Scan};
@@ -52,13 +53,15 @@ impl Call {
             return Err(local::become_command(argv));
         }
         let begun = Instant::now();
+        let trace = Trace::begin(&self.settings);
         let status = match scan(argv, &read_plain_file) {
             Scan::Distributable(invocation) => match self.lost_elsewhere(&invocation) {
-                Some(why) => self.stay(argv, &why),
-                None => self.send(argv, &invocation),
+                Some(why) => self.stay(argv, &why, &trace),
+                None => self.send(argv, &invocation, &trace),
             },
-            Scan::Local(why) => self.stay(argv, &why),
+            Scan::Local(why) => self.stay(argv, &why, &trace),
         };
+        trace.end(&self.settings, &status);
         log_exit(begun, &status);
         status
     }
@@ -74,10 +77,14 @@ impl Call {
     }
 
     /// Has another machine compile, if one can.
-    fn send(&self, argv: &[OsString], invocation: &Invocation) -> Result<Status> {
+    fn send(&self, argv: &[OsString], invocation: &Invocation, trace: &Trace) -> Result<Status> {
+        trace.compiles(invocation);
         let path = self.path();
         match native::for_other_machines(invocation, &path, &self.settings) {
-            Ok(invocation) => Distribution::new(&self.settings, path, argv, &invocation).run(),
+            Ok(invocation) => {
+                let farm = Farm::open(&self.settings, trace.clone());
+                Distribution::new(&self.settings, farm, path, argv, &invocation).run()
+            }
             Err(reason) => self.stay(
                 argv,
                 &LocalOnly {
@@ -85,13 +92,14 @@ impl Call {
                     preprocess_only: false,
                     source: Some(invocation.input.clone()),
                 },
+                trace,
             ),
         }
     }
 
     /// Runs what is not for other machines, in a slot of this one.
-    fn stay(&self, argv: &[OsString], why: &LocalOnly) -> Result<Status> {
-        let mut farm = Farm::open(&self.settings);
+    fn stay(&self, argv: &[OsString], why: &LocalOnly, trace: &Trace) -> Result<Status> {
+        let mut farm = Farm::open(&self.settings, trace.clone());
         let slots_max = match why.preprocess_only {
             true => farm.preprocess_slots(),
             false => farm.compile_slots(),

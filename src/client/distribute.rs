@@ -17,6 +17,7 @@ use crate::model::invocation::Invocation;
 use crate::model::plain::{self, Family, Way};
 use crate::model::plan::{self, Outcome, Policy, Step};
 use crate::model::settings::ClientSettings;
+use crate::model::trace::Activity;
 use crate::model::wait_status::WaitStatus;
 use crate::model::wire::Reply;
 use crate::model::{dependencies, leaks};
@@ -82,6 +83,7 @@ impl<'d> Distribution<'d> {
     /// The compile `invocation` of the command `argv`, which is what is run here; `path` is PATH.
     pub fn new(
         settings: &'d ClientSettings,
+        farm: Farm,
         path: OsString,
         argv: &'d [OsString],
         invocation: &'d Invocation,
@@ -93,7 +95,7 @@ impl<'d> Distribution<'d> {
             argv,
             invocation,
             compiler,
-            farm: Farm::open(settings),
+            farm,
             plain: None,
             pump: None,
             not_by_pump: Vec::new(),
@@ -245,6 +247,7 @@ impl<'d> Distribution<'d> {
             Ok(None) => return Tried::There(self.none_suits()),
             Err(err) => return Tried::There(self.no_host(&err)),
         };
+        let _hold = self.farm.progress.trace.hold(&slot);
         let by_pump = self.goes_by_pump(&slot.host);
         let outcome = by_pump.then(|| self.try_pump(&slot)).flatten();
         Tried::There(outcome.unwrap_or_else(|| self.try_plain(&slot)))
@@ -302,7 +305,7 @@ impl<'d> Distribution<'d> {
             settings: self.settings,
             slots,
             preprocess_slots,
-            state: &mut self.farm.state,
+            progress: &mut self.farm.progress,
         };
         match attempt(job, slot, &mut means) {
             Attempt::Answered(reply) => self.weigh(host, reply, Made::Text(job)),
@@ -373,6 +376,7 @@ impl<'d> Distribution<'d> {
 
     /// Looks at an answer: is it what a local compile would give? If so and if it went well, the output is written.
     fn weigh(&mut self, host: &HostSpec, mut reply: Reply, made: Made) -> Outcome {
+        self.farm.progress.trace.does(Activity::Write);
         if let Some(code) = plan::refusal(reply.status) {
             return self.blame(host, refusal(host, code, &reply.stderr));
         }
@@ -396,10 +400,12 @@ impl<'d> Distribution<'d> {
             ),
             _ => log_end(&file, &host.token, reply.status),
         }
+        let pumped = matches!(made, Made::There(_));
+        self.farm.progress.trace.made_by(host, pumped);
         self.answer = Some(Answer {
             host: host.clone(),
             reply,
-            pumped: matches!(made, Made::There(_)),
+            pumped,
         });
         outcome
     }
@@ -429,7 +435,7 @@ impl<'d> Distribution<'d> {
         }
         let sent = self.pump.as_ref().filter(|_| reply.sides.is_some());
         let sent = sent.map(Pump::sent).unwrap_or_default();
-        if let Err(why) = sides::check(self.invocation, reply, &sent) {
+        if let Err(why) = sides::check(self.invocation, self.compiler.family, reply, &sent) {
             log::warn!("{}: {why}", host.token);
             self.farm.learn(host, Trait::NoSides);
             self.why_here = "the host would write other files than a compile here".to_owned();

@@ -3,12 +3,13 @@
 use super::local;
 use super::masquerade;
 use super::output::{base_name, log_end, words};
+use super::progress::{Progress, Trace};
 use crate::farm::slots::{Slot, Slots, Trait};
-use crate::farm::state::{Phase, StateFile};
 use crate::farm::topdir::TopDir;
 use crate::model::error::{Error, Result};
 use crate::model::hosts::{HostList, HostSpec};
 use crate::model::settings::ClientSettings;
+use crate::model::trace::Activity;
 use crate::model::wait_status::WaitStatus;
 use crate::os::files::is_plain_file;
 use std::env;
@@ -24,18 +25,18 @@ pub struct Farm {
     pub hosts: Result<HostList>,
     /// The slots, or why there are none.
     pub slots: Result<Slots>,
-    /// What monitors are told.
-    pub state: StateFile,
+    /// What monitors and the trace are told.
+    pub progress: Progress,
 }
 
 impl Farm {
-    /// Finds what there is.
-    pub fn open(settings: &ClientSettings) -> Farm {
+    /// Finds what there is, for a run that `trace` is told of.
+    pub fn open(settings: &ClientSettings, trace: Trace) -> Farm {
         let top = TopDir::find(settings);
         Farm {
             hosts: TopDir::host_list(top.as_ref().ok(), settings),
             slots: top.clone().and_then(|top| Slots::open(&top, settings)),
-            state: StateFile::create(top.as_ref().ok()),
+            progress: Progress::new(top.as_ref().ok(), trace),
         }
     }
 
@@ -55,6 +56,7 @@ impl Farm {
 
     /// A slot on this machine; without one the job runs all the same.
     pub fn local_slot(&self, slots_max: usize) -> Option<Slot> {
+        self.progress.trace.does(Activity::Wait);
         match self.slots.as_ref().map(|slots| slots.local(slots_max)) {
             Ok(Ok(slot)) => Some(slot),
             Ok(Err(err)) => {
@@ -70,6 +72,7 @@ impl Farm {
 
     /// A slot on one of the hosts that `suit`; nothing if there are hosts, but none of them does.
     pub fn place(&self, suits: impl Fn(&Slots, &HostSpec) -> bool) -> Result<Option<Slot>> {
+        self.progress.trace.does(Activity::Wait);
         let hosts = self.hosts.as_ref().map_err(Error::clone)?;
         let slots = self.slots.as_ref().map_err(Error::clone)?;
         if hosts.hosts.iter().all(|host| suits(slots, host)) {
@@ -98,8 +101,11 @@ impl Farm {
             None => log::info!("run locally: {why}"),
         }
         log::info!("exec on localhost: {}", words(argv));
-        self.state.note(
-            Phase::Compile,
+        let trace = &self.progress.trace;
+        trace.made_here(input, why, slot);
+        let _hold = slot.map(|slot| trace.hold(slot));
+        self.progress.note(
+            Activity::Here,
             file,
             Some("localhost"),
             slot.map(|slot| slot.index),

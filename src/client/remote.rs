@@ -5,8 +5,8 @@ use super::cross::Compiler;
 use super::here::working_directory;
 use super::local::{start_preprocessor, Preprocessor};
 use super::output::{base_name, log_transfer, shows_color};
+use super::progress::{Hold, Progress};
 use crate::farm::slots::{CpuSlot, Slot, Slots};
-use crate::farm::state::{Phase, StateFile};
 use crate::farm::transport::{connect, Link};
 use crate::model::decode_reply::ReplyDecoder;
 use crate::model::error::{Error, Result};
@@ -14,6 +14,7 @@ use crate::model::hosts::HostSpec;
 use crate::model::invocation::Invocation;
 use crate::model::plain::{self, Family, Recipe, Way, Wishes};
 use crate::model::settings::ClientSettings;
+use crate::model::trace::Activity;
 use crate::model::wire::{self, Limits, Reply, Version};
 use crate::model::{clang_text, dependencies};
 use crate::os::files::read_plain_file;
@@ -138,8 +139,8 @@ pub struct Means<'m> {
     pub slots: &'m Slots,
     /// How many jobs may preprocess at once.
     pub preprocess_slots: usize,
-    /// Tells monitors what is going on.
-    pub state: &'m mut StateFile,
+    /// Tells monitors and the trace what is going on.
+    pub progress: &'m mut Progress,
 }
 
 /// Tries `job` on the host of `slot`.
@@ -150,13 +151,16 @@ pub fn attempt(job: &mut Job, slot: &Slot, means: &mut Means) -> Attempt {
     };
     let host = &slot.host;
     let file = base_name(&job.invocation.input);
-    means.state.note(
-        Phase::Connect,
+    means.progress.note(
+        Activity::Connect,
         Some(file),
         Some(host.name()),
         Some(slot.index),
     );
     let link = connect(host, means.settings);
+    if under_way.is_some() {
+        means.progress.trace.does(Activity::Preprocess);
+    }
     if let Err(why) = finish_text(job, under_way) {
         return Attempt::StaysHere(why);
     }
@@ -165,14 +169,14 @@ pub fn attempt(job: &mut Job, slot: &Slot, means: &mut Means) -> Attempt {
         return Attempt::StaysHere("there is no text to send".to_owned());
     };
     let (recipe, text) = (&job.recipe, &mut prepared.text);
-    match link.and_then(|link| exchange(link, host, recipe, text, file, means.state)) {
+    match link.and_then(|link| exchange(link, host, recipe, text, file, means.progress)) {
         Ok(reply) => Attempt::Answered(reply),
         Err(err) => Attempt::HostTrouble(err),
     }
 }
 
 /// A preprocessor at work, with the slot that it holds on this machine.
-type UnderWay<'s> = Option<(Preprocessor, Option<CpuSlot<'s>>)>;
+type UnderWay<'s> = Option<(Preprocessor, Option<(CpuSlot<'s>, Hold)>)>;
 
 fn begin_text<'s>(job: &mut Job, slot: &'s Slot, means: &mut Means) -> Result<UnderWay<'s>> {
     let Some(argv) = job
@@ -188,17 +192,22 @@ fn begin_text<'s>(job: &mut Job, slot: &'s Slot, means: &mut Means) -> Result<Un
         job.deps_before = path.map(|path| (path.clone(), read_plain_file(&path)));
     }
     let file = base_name(&job.invocation.input);
+    let trace = &means.progress.trace;
+    trace.does(Activity::WaitHere);
     let cpu = match slot.local_cpu(means.slots, means.preprocess_slots) {
-        Ok(cpu) => Some(cpu),
+        Ok(cpu) => {
+            let hold = trace.hold_cpu(&cpu);
+            Some((cpu, hold))
+        }
         Err(err) => {
             log::error!("{err}");
             None
         }
     };
-    let index = cpu.as_ref().map(|cpu| cpu.index);
+    let index = cpu.as_ref().map(|(cpu, _)| cpu.index);
     means
-        .state
-        .note(Phase::Preprocess, Some(file), Some("localhost"), index);
+        .progress
+        .note(Activity::Preprocess, Some(file), Some("localhost"), index);
     Ok(Some((start_preprocessor(argv)?, cpu)))
 }
 
@@ -316,14 +325,14 @@ fn exchange(
     recipe: &Recipe,
     text: &mut Bytes,
     file: &OsStr,
-    state: &mut StateFile,
+    progress: &mut Progress,
 ) -> Result<Reply> {
     let version = match host.lzo {
         true => Version::V2,
         false => Version::V1,
     };
     let begun = Instant::now();
-    state.note(Phase::Send, None, Some(host.name()), None);
+    progress.note(Activity::Send, None, Some(host.name()), None);
     let words: Vec<&[u8]> = recipe
         .server_argv
         .iter()
@@ -339,12 +348,13 @@ fn exchange(
     let (header, body) = wire::encode_text(version, parts, room).map_err(too_much)?;
     let parts = [&head[..], &header, body[0], body[1]];
     link.send(&parts)?;
-    state.note(Phase::Compile, None, Some(host.name()), None);
+    progress.note(Activity::Compile, None, Some(host.name()), None);
     let decoder = ReplyDecoder::for_reply(version, Limits::default());
     let reply = link.receive(decoder, || {
-        state.note(Phase::Receive, None, Some(host.name()), None);
+        progress.note(Activity::Receive, None, Some(host.name()), None);
     })?;
     let sent: usize = parts.iter().map(|part| part.len()).sum();
+    progress.trace.exchanged(sent, reply.size());
     log_transfer(file, host, sent, reply.size(), begun, "");
     Ok(reply)
 }

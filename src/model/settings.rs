@@ -55,6 +55,8 @@ pub struct ClientSettings {
     pub verbose: bool,
     /// `DISTCC_LOG`: a file to log to.
     pub log_file: Option<PathBuf>,
+    /// `DISTCC_TRACE`: a file to which each run adds what it did when. Ours, unknown to stock.
+    pub trace: Option<PathBuf>,
     /// `UNCACHED_ERR_FD`: a descriptor to log to, left open by ccache.
     pub uncached_err_fd: Option<i32>,
     /// `DISTCC_FALLBACK`: whether a job may be compiled here when no host takes it.
@@ -116,6 +118,7 @@ impl ClientSettings {
             home: filled("HOME").map(PathBuf::from),
             verbose: switch(lookup("DISTCC_VERBOSE"), false),
             log_file: filled("DISTCC_LOG").map(PathBuf::from),
+            trace: filled("DISTCC_TRACE").map(PathBuf::from),
             uncached_err_fd: filled("UNCACHED_ERR_FD")
                 .and_then(|value| leading_number(&value).try_into().ok())
                 .filter(|fd| *fd > 0),

@@ -34,6 +34,19 @@ pub fn open_plain(path: &Path) -> io::Result<Option<File>> {
     Ok(is_plain.then_some(file))
 }
 
+/// Adds `line` to the end of `path`, which is made if need be, in one piece: others may do the same at the same time. What
+/// would keep us waiting, such as a pipe that nobody reads, is an error.
+pub fn append_whole(path: &Path, line: &[u8]) -> io::Result<()> {
+    let mut options = OpenOptions::new();
+    options.append(true).create(true);
+    let flags = libc::O_NONBLOCK | libc::O_NOCTTY;
+    let written = options.custom_flags(flags).open(path)?.write(line)?;
+    match written == line.len() {
+        true => Ok(()),
+        false => Err(io::Error::from(io::ErrorKind::WriteZero)),
+    }
+}
+
 /// Writes `contents` as `path`, whole or not at all where `existing` leaves the choice.
 pub fn write_output(path: &Path, contents: &[u8], existing: Existing) -> io::Result<()> {
     match fs::metadata(path) {

@@ -173,7 +173,7 @@ fn reasons(reasons: &Reasons, before: &str) -> String {
 }
 
 /// A number of bytes for people: `812 B`, `3.4 MB`.
-fn size(bytes: u64) -> String {
+pub fn size(bytes: u64) -> String {
     let mut size = bytes as f64;
     for unit in ["B", "kB", "MB", "GB"] {
         if size < 1000.0 {
