@@ -57,6 +57,18 @@ impl Inputs {
         }
     }
 
+    /// At most so many units of the sample.
+    #[allow(dead_code)] // Only one of the benchmarks asks.
+    pub fn every(&self, count: usize) -> Vec<Unit> {
+        let step = (self.sample.len() / count).max(1);
+        self.sample
+            .iter()
+            .step_by(step)
+            .take(count)
+            .cloned()
+            .collect()
+    }
+
     #[allow(dead_code)] // Only one of the benchmarks asks.
     /// A database of the sample, as clang's tools read it.
     pub fn compile_commands(&self) -> PathBuf {

@@ -30,6 +30,11 @@ impl Contender {
         }
     }
 
+    #[allow(dead_code)] // Only one of the benchmarks asks.
+    pub fn is_ours(&self) -> bool {
+        self.name == "this distcc"
+    }
+
     /// The folder that `tests/fetch-stock-pump` made.
     pub fn stock(folder: &str) -> Contender {
         let server = format!("{folder}/include_server/include_server.py");
@@ -45,6 +50,7 @@ impl Contender {
 pub struct IncludeServerProcess {
     process: Child,
     pid: u32,
+    stderr: PathBuf,
 }
 
 impl IncludeServerProcess {
@@ -59,7 +65,7 @@ impl IncludeServerProcess {
             .arg(folder.join("pid"))
             .current_dir(&inputs.tree)
             .stdout(Stdio::null())
-            .stderr(Stdio::null())
+            .stderr(fs::File::create(folder.join("stderr")).unwrap())
             .spawn()
             .unwrap();
         // Both go to the background, and the pid that counts is in the file.
@@ -76,7 +82,11 @@ impl IncludeServerProcess {
             std::thread::sleep(Duration::from_millis(5));
         };
         let _ = process.try_wait();
-        IncludeServerProcess { process, pid }
+        IncludeServerProcess {
+            process,
+            pid,
+            stderr: folder.join("stderr"),
+        }
     }
 
     /// What it has spent, with compilers that it ran.
@@ -86,7 +96,12 @@ impl IncludeServerProcess {
 
     /// The same without those compilers.
     pub fn own_cpu(&self) -> Duration {
-        cost::of_process(self.pid)
+        if Path::new("/proc").join(self.pid.to_string()).exists() {
+            return cost::of_process(self.pid);
+        }
+        let said = fs::read_to_string(&self.stderr).unwrap_or_default();
+        eprintln!("an include server has ended: {said}");
+        Duration::ZERO
     }
 }
 
