@@ -1,11 +1,13 @@
 //! Pump mode, ours beside stock's with a pump that works, in turns: what client and include server cost together for a
 //! translation unit of git and of libtorrent (C++ on Boost), cold and warm, with a server that costs nothing; what the
 //! first analysis of a whole tree costs beside what other tools take to find the headers; and what a pump job costs our
-//! daemon. Prints a Markdown table. Fetches sources. A name runs only that part: `git`, `libtorrent`, `namespace`.
+//! daemon. Prints a Markdown table. Fetches sources. A name runs only that part: `git`, `libtorrent`,
+//! `namespace`, `bytes`, `local`.
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
 #[path = "../compare/cost.rs"]
 mod cost;
+mod daemon;
 mod inputs;
 #[path = "../compare/installed.rs"]
 mod installed;
@@ -45,7 +47,13 @@ fn main() {
         analyses(rounds, &inputs);
     }
     if wanted("namespace") {
-        daemon(rounds);
+        jobs(rounds);
+    }
+    if wanted("bytes") {
+        bytes(&contenders);
+    }
+    if wanted("local") {
+        local(rounds);
     }
 }
 
@@ -108,7 +116,9 @@ fn figures(contender: &Contender, inputs: &Inputs, sample: &[Unit]) -> Figures {
     let each = |time: Duration| ms(time) / sample.len() as f64;
     let pass = |server_before: Duration| {
         let clients = cost::of_children();
-        let pumped = sample.iter().filter(|unit| session.compile(unit));
+        let pumped = sample
+            .iter()
+            .filter(|unit| session.compile(unit, ",cpp,lzo"));
         let given_up = sample.len() - pumped.count();
         let server = session.server_cpu() - server_before;
         (each(cost::of_children() - clients), each(server), given_up)
@@ -187,10 +197,44 @@ fn one_closure(inputs: &Inputs, unit: usize) -> (f64, f64) {
 }
 
 /// A pump job of one file, and one of as many as a unit of git has, with a compiler that only writes a file.
-fn daemon(rounds: usize) {
+fn jobs(rounds: usize) {
     for (what, files) in [("one file", 1), ("60 files of 8 kB", 60)] {
-        let taken = (0..rounds.max(3)).map(|_| session::daemon_job(files));
+        let taken = (0..rounds.max(3)).map(|_| daemon::daemon_job(files));
         let each = median(taken.collect());
         println!("| our daemon beside the compiler, a job of {what} | {each:.2} ms | |");
+    }
+}
+
+/// What goes to the server for a unit of git, in each mode.
+fn bytes(contenders: &[Contender]) {
+    let inputs = Inputs::made("git", 60);
+    for (mode, options) in [("plain", ""), ("`,lzo`", ",lzo"), ("pump", ",cpp,lzo")] {
+        let each = contenders.iter().map(|contender| {
+            let session = Session::start(contender, &inputs);
+            for unit in &inputs.sample {
+                session.compile(unit, options);
+            }
+            let bytes = session.bytes() as f64 / inputs.sample.len() as f64;
+            format!("{:.0} kB", bytes / 1000.0)
+        });
+        let mut cells: Vec<String> = each.collect();
+        cells.resize(2, "–".to_owned());
+        println!(
+            "| git: bytes to the server, {mode} | {} |",
+            cells.join(" | ")
+        );
+    }
+}
+
+/// Client, daemon and gcc on one machine, beside gcc alone.
+fn local(rounds: usize) {
+    let inputs = Inputs::made("git", 60);
+    let units = inputs.every(20);
+    let taken: Vec<[f64; 2]> = (0..rounds)
+        .map(|_| daemon::beside_local(&inputs, &units))
+        .collect();
+    for (number, mode) in ["plain", "pump"].into_iter().enumerate() {
+        let share = median(taken.iter().map(|round| round[number]).collect());
+        println!("| git: all CPU with our daemon on this machine, in parts of a local compile, {mode} | × {share:.3} | |");
     }
 }
