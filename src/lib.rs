@@ -70,6 +70,7 @@ pub mod model {
     pub mod resolve;
     pub mod once;
     pub mod walker;
+    pub mod beginning;
     pub mod operators;
     pub mod expansion;
     pub mod constants;
@@ -211,12 +212,15 @@ pub mod pump {
     pub mod content;
     pub mod place;
     pub mod tree;
+    pub mod basis;
+    pub mod met;
     pub mod walk;
     pub mod questions;
     pub mod search_output;
     pub mod ask_compiler;
     pub mod compiler_flags;
     pub mod toolchain;
+    pub mod beginnings;
     pub mod world;
     pub mod shipment;
     pub mod system_lookups;

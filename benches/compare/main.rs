@@ -490,6 +490,8 @@ fn rates(plan: &Plan) {
     for at_once in [1, 8, 64] {
         let rows = [
             format!("daemon, {at_once} requests at once, 5 kB: jobs a second"),
+            "the same: half of the answers come within, ms".to_owned(),
+            "the same: 99 of 100 answers come within, ms".to_owned(),
             "the same: memory (PSS) of the daemon and all that it has started, at most, MiB"
                 .to_owned(),
         ];
@@ -499,22 +501,27 @@ fn rates(plan: &Plan) {
             ask_many(daemon.port, &request, 64);
             let each = (plan.runs * 10 / at_once).max(4);
             let begun = Instant::now();
-            let memory = thread::scope(|scope| {
+            let (memory, mut waits) = thread::scope(|scope| {
+                let ask = || {
+                    let begun = Instant::now();
+                    assert!(wire::ask(daemon.port, &request).unwrap());
+                    ms(begun.elapsed())
+                };
                 let askers: Vec<_> = (0..at_once)
-                    .map(|_| {
-                        let ask = || assert!(wire::ask(daemon.port, &request).unwrap());
-                        scope.spawn(move || (0..each).for_each(|_| ask()))
-                    })
+                    .map(|_| scope.spawn(move || (0..each).map(|_| ask()).collect::<Vec<f64>>()))
                     .collect();
                 let mut memory = 0;
                 while askers.iter().any(|asker| !asker.is_finished()) {
                     memory = memory.max(cost::memory_of_tree(daemon.process.id()));
                     thread::sleep(Duration::from_millis(50));
                 }
-                memory
+                let waits = askers.into_iter().flat_map(|asker| asker.join().unwrap());
+                (memory, waits.collect::<Vec<f64>>())
             });
+            waits.sort_by(f64::total_cmp);
+            let within = |share: usize| waits[(waits.len() - 1) * share / 100];
             let rate = (each * at_once) as f64 / begun.elapsed().as_secs_f64();
-            vec![rate, memory as f64 / 1024.0]
+            vec![rate, within(50), within(99), memory as f64 / 1024.0]
         });
     }
 }
