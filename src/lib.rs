@@ -238,6 +238,11 @@ pub mod tools {
     pub mod tally;
     pub mod try_build;
     pub mod monitor;
+    pub mod top_sample;
+    pub mod top_limit;
+    pub mod top_text;
+    pub mod top_screen;
+    pub mod top;
     pub mod trace_index;
     pub mod trace_events;
     pub mod trace_summary;
