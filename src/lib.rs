@@ -15,6 +15,7 @@ pub mod model {
     pub mod family;
     pub mod expand;
     pub mod command_line;
+    pub mod side_names;
     pub mod side_files;
     pub mod invocation;
     pub mod native;
@@ -141,6 +142,8 @@ pub mod client {
     pub mod call;
     pub mod program;
     pub mod report;
+    pub mod account;
+    pub mod why_words;
     pub mod why;
 }
 
@@ -157,6 +160,7 @@ pub mod daemon {
     pub mod changes;
     pub mod config_file;
     pub mod source;
+    pub mod rereading;
     pub mod settle;
     pub mod listening;
     pub mod memory;
@@ -168,10 +172,13 @@ pub mod daemon {
     pub mod arrange;
     pub mod shown;
     pub mod view;
+    pub mod told;
+    pub mod cell;
     pub mod enter;
     pub mod inside;
     pub mod job_root;
     pub mod launch;
+    pub mod cells;
     pub mod system_headers;
     pub mod shop;
     pub mod ending;

@@ -9,7 +9,7 @@ use common::{is_root, skip, wait_for, Daemon, DaemonPlan, Farm, BOUND};
 use distcc::model::wire::Version;
 use std::fs;
 use std::io::Write;
-use std::net::{TcpListener, TcpStream};
+use std::net::{TcpListener, TcpStream, UdpSocket};
 use std::os::fd::OwnedFd;
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::fs::PermissionsExt;
@@ -211,6 +211,44 @@ impl Drop for Foreground {
         self.signal("INT");
         let _ = self.child.wait();
     }
+}
+
+/// It looks names up, which takes minutes where the name server is silent.
+#[test]
+fn reading_it_again_holds_up_neither_jobs_nor_the_end() {
+    if !is_root() {
+        skip("daemon_config", "only root has a name server of his own");
+        return;
+    }
+    let (farm, folder) = fake_farm();
+    let file = configured(&farm, "allow = 127.0.0.0/8\n");
+    // Each test process asks at an address of its own.
+    let [.., high, low] = std::process::id().to_be_bytes();
+    let address = format!("127.53.{high}.{low}");
+    let silent = UdpSocket::bind((address.as_str(), 53)).unwrap();
+    silent.set_read_timeout(Some(BOUND)).unwrap();
+    let resolver = farm.path("resolv.conf");
+    let text = format!("nameserver {address}\noptions timeout:30 attempts:5\n");
+    fs::write(&resolver, text).unwrap();
+    let script = "mount --bind \"$0\" /etc/resolv.conf && exec \"$@\"";
+    let resolver = resolver.to_str().unwrap();
+    let within = ["unshare", "--mount", "sh", "-c", script, resolver];
+    let mut daemon = plan(&farm, &folder, &file).within(&within).start();
+    fs::write(&file, "allow = nobody-answers.example\n").unwrap();
+    daemon.signal("HUP");
+    let mut question = [0; 512];
+    silent.recv(&mut question).unwrap();
+    expect_ok(&daemon);
+    // The file is corrected, and what is read of it counts, whatever becomes of what hangs.
+    fs::write(&file, "allow = 127.0.0.0/8\njobs = 3\n").unwrap();
+    daemon.signal("HUP");
+    expect_line(&daemon, &["the configuration is read again"]);
+    fs::write(&file, "allow = nobody-answers-either.example\n").unwrap();
+    daemon.signal("HUP");
+    silent.recv(&mut question).unwrap();
+    daemon.signal("TERM");
+    wait_for("the daemon's end", BOUND / 3, || !daemon.alive());
+    expect_line(&daemon, &["ended by SIGTERM"]);
 }
 
 #[test]

@@ -319,3 +319,65 @@ fn a_script_is_not_believed() {
     assert!(ran.log.contains("is not gcc or clang itself"), "{ran}");
     assert!(records(&farm).is_empty());
 }
+
+/// What a compiler does not answer because it is killed is asked again the next time.
+#[test]
+fn a_passing_failure_is_not_kept() {
+    if !is_x86_64() || !have("native", &["gcc"]) {
+        return;
+    }
+    let farm = Farm::new();
+    farm.write("x.c", SOURCE);
+    let flag = farm.path("short-of-memory");
+    // A program, since a script is not believed.
+    let program = format!(
+        "#include <signal.h>\n#include <string.h>\n#include <unistd.h>\n\
+         int main(int argc, char **argv) {{\n\
+         for (int i = 1; i < argc; i++)\n\
+         if (!strcmp(argv[i], \"-###\") && !access(\"{}\", F_OK)) raise(SIGKILL);\n\
+         argv[0] = \"/usr/bin/gcc\";\n\
+         return execv(argv[0], argv);\n}}\n",
+        flag.display()
+    );
+    farm.write("wrapper.c", &program);
+    let compiler = farm.path("bin/gcc");
+    let name = compiler.to_str().unwrap().to_owned();
+    farm.local(&["gcc", "wrapper.c", "-o", &name]).expect(0);
+    let daemon = farm.daemon(Which::Ours).start();
+    let path = format!("{}:/usr/bin:/bin", farm.path("bin").display());
+    let client = farm.client(Which::Ours, &daemon.host()).env("PATH", path);
+    fs::write(&flag, "").unwrap();
+    let ran = same(&farm, &client, "gcc -O2 -march=native -c x.c");
+    assert_eq!(ran.went(), Went::Local, "{ran}");
+    assert!(ran.log.contains("does not say what it would run"), "{ran}");
+    assert!(records(&farm).is_empty());
+    fs::remove_file(&flag).unwrap();
+    let ran = same(&farm, &client, "gcc -O2 -march=native -c x.c");
+    assert_eq!(ran.went(), Went::Remote, "{ran}");
+    // What it does say is kept, also if that is no.
+    let refused = "gcc -O2 -g -march=native -c x.c";
+    assert_eq!(same(&farm, &client, refused).went(), Went::Local);
+    assert_eq!(records(&farm).len(), 2);
+}
+
+/// Debug information has a place of its own, also where only `-gsplit-dwarf` asks for it.
+#[test]
+fn two_kinds_of_compiles_in_turns_ask_once_each() {
+    if !is_x86_64() || !have("native", &["gcc"]) {
+        return;
+    }
+    let farm = Farm::new();
+    farm.write("x.c", SOURCE);
+    let client = farm
+        .client(Which::Ours, "127.0.0.1:1")
+        .env("DISTCC_VERBOSE", "1");
+    let mut asked = 0;
+    for _ in 0..2 {
+        for options in ["-march=native", "-gsplit-dwarf -march=native"] {
+            let line = format!("why gcc {options} -c x.c -o x.o");
+            let ran = client.run(&line.split(' ').collect::<Vec<_>>());
+            asked += ran.log.matches("asking gcc what native means").count();
+        }
+    }
+    assert_eq!((asked, records(&farm).len()), (6, 2));
+}

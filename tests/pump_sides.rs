@@ -90,7 +90,7 @@ fn files_are_written_beside_the_object() {
     let server = FakeIncludeServer::naming(&farm, covered(&farm));
     use Beside::{Output, Working};
     let sides = [
-        (Output, "y.su", "su"),
+        (Working, "y.su", "su"),
         (Working, "y.i", "i"),
         (Output, "aux", ""),
     ];
@@ -101,10 +101,10 @@ fn files_are_written_beside_the_object() {
         "gcc -fstack-usage -save-temps=cwd -aux-info d/aux -c x.c -o d/y.o",
     );
     assert!(!ran.log.contains("localhost"), "{ran}");
-    let expected = ["d", "d/aux", "d/y.o", "d/y.su", "x.c", "x.h", "y.i"];
+    let expected = ["d", "d/aux", "d/y.o", "x.c", "x.h", "y.i", "y.su"];
     assert_eq!(tree(&farm), expected);
     for (name, content) in [
-        ("d/y.su", "su"),
+        ("y.su", "su"),
         ("y.i", "i"),
         ("d/aux", ""),
         ("d/y.o", "pumped"),
@@ -175,6 +175,54 @@ fn no_host_writes_where_it_likes() {
         for name in ["d/y.o", "d/y.su"] {
             fs::remove_file(farm.work().join(name)).unwrap();
         }
+        forget(&farm);
+    }
+}
+
+/// A name that another compiler makes, or this one for another command, is another file of somebody's here.
+#[test]
+fn only_what_this_compiler_makes_is_believed() {
+    use Beside::{Output, Working};
+    let farm = farm();
+    let server = FakeIncludeServer::naming(&farm, covered(&farm));
+    for (line, folder, name) in [
+        ("gcc -save-temps -c x.c -o d/y.o", Working, "x.s"),
+        ("gcc -save-temps -c x.c -o d/y.o", Working, "y.s"),
+        ("gcc -save-temps -c x.c -o d/y.o", Output, "x.s"),
+        ("gcc -save-temps=cwd -c x.c -o d/y.o", Output, "y.s"),
+        (
+            "gcc -fdump-tree-original -c x.c -o d/y.o",
+            Output,
+            "x.c.005t.original",
+        ),
+        (
+            "gcc -fdump-tree-original -save-temps -c x.c -o d/y.o",
+            Working,
+            "y.c.005t.original",
+        ),
+        ("clang -save-temps -c x.c -o d/y.o", Output, "y.s"),
+        ("clang -save-temps -c x.c -o d/y.o", Working, "y.s"),
+        ("clang -save-temps=obj -c x.c -o d/y.o", Working, "x.s"),
+        (
+            "clang -save-temps -ftime-trace -c x.c -o d/y.o",
+            Output,
+            "y.json",
+        ),
+    ] {
+        let there = match folder {
+            Output => format!("d/{name}"),
+            Working => name.to_owned(),
+        };
+        farm.write(&there, "somebody's");
+        let host = FakeHost::answering(with(&[(folder, name, "evil")]));
+        let client = server.client(&farm, &host.pump_host());
+        let ran = run(&client, line);
+        assert!(
+            ran.log.contains("which this compile does not make"),
+            "{line}: {ran}"
+        );
+        assert_eq!(holds(&farm, &there), "somebody's", "{line}");
+        fs::remove_file(farm.work().join(&there)).unwrap();
         forget(&farm);
     }
 }

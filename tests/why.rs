@@ -3,7 +3,10 @@
 
 mod common;
 
+use common::pump::{failed_reply, files, Does, FakeHost, FakeIncludeServer};
 use common::{free_port, have, Farm, Ran, Went, Which, OURS};
+use distcc::model::direct::Covered;
+use distcc::model::wire::Remark;
 use std::net::TcpListener;
 
 fn farm() -> Farm {
@@ -80,7 +83,38 @@ const ROWS: &[(&str, &[&str])] = &[
     ),
     (
         "gcc -O2 -mcpu=native -c x.c",
-        &["x.c is compiled here: native means this machine's processor: "],
+        &[
+            "x.c is compiled here: native means this machine's processor: ",
+            "-mcpu=native  keeps it here: native means",
+        ],
+    ),
+    (
+        "gcc -g3 -O2 -c x.c",
+        &[
+            "-g3  keeps it here: records where each macro came from",
+            "-O2  sent",
+        ],
+    ),
+    (
+        "gcc -flto -O2 -c x.c",
+        &["-flto  keeps it here: leaves optimisation"],
+    ),
+    (
+        "clang -g -gdwarf-4 -grecord-gcc-switches -c x.c",
+        &["-grecord-gcc-switches  keeps it here: has clang put all its options"],
+    ),
+    (
+        "clang -O2 -frecord-gcc-switches -c x.c",
+        &["-frecord-gcc-switches  keeps it here: records the command"],
+    ),
+    // The word is not named in the reason, but without it there would be none.
+    (
+        "clang -g -O2 -c x.c",
+        &["-g     keeps it here: clang's DWARF 5 holds", "-O2    sent"],
+    ),
+    (
+        "clang -O2 -Rpass=inline -c x.c",
+        &["-Rpass=inline  keeps it here: remarks show columns"],
     ),
 ];
 
@@ -228,6 +262,198 @@ fn pump_mode_is_explained_with_the_include_servers_answer() {
         "{said}"
     );
     farm.expect_clean("explanations below pump");
+}
+
+/// What a word does depends on where the command goes.
+#[test]
+fn words_agree_with_the_verdict_in_pump_mode() {
+    if !have("why", &["gcc", "clang"]) {
+        return;
+    }
+    let farm = farm();
+    let client = farm.client(Which::Ours, "127.0.0.1:1,cpp,lzo");
+    let below = |command: &str| {
+        let words = [OURS, "pump", OURS, "why"].into_iter();
+        client.run_other(&words.chain(command.split(' ')).collect::<Vec<_>>())
+    };
+    for (command, status, line) in [
+        (
+            "gcc -g3 -c x.c",
+            0,
+            "-g3  sent, in pump mode only: records where",
+        ),
+        (
+            "gcc -flto -c x.c",
+            0,
+            "-flto  sent in pump mode only, to a distccd of this version",
+        ),
+        (
+            "clang -g -c x.c",
+            0,
+            "-g     sent, in pump mode only: clang's DWARF 5",
+        ),
+        (
+            "clang -O2 -frecord-gcc-switches -c x.c",
+            1,
+            "-frecord-gcc-switches  keeps it here: ",
+        ),
+        (
+            "clang -g -gdwarf-4 -grecord-gcc-switches -c x.c",
+            1,
+            "-grecord-gcc-switches  keeps it here: has clang put",
+        ),
+    ] {
+        let said = below(command);
+        assert_eq!(said.status, status, "{said}");
+        assert!(said.stdout.contains(line), "{line} is missing: {said}");
+    }
+    farm.expect_clean("explanations below pump");
+}
+
+/// What a host could not do of late it would not be sent again.
+#[test]
+fn hosts_that_are_known_to_fail_take_nothing() {
+    if !have("why", &["gcc"]) {
+        return;
+    }
+    let farm = farm();
+    let name = |name: &str| farm.work().join(name).display().to_string();
+    let source = "#include \"h.h\"\nint f(int a) { return a * V; }\n";
+    let covered = Covered {
+        needs_ours: true,
+        ..files(&[(&name("x.c"), source), ("/.distcc/about", "s\0")])
+    };
+    let refused = |remark| failed_reply(113, "distccd[7] ERROR: job refused: no\n", Some(remark));
+    for (first, then, command, status, line) in [
+        (
+            Remark::NotHere,
+            Remark::NotHere,
+            "gcc -c x.c",
+            0,
+            "not in pump mode: this host would not give",
+        ),
+        (
+            Remark::NotHere,
+            Remark::NotHere,
+            "gcc -flto -c x.c",
+            1,
+            "can't take it: not in pump mode",
+        ),
+        (
+            Remark::OtherSystem,
+            Remark::NotHere,
+            "gcc -c x.c",
+            0,
+            "not in pump mode: ",
+        ),
+        (
+            Remark::OtherSystem,
+            Remark::NotHere,
+            "gcc -flto -c x.c",
+            1,
+            "can't take it: not in pump mode: ",
+        ),
+        (
+            Remark::NoSides,
+            Remark::NoSides,
+            "gcc -fstack-usage -c x.c",
+            1,
+            "can't take it: ",
+        ),
+    ] {
+        let server = FakeIncludeServer::naming(&farm, covered.clone());
+        let host = FakeHost::start(move |_, number| {
+            let reply = if number == 0 {
+                refused(first)
+            } else {
+                refused(then)
+            };
+            let (mut bytes, body) = reply.encode().unwrap();
+            bytes.extend_from_slice(&body);
+            Does::Sends(bytes)
+        });
+        let client = server
+            .client(&farm, &host.pump_host())
+            .env("DISTCC_BACKOFF_PERIOD", "0");
+        let said = why(&client, command);
+        assert!(
+            said.status == 0 && said.stdout.contains("in pump mode\n"),
+            "{said}"
+        );
+        client.run(&command.split(' ').collect::<Vec<_>>());
+        let said = why(&client, command);
+        assert_eq!(said.status, status, "{first:?}: {said}");
+        assert!(said.stdout.contains(line), "{first:?}: {line}: {said}");
+        std::fs::remove_dir_all(farm.path("top")).unwrap();
+        std::fs::create_dir(farm.path("top")).unwrap();
+    }
+}
+
+#[test]
+fn programs_are_told_in_json() {
+    if !have("why", &["gcc"]) {
+        return;
+    }
+    let farm = farm();
+    let client = farm
+        .client(Which::Ours, "there other/3,down")
+        .env("CPATH", "d");
+    let ask = |command: &str, status| {
+        let words: Vec<&str> = ["why", "--json"]
+            .into_iter()
+            .chain(command.split(' '))
+            .collect();
+        let ran = client.run(&words).expect(status);
+        assert_eq!(ran.stdout.lines().count(), 1, "{ran}");
+        serde_json::from_str::<serde_json::Value>(&ran.stdout).unwrap()
+    };
+    let told = ask("gcc -O2 -I d -c x.c", 0);
+    let mut keys: Vec<_> = told.as_object().unwrap().keys().cloned().collect();
+    keys.sort();
+    let all = [
+        "hosts",
+        "hosts_from",
+        "pump",
+        "remote",
+        "text",
+        "variables",
+        "verdict",
+        "words",
+    ];
+    assert_eq!(keys, all);
+    assert_eq!(
+        told["verdict"],
+        "x.c can be compiled on another machine: there."
+    );
+    assert_eq!(told["remote"], true);
+    let pairs = [
+        (&told["words"][1]["words"], serde_json::json!(["-O2"])),
+        (&told["words"][1]["effect"], "code".into()),
+        (&told["words"][2]["words"], serde_json::json!(["-I", "d"])),
+        (&told["words"][2]["effect"], "headers".into()),
+        (&told["text"]["why_not"], serde_json::Value::Null),
+        (&told["text"]["here"][1], "-E".into()),
+        (
+            &told["pump"]["why_not"],
+            "no host of the list has ,cpp".into(),
+        ),
+        (&told["hosts_from"], "$DISTCC_HOSTS".into()),
+        (&told["hosts"][0]["host"], "there".into()),
+        (&told["hosts"][0]["takes"], true.into()),
+        (&told["hosts"][1]["takes"], false.into()),
+        (&told["variables"][0]["name"], "CPATH".into()),
+    ];
+    for (found, expected) in pairs {
+        assert_eq!(*found, expected, "{told}");
+    }
+    let told = ask("gcc -flto -c x.c", 1);
+    assert_eq!(
+        (&told["words"][0]["effect"], &told["remote"]),
+        (&"keeps".into(), &false.into())
+    );
+    let told = ask("gcc x.c -o x", 1);
+    assert!(told["text"].is_null() && told["pump"].is_null(), "{told}");
+    client.run(&["why", "--json"]).expect(101);
 }
 
 #[test]

@@ -435,7 +435,7 @@ impl<'d> Distribution<'d> {
         }
         let sent = self.pump.as_ref().filter(|_| reply.sides.is_some());
         let sent = sent.map(Pump::sent).unwrap_or_default();
-        if let Err(why) = sides::check(self.invocation, reply, &sent) {
+        if let Err(why) = sides::check(self.invocation, self.compiler.family, reply, &sent) {
             log::warn!("{}: {why}", host.token);
             self.farm.learn(host, Trait::NoSides);
             self.why_here = "the host would write other files than a compile here".to_owned();

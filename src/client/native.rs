@@ -71,13 +71,16 @@ fn words(
     let decisive = native::decisive_words(invocation);
     let order = native::shows_order(invocation);
     let key = key(&name, &compiler, &decisive, order)?;
-    let record = place(settings, &name, &compiler, &decisive);
+    let record = place(settings, &name, &compiler, &decisive, order);
     if let Some(found) = record.as_deref().and_then(|path| read(path, &key)) {
         return found;
     }
     let found = native_proof::resolve(family, &decisive, order, &|words| ask(&name, words));
-    if let Some(path) = record {
-        keep(&path, &native::record(&key, &found));
+    let lasts = found.as_ref().err().is_none_or(|unproven| unproven.lasts);
+    let found = found.map_err(|unproven| unproven.why);
+    match record {
+        Some(path) if lasts => keep(&path, &native::record(&key, &found)),
+        _ => {}
     }
     found
 }
@@ -134,8 +137,10 @@ fn place(
     name: &OsStr,
     compiler: &Path,
     decisive: &[&OsStr],
+    order: bool,
 ) -> Option<PathBuf> {
     let mut hasher = blake3::Hasher::new();
+    hasher.update(&[u8::from(order)]);
     for part in [name, compiler.as_os_str()].iter().chain(decisive) {
         hasher.update(part.as_bytes()).update(&[0]);
     }

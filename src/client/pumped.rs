@@ -115,9 +115,8 @@ impl<'p> Pump<'p> {
     pub fn attempt(&mut self, slot: &Slot, farm: &mut Farm, settings: &ClientSettings) -> Pumped {
         let host = &slot.host;
         let mut asked = Asked {
-            hermetic: farm.knows(host, Trait::OtherSystem),
-            for_stock: farm.knows(host, Trait::Stocks),
             missed: !self.query.missed.is_empty(),
+            ..at_first(&|what| farm.knows(host, what))
         };
         for _ in 0..SENT_MAX {
             if let Some(pumped) = self.make_ready(asked, host, farm) {
@@ -172,11 +171,8 @@ impl<'p> Pump<'p> {
 
     /// Has the files of the job for a host; if they are not worth sending, how it went.
     fn make_ready(&mut self, asked: Asked, host: &HostSpec, farm: &mut Farm) -> Option<Pumped> {
-        if let (true, Some(why)) = (asked.for_stock, &self.stock_differs) {
-            return Some(Pumped::NotOnHost(format!("{NOT_EXACT}: {why}")));
-        }
-        if asked.hermetic && farm.knows(host, Trait::NoOtherSystem) {
-            return Some(Pumped::NotOnHost(OTHER_SYSTEM.to_owned()));
+        if let Some(why) = self.is_ruled_out(asked, &|what| farm.knows(host, what)) {
+            return Some(Pumped::NotOnHost(why));
         }
         let file = Some(base_name(&self.invocation.input));
         farm.progress
@@ -184,9 +180,35 @@ impl<'p> Pump<'p> {
         if let Err(why) = self.ask(asked) {
             return Some(Pumped::NotAtAll(why));
         }
-        let is_known_to_fail = asked.for_stock && self.needs_ours()
-            || self.needs_paths() && farm.knows(host, Trait::NoPaths);
-        is_known_to_fail.then(|| Pumped::NotOnHost(NOT_EXACT.to_owned()))
+        let fails = self.is_known_to_fail(asked, &|what| farm.knows(host, what));
+        fails.then(|| Pumped::NotOnHost(NOT_EXACT.to_owned()))
+    }
+
+    /// Why a host of which that is known would not be sent the job in pump mode. Asks no host.
+    pub fn stays_away(&mut self, knows: &dyn Fn(Trait) -> bool) -> Option<String> {
+        let asked = at_first(knows);
+        if let Some(why) = self.is_ruled_out(asked, knows) {
+            return Some(why);
+        }
+        if let Err(why) = self.ask(asked) {
+            return Some(why);
+        }
+        self.is_known_to_fail(asked, knows)
+            .then(|| NOT_EXACT.to_owned())
+    }
+
+    /// Why no files need be gathered for a host of which that is known.
+    fn is_ruled_out(&self, asked: Asked, knows: &dyn Fn(Trait) -> bool) -> Option<String> {
+        match &self.stock_differs {
+            Some(why) if asked.for_stock => Some(format!("{NOT_EXACT}: {why}")),
+            _ if asked.hermetic && knows(Trait::NoOtherSystem) => Some(OTHER_SYSTEM.to_owned()),
+            _ => None,
+        }
+    }
+
+    /// Whether a host of which that is known can't do the job with the files that were gathered.
+    fn is_known_to_fail(&self, asked: Asked, knows: &dyn Fn(Trait) -> bool) -> bool {
+        asked.for_stock && self.needs_ours() || self.needs_paths() && knows(Trait::NoPaths)
     }
 
     /// Asks the include server, unless it has answered the same already.
@@ -335,6 +357,15 @@ impl<'p> Pump<'p> {
             (Some(why), None) => format!("{NOT_EXACT}: {why}"),
             _ => why(answer).to_owned(),
         }
+    }
+}
+
+/// What is asked for a host of which that is known.
+fn at_first(knows: &dyn Fn(Trait) -> bool) -> Asked {
+    Asked {
+        hermetic: knows(Trait::OtherSystem),
+        for_stock: knows(Trait::Stocks),
+        missed: false,
     }
 }
 

@@ -37,6 +37,7 @@ pub fn stays(invocation: &Invocation, family: Option<Family>) -> Option<String> 
 /// Whether all that a host sent is made by this command, and nothing that it reads is in the place; if not, why.
 pub fn check(
     invocation: &Invocation,
+    family: Option<Family>,
     reply: &Reply,
     sent: &[PathBuf],
 ) -> std::result::Result<(), String> {
@@ -50,7 +51,10 @@ pub fn check(
     for side in reply.sides.iter().flatten() {
         let path = place(invocation, side.folder, &side.name);
         let shown = path.to_string_lossy().escape_debug().to_string();
-        if wanted.kind(side.folder, &side.name, is_same).is_none() {
+        if wanted
+            .kind(family, side.folder, &side.name, is_same)
+            .is_none()
+        {
             return Err(format!("it sent {shown}, which this compile does not make"));
         }
         if !names.insert((is_same || side.folder == Beside::Output, &side.name)) {
@@ -71,7 +75,7 @@ pub fn write(invocation: &Invocation, family: Option<Family>, reply: &Reply) -> 
     let is_same = is_working_directory(&invocation.output);
     for side in reply.sides.iter().flatten() {
         let path = place(invocation, side.folder, &side.name);
-        let kind = wanted.kind(side.folder, &side.name, is_same);
+        let kind = wanted.kind(family, side.folder, &side.name, is_same);
         let existing = match kind.map(|kind| SideFiles::manner(kind, family)) {
             Some(Manner::Replaces) => Existing::Replace,
             Some(Manner::ReplacesFilled) => Existing::ReplaceFilled,

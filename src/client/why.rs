@@ -1,6 +1,7 @@
 //! `distcc why COMMAND…`: what would become of a compiler's command, and why, without compiling it or asking any host.
 //! Everything is decided by the same functions as for a compile.
 
+use super::account::{strings, Account, Files, Host, Text, Variable};
 use super::cross::Compiler;
 use super::discrepancy::Session;
 use super::here::check_source;
@@ -9,15 +10,13 @@ use super::native;
 use super::program::command;
 use super::pumped::Pump;
 use super::remote::Job;
-use super::report::{quoted, Report};
 use super::sides;
+use super::why_words::{self, Barred};
 use crate::farm::slots::{Slots, Trait};
 use crate::farm::topdir::TopDir;
 use crate::model::about::VARIABLES;
 use crate::model::entries::{Entries, Raw};
 use crate::model::error::{Code, Error, Result, Status};
-use crate::model::expand::expand;
-use crate::model::explain::{explain, Does, Effect};
 use crate::model::hosts::{HostList, HostSpec, Place};
 use crate::model::invocation::{scan, Invocation, Scan};
 use crate::model::path_list::{folder_of, is_system_link};
@@ -35,10 +34,10 @@ use std::io::{self, Write};
 const STAYS: Status = Status(1);
 
 const HELP: &str = "\
-Usage: distcc why COMPILER [COMPILER OPTIONS]
+Usage: distcc why [--json] COMPILER [COMPILER OPTIONS]
 
 Says whether this command would be compiled on another machine, what each of its words does, what would be sent, and which
-hosts could take it now. Compiles nothing, and asks no host.
+hosts could take it now. Compiles nothing, and asks no host. With --json it is one JSON object; distcc(1) lists its keys.
 
 The exit status is 0 if it would be compiled on another machine, 1 if on this one.
 ";
@@ -46,34 +45,43 @@ The exit status is 0 if it would be compiled on another machine, 1 if on this on
 /// `why COMMAND…`; all words, the first is `why`.
 pub fn why(argv: Vec<OsString>) -> Result<Status> {
     let mut words = argv.into_iter().skip(1);
-    let Some(first) = words.next() else {
+    let mut next = words.next();
+    if next.as_ref().is_some_and(|word| word == "--help") {
+        return print(HELP, Status::OK);
+    }
+    let wants_json = next.as_ref().is_some_and(|word| word == "--json");
+    if wants_json {
+        next = words.next();
+    }
+    let Some(first) = next else {
         let message = "missing operand: why wants a compiler command, such as `gcc -c x.c`";
         return Err(Error::new(Code::BadArguments, message));
     };
-    if first == "--help" {
-        return print(HELP, Status::OK);
-    }
     let settings = ClientSettings::read(|name| env::var_os(name))?;
     logging::client(&settings);
     let argv = command(first, words);
     let runs = argv.first().map(OsString::as_os_str).unwrap_or_default();
     // A compiler that is asked something may be a link to us.
     masquerade::mark_environment(settings.safeguard, OsStr::new("why"), runs, None);
-    let mut report = Report::default();
-    let status = tell(&argv, &settings, &mut report);
-    print(report.text(), status)
+    let account = tell(&argv, &settings);
+    let status = if account.remote { Status::OK } else { STAYS };
+    match wants_json {
+        true => print(&json(&account)?, status),
+        false => print(&account.shown(), status),
+    }
 }
 
-fn tell(argv: &[OsString], settings: &ClientSettings, report: &mut Report) -> Status {
+fn tell(argv: &[OsString], settings: &ClientSettings) -> Account {
+    let mut account = Account::default();
     let invocation = match scan(argv, &read_plain_file) {
         Scan::Distributable(invocation) => invocation,
         Scan::Local(local) => {
-            match &local.source {
-                Some(source) => stays(report, &source.display(), &local.reason),
-                None => report.line(&format!("This command runs here: {}.", local.reason)),
-            }
-            report.section("Words", &word_lines(argv));
-            return STAYS;
+            account.verdict = match &local.source {
+                Some(source) => stays(&source.display(), &local.reason),
+                None => format!("This command runs here: {}.", local.reason),
+            };
+            account.tell_words(why_words::effects(argv));
+            return account;
         }
     };
     let source = invocation.input.display();
@@ -82,18 +90,28 @@ fn tell(argv: &[OsString], settings: &ClientSettings, report: &mut Report) -> St
     let unseen = variable.map(|name| format!("${name} is set, which a server would not see"));
     let hindrance = unseen.or_else(|| check_source(&invocation.input, argv).err());
     let found = native::for_other_machines(&invocation, &path, settings);
-    match (hindrance, &found) {
-        (Some(why), _) => stays(report, &source, &why),
-        (None, Err(why)) => stays(report, &source, why),
-        (None, Ok(found)) => return Case::new(argv, settings, found).tell(report),
-    }
-    report.section("Words", &word_lines(argv));
-    report.section("Variables", &variable_lines(settings));
-    STAYS
+    let effects = match &found {
+        Ok(_) => why_words::effects(argv),
+        Err(why) => why_words::without_native(argv, why),
+    };
+    account.verdict = match (hindrance, &found) {
+        (Some(why), _) => stays(&source, &why),
+        (None, Err(why)) => stays(&source, why),
+        (None, Ok(found)) => return Case::new(argv, settings, found).tell(),
+    };
+    account.tell_words(effects);
+    account.variables = variables(settings);
+    account
 }
 
-fn stays(report: &mut Report, source: &dyn Display, why: &dyn Display) {
-    report.line(&format!("{source} is compiled here: {why}."));
+fn stays(source: &dyn Display, why: &dyn Display) -> String {
+    format!("{source} is compiled here: {why}.")
+}
+
+fn json(account: &Account) -> Result<String> {
+    account
+        .json()
+        .map_err(|err| Error::new(Code::Failed, format!("write as JSON: {err}")))
 }
 
 fn print(text: &str, status: Status) -> Result<Status> {
@@ -101,14 +119,6 @@ fn print(text: &str, status: Status) -> Result<Status> {
         .write_all(text.as_bytes())
         .map_err(|err| Error::io("write to stdout", &err))?;
     Ok(status)
-}
-
-/// A line for each word; those that keep the command here first.
-fn word_lines(argv: &[OsString]) -> Vec<(String, String)> {
-    let mut effects = explain(&expand(argv, &read_plain_file));
-    effects.sort_by_key(|effect| !matches!(effect.does, Does::Keep(_)));
-    let line = |effect: &Effect| (quoted(&effect.words), effect.text());
-    effects.iter().map(line).collect()
 }
 
 /// A compile that may be sent, with all that is to be told of it.
@@ -139,7 +149,7 @@ impl<'c> Case<'c> {
         }
     }
 
-    fn tell(&self, report: &mut Report) -> Status {
+    fn tell(&self) -> Account {
         let mut pump = self.pump();
         let files = pump.as_mut().map_err(|why| why.clone()).and_then(|pump| {
             let files = pump.files().map(|covered| covered.entries.clone());
@@ -151,27 +161,25 @@ impl<'c> Case<'c> {
             text: text.as_ref().err().map(String::as_str),
             demanding: text.as_ref().is_ok_and(Job::is_demanding),
         };
-        let hosts = self.hosts(&ways);
-        let is_sent = hosts.iter().any(|(_, _, takes)| *takes);
-        report.line(&self.verdict(&ways, &hosts, is_sent));
-        report.section("Words", &word_lines(self.argv));
-        report.section("Preprocessed here, as text", &text_lines(&text));
-        report.section("In pump mode", &pump_lines(&files));
-        let from = self
-            .list
-            .as_ref()
-            .map_or("".into(), |(_, from)| format!(", from {from}"));
-        let lines: Vec<_> = hosts
-            .into_iter()
-            .map(|(host, fate, _)| (host, fate))
-            .collect();
-        report.section(&format!("Hosts{from}"), &lines);
-        report.section("Variables", &variable_lines(self.settings));
-        if is_sent {
-            Status::OK
-        } else {
-            STAYS
-        }
+        let hosts = self.hosts(&ways, &mut pump);
+        let remote = hosts.iter().any(|host| host.takes);
+        let mut account = Account {
+            verdict: self.verdict(&ways, &hosts),
+            remote,
+            text: Some(text_way(&text)),
+            pump: Some(pump_way(&files)),
+            hosts_from: self.list.as_ref().ok().map(|(_, from)| from.to_string()),
+            hosts,
+            variables: variables(self.settings),
+            ..Account::default()
+        };
+        let barred = Barred {
+            text: ways.text,
+            pump: ways.pump,
+            is_sent: remote,
+        };
+        account.tell_words(why_words::with_verdict(self.argv, &self.compiler, barred));
+        account
     }
 
     fn has_pump_hosts(&self) -> bool {
@@ -195,20 +203,30 @@ impl<'c> Case<'c> {
         Pump::new(self.invocation, &self.compiler, &path, self.settings)
     }
 
-    /// Each host, what it would do, and whether that is to compile it.
-    fn hosts(&self, ways: &Ways) -> Vec<(String, String, bool)> {
+    /// Each host, and what it would do.
+    fn hosts(&self, ways: &Ways, pump: &mut std::result::Result<Pump<'c>, String>) -> Vec<Host> {
+        let told = |host: &str, says: String, takes| Host {
+            host: host.to_owned(),
+            takes,
+            says,
+        };
         let list = match &self.list {
             Ok((list, _)) => list,
-            Err(err) => return vec![("none".to_owned(), err.message.clone(), false)],
+            Err(err) => return vec![told("none", err.message.clone(), false)],
         };
-        let told = list.hosts.iter().map(|host| {
-            let (fate, takes) = self.fate(host, ways);
-            (host.token.clone(), fate, takes)
+        let hosts = list.hosts.iter().map(|host| {
+            let (says, takes) = self.fate(host, ways, pump);
+            told(&host.token, says, takes)
         });
-        told.collect()
+        hosts.collect()
     }
 
-    fn fate(&self, host: &HostSpec, ways: &Ways) -> (String, bool) {
+    fn fate(
+        &self,
+        host: &HostSpec,
+        ways: &Ways,
+        pump: &mut std::result::Result<Pump<'c>, String>,
+    ) -> (String, bool) {
         let knows = |what| {
             self.slots
                 .as_ref()
@@ -235,28 +253,30 @@ impl<'c> Case<'c> {
             );
         }
         let marks = marks(&knows);
-        let invocation = self.invocation;
-        let needs_ours = invocation.only_ours.is_some() || invocation.debug_info;
-        let leaves = invocation.sides.is_some() && (knows(Trait::NoSides) || knows(Trait::Stocks))
-            || needs_ours && knows(Trait::Stocks);
-        if host.cpp && ways.pump.is_none() && !leaves {
-            return (format!("in pump mode{marks}"), true);
+        let lacks_sides =
+            self.invocation.sides.is_some() && (knows(Trait::NoSides) || knows(Trait::Stocks));
+        let mut away = String::new();
+        if host.cpp && ways.pump.is_none() && !lacks_sides {
+            match pump.as_mut().ok().and_then(|pump| pump.stays_away(&knows)) {
+                None => return (format!("in pump mode{marks}"), true),
+                Some(why) => away = format!("not in pump mode: {why}; "),
+            }
         }
         match ways.text {
-            Some(why) => (format!("can't take it: {why}"), false),
+            Some(why) => (format!("can't take it: {away}{why}{marks}"), false),
             None if ways.demanding && knows(Trait::Inexact) => (
-                "can't take it: its debug information is not exact".to_owned(),
+                format!("can't take it: {away}its debug information is not exact"),
                 false,
             ),
-            None => (format!("as text{marks}"), true),
+            None => (format!("{away}as text{marks}"), true),
         }
     }
 
-    fn verdict(&self, ways: &Ways, hosts: &[(String, String, bool)], is_sent: bool) -> String {
+    fn verdict(&self, ways: &Ways, hosts: &[Host]) -> String {
         let source = self.invocation.input.display();
-        if is_sent {
-            let takers: Vec<_> = hosts.iter().filter(|(_, _, takes)| *takes).collect();
-            let first = takers.first().map_or("", |(host, _, _)| host);
+        let takers: Vec<_> = hosts.iter().filter(|host| host.takes).collect();
+        if let Some(first) = takers.first() {
+            let first = &first.host;
             return match takers.len() {
                 1 => format!("{source} can be compiled on another machine: {first}."),
                 count => format!(
@@ -272,7 +292,7 @@ impl<'c> Case<'c> {
             (_, Some(_), Some(text)) => text.to_owned(),
             _ => "no host can take it now".to_owned(),
         };
-        format!("{source} is compiled here: {why}.")
+        stays(&source, &why)
     }
 }
 
@@ -313,27 +333,29 @@ fn marks(knows: &dyn Fn(Trait) -> bool) -> String {
     }
 }
 
-fn text_lines(text: &std::result::Result<Job, String>) -> Vec<(String, String)> {
-    let recipe = match text {
-        Ok(job) => &job.recipe,
-        Err(why) => return vec![("no".to_owned(), why.clone())],
-    };
-    let here = match &recipe.preprocessor_argv {
-        Some(argv) => quoted(argv),
-        None => "nothing: it is preprocessed already".to_owned(),
-    };
-    vec![
-        ("runs here".to_owned(), here),
-        ("a host runs".to_owned(), quoted(&recipe.server_argv)),
-    ]
+fn text_way(text: &std::result::Result<Job, String>) -> Text {
+    match text {
+        Ok(job) => Text {
+            why_not: None,
+            here: job.recipe.preprocessor_argv.as_deref().map(strings),
+            host: Some(strings(&job.recipe.server_argv)),
+        },
+        Err(why) => Text {
+            why_not: Some(why.clone()),
+            ..Text::default()
+        },
+    }
 }
 
-fn pump_lines(
-    files: &std::result::Result<(Vec<OsString>, Vec<u8>), String>,
-) -> Vec<(String, String)> {
+fn pump_way(files: &std::result::Result<(Vec<OsString>, Vec<u8>), String>) -> Files {
     let (words, entries) = match files {
         Ok(known) => known,
-        Err(why) => return vec![("no".to_owned(), why.clone())],
+        Err(why) => {
+            return Files {
+                why_not: Some(why.clone()),
+                ..Files::default()
+            }
+        }
     };
     let (mut count, mut links, mut bytes) = (0, 0, 0);
     for entry in Entries::of(entries).flatten() {
@@ -343,44 +365,34 @@ fn pump_lines(
             Raw::File(name, _) if folder_of(name).is_some() => {}
             Raw::File(name, content) if name != crate::model::about::NAME => {
                 count += 1;
-                bytes += content.len();
+                bytes += content.len() as u64;
             }
             Raw::File(..) => {}
         }
     }
-    let links = if links > 0 {
-        format!(", {links} links")
-    } else {
-        String::new()
-    };
-    vec![
-        (
-            "files".to_owned(),
-            format!(
-                "{count}{links}, {bytes} bytes as they travel; `distcc --scan-includes` lists them"
-            ),
-        ),
-        ("a host runs".to_owned(), quoted(words)),
-    ]
+    Files {
+        why_not: None,
+        files: count,
+        links,
+        bytes,
+        host: Some(strings(words)),
+    }
 }
 
 /// The variables that are set and matter.
-fn variable_lines(settings: &ClientSettings) -> Vec<(String, String)> {
-    let mut lines = Vec::new();
+fn variables(settings: &ClientSettings) -> Vec<Variable> {
+    let mut told: Vec<(&str, &str)> = Vec::new();
     let is_set = |name: &str| env::var_os(name).is_some_and(|value| !value.is_empty());
     if let Some(name) = settings.compiler_variable {
-        lines.push((name.to_owned(), "keeps everything here".to_owned()));
+        told.push((name, "keeps everything here"));
     }
     for name in search_variables::NAMES.iter().filter(|name| is_set(name)) {
-        lines.push((
-            (*name).to_owned(),
-            "heeded here; in pump mode sent as options".to_owned(),
-        ));
+        told.push((name, "heeded here; in pump mode sent as options"));
     }
     for name in VARIABLES.iter().filter(|name| is_set(name)) {
-        lines.push((
-            (*name).to_owned(),
-            "heeded here; in pump mode told to hosts, but not to stock's".to_owned(),
+        told.push((
+            name,
+            "heeded here; in pump mode told to hosts, but not to stock's",
         ));
     }
     for (is_so, name, text) in [
@@ -406,8 +418,12 @@ fn variable_lines(settings: &ClientSettings) -> Vec<(String, String)> {
         ),
     ] {
         if is_so {
-            lines.push((name.to_owned(), text.to_owned()));
+            told.push((name, text));
         }
     }
-    lines
+    let variable = |(name, says): (&str, &str)| Variable {
+        name: name.to_owned(),
+        says: says.to_owned(),
+    };
+    told.into_iter().map(variable).collect()
 }

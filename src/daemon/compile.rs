@@ -1,11 +1,12 @@
 //! A command of a request as it is run and answered, whatever came with it: started in a group of its own, watched until
 //! it ends, the client hangs up, its time is over or ours is; and the refusal of what is not run.
 
+use super::cells::{Cell, Outcome, Trouble};
 use super::compilers::Refusal;
 use super::config::Config;
 use super::ending::{Answer, Client, Ending, Leftover, What};
 use super::enter::PROCESSES_MAX;
-use super::launch::{Launch, Way};
+use super::launch::Launch;
 use super::sandbox::Wanted;
 use super::shop::Shop;
 use super::statistics::Desk;
@@ -21,13 +22,14 @@ use crate::os::files::{bounded_memory_file, said};
 use crate::os::limits::Limits;
 use crate::os::logging::first_lines;
 use crate::os::net::{wait_any, Event};
-use crate::os::process::Group;
 use log::Level;
+use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 /// Largest output that is sent back; the limit of a client of ours.
@@ -84,6 +86,15 @@ pub fn failed(doing: &'static str) -> impl FnOnce(io::Error) -> Stop {
     move |err| Stop::Failed((doing, err))
 }
 
+impl From<Trouble> for Stop {
+    fn from(trouble: Trouble) -> Stop {
+        match trouble {
+            Trouble::Not(why) => Stop::NotHere(why),
+            Trouble::Failed(doing, err) => Stop::Failed((doing, err)),
+        }
+    }
+}
+
 impl From<Refused> for Stop {
     fn from(refused: Refused) -> Stop {
         Stop::Refused(refused.to_string())
@@ -128,7 +139,31 @@ pub struct Made {
     pub sides: Option<Vec<SideFile>>,
 }
 
+/// An environment as programs get it: `NAME=value`, each name once, and the last value that it is given.
+pub fn variables(all: impl Iterator<Item = (OsString, OsString)>) -> Vec<Vec<u8>> {
+    let by_name: BTreeMap<OsString, OsString> = all.collect();
+    let one =
+        |(name, value): (OsString, OsString)| [name.as_bytes(), b"=", value.as_bytes()].concat();
+    by_name.into_iter().map(one).collect()
+}
+
+/// Two files for what a compiler says: its standard output, and standard error.
+fn messages() -> Result<[File; 2], Stop> {
+    let file =
+        || bounded_memory_file(MESSAGES_BYTES_MAX).map_err(failed("make a file for messages"));
+    Ok([file()?, file()?])
+}
+
 impl Ran {
+    fn new(watched: Watched, [stdout, stderr]: [File; 2], begun: Instant) -> Result<Ran, Stop> {
+        Ok(Ran {
+            watched,
+            stdout: said(&stdout).map_err(failed("read messages"))?,
+            stderr: said(&stderr).map_err(failed("read messages"))?,
+            begun,
+        })
+    }
+
     /// Whether there should be an output.
     pub fn succeeded(&self) -> bool {
         matches!(self.watched, Watched::Ended(status) if status.success())
@@ -138,10 +173,7 @@ impl Ran {
 impl Job<'_> {
     /// A view as a compiler of this job gets it: with what keeps it there.
     pub fn within(&self, view: View) -> View {
-        let counts = match self.shop.way() {
-            Way::Views { counts, .. } => *counts,
-            Way::Mirrors(_) => false,
-        };
+        let counts = self.shop.counts();
         View {
             limits: Limits {
                 processes: if counts { PROCESSES_MAX as u64 } else { 0 },
@@ -153,75 +185,99 @@ impl Job<'_> {
         }
     }
 
-    /// What the small process had to say if it did not become `program`.
-    pub fn complaint(&self, launch: Launch, program: &Path) -> Option<Stop> {
-        let (number, words) = launch.complaint()?;
+    /// What it means that `program` could not be started, by the error's number and in words.
+    fn not_begun(&self, program: &Path, number: i32, words: &str) -> Stop {
         let program = program.display();
         let err = io::Error::from_raw_os_error(number);
         let is_missing = err.kind() == io::ErrorKind::NotFound && words.starts_with("run ");
-        Some(match is_missing {
+        match is_missing {
             true => {
                 let why = format!("failed to exec {program}: {err}");
                 Stop::Ended(Box::new(self.not_run(&why, Code::CompilerMissing as u8)))
             }
             false => Stop::NotHere(format!("{program}: {words}")),
-        })
+        }
     }
 
-    /// Runs a command; `begun` is called once it is started.
-    pub fn run(
-        &self,
-        mut command: Command,
-        begun: impl FnOnce() -> Result<(), Stop>,
-    ) -> Result<Ran, Stop> {
-        let memory_file =
-            || bounded_memory_file(MESSAGES_BYTES_MAX).map_err(failed("make a file for messages"));
-        let (stdout, stderr) = (memory_file()?, memory_file()?);
-        let shared = |file: &File| file.try_clone().map(Stdio::from);
-        command.stdout(shared(&stdout).map_err(failed("share a file"))?);
-        command.stderr(shared(&stderr).map_err(failed("share a file"))?);
-        let since = Instant::now();
-        let group = match Group::spawn(&mut command) {
-            Ok(group) => group,
+    /// Runs the compiler of a view in a cell, where its files are in place.
+    pub fn run_in_cell(&self, cell: Cell, view: &View) -> Result<Ran, Stop> {
+        let [stdout, stderr] = messages()?;
+        let begun = Instant::now();
+        cell.begin(view, &stdout, &stderr)
+            .map_err(failed("tell of a view"))?;
+        self.tell_desk();
+        let happened = self.watch(cell.ended(), begun);
+        let watched = match happened.map_err(failed("wait for the compiler"))? {
+            Some(happened) => {
+                drop(cell); // With all that is in it.
+                happened
+            }
+            None => {
+                let outcome = cell.outcome(&self.shop.cells, self.config.jobs);
+                match outcome.map_err(failed("wait for the compiler"))? {
+                    Outcome::Ended(status) => Watched::Ended(status),
+                    Outcome::Failed(number, words) => {
+                        return Err(self.not_begun(&view.program, number, &words))
+                    }
+                }
+            }
+        };
+        Ran::new(watched, [stdout, stderr], begun)
+    }
+
+    /// Runs the compiler of a view where we are ourselves; its files are in place in `folder`.
+    pub fn run_here(&self, folder: &Path, view: &View) -> Result<Ran, Stop> {
+        let [stdout, stderr] = messages()?;
+        let begun = Instant::now();
+        let launch = match Launch::start(folder, &stdout, &stderr) {
+            Ok(launch) => launch,
             Err(err) => {
-                let program = command.get_program().to_string_lossy().into_owned();
+                let program = view.program.display().to_string();
                 return Err(Stop::Ended(Box::new(self.not_started(&program, &err))));
             }
         };
-        drop(command); // With our ends of what it was given.
-        let what = self.what();
-        self.desk.tell(&what.compiler, &what.source, true);
-        begun()?;
-        let watched = self
-            .watch(group, since)
-            .map_err(failed("wait for the compiler"))?;
-        Ok(Ran {
-            watched,
-            stdout: said(&stdout).map_err(failed("read messages"))?,
-            stderr: said(&stderr).map_err(failed("read messages"))?,
-            begun: since,
-        })
+        self.tell_desk();
+        launch.tell(view).map_err(failed("tell of a view"))?;
+        let happened = self.watch(launch.group.ended(), begun);
+        let watched = match happened.map_err(failed("wait for the compiler"))? {
+            Some(happened) => {
+                let grace = match happened {
+                    Watched::Stopped => Duration::ZERO,
+                    _ => GRACE,
+                };
+                let ended = launch.group.terminate(grace);
+                ended.map_err(failed("wait for the compiler"))?;
+                happened
+            }
+            None => match launch.outcome().map_err(failed("wait for the compiler"))? {
+                Ok(status) => Watched::Ended(status),
+                Err((number, words)) => {
+                    return Err(self.not_begun(&view.program, number, &words));
+                }
+            },
+        };
+        Ran::new(watched, [stdout, stderr], begun)
     }
 
-    /// Waits for the compiler, the client's farewell, the end of its time, or ours.
-    fn watch(&self, group: Group, begun: Instant) -> io::Result<Watched> {
+    fn tell_desk(&self) {
+        let what = self.what();
+        self.desk.tell(&what.compiler, &what.source, true);
+    }
+
+    /// Waits for the compiler, the client's farewell, the end of its time, or ours; what it was, if not the compiler.
+    fn watch(&self, ended: BorrowedFd, begun: Instant) -> io::Result<Option<Watched>> {
         let until = self.config.job_lifetime.map(|limit| begun + limit);
         let fds: [(BorrowedFd, Event); 3] = [
-            (group.ended(), Event::Read),
+            (ended, Event::Read),
             (self.client.input.as_fd(), Event::HangUp),
             (self.shop.signals.0.as_fd(), Event::Read),
         ];
-        let happened = match wait_any(fds, until)? {
-            None => Watched::TimedOut,
-            Some([true, _, _]) => return Ok(Watched::Ended(group.wait()?)),
-            Some([_, true, _]) => Watched::HungUp,
-            Some(_) => Watched::Stopped,
-        };
-        group.terminate(match happened {
-            Watched::Stopped => Duration::ZERO,
-            _ => GRACE,
-        })?;
-        Ok(happened)
+        Ok(match wait_any(fds, until)? {
+            None => Some(Watched::TimedOut),
+            Some([true, _, _]) => None,
+            Some([_, true, _]) => Some(Watched::HungUp),
+            Some(_) => Some(Watched::Stopped),
+        })
     }
 
     /// The answer about a compiler that has run; `leftover` is tidied up after it is sent.

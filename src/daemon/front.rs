@@ -6,6 +6,7 @@ use super::arrivals::{Arrived, Held, Load, Unsent};
 use super::ending::{self, Client};
 use super::job::{self, TRANSFER};
 use super::repeats::Repeats;
+use super::rereading::{self, Rereading};
 use super::shop::Shop;
 use super::slots::Slots;
 use super::statistics::{Connection, Desk};
@@ -65,8 +66,12 @@ pub struct Site<'s> {
     pub files_max: usize,
     /// What is done each time so much time has passed.
     pub chores: (Duration, &'s dyn Fn()),
-    /// Reads the configuration again.
+    /// Begins to read the configuration again.
     pub reread: &'s dyn Fn(),
+    /// Tells what was read.
+    pub rereading: &'s Rereading,
+    /// Goes by it.
+    pub take: &'s dyn Fn(rereading::Read),
     /// Called when we begin to leave: nothing more is accepted.
     pub leave: &'s dyn Fn(i32),
 }
@@ -106,7 +111,8 @@ pub fn run(listeners: Vec<std::net::TcpListener>, mut site: Site) -> io::Result<
     let late = sending.run(front.send_late(&sending));
     let asked = async { front.heed(&wishes).await.map(Some) };
     let telling = front.tell(statistics, &taking);
-    let serving = taking.run(or(asked, or(accepting, or(telling, front.do_chores()))));
+    let others = or(telling, or(front.do_chores(), front.take_configurations()));
+    let serving = taking.run(or(asked, or(accepting, others)));
     let asked = smol::block_on(or(ended, or(late, serving)))?;
     // The listeners are closed already, and so are connections now whose request is not whole.
     drop(taking);
@@ -134,6 +140,12 @@ impl<'f> Front<'f> {
                     Wish::Leave(signal) => return Ok(signal),
                 }
             }
+        }
+    }
+
+    async fn take_configurations<T>(&self) -> io::Result<T> {
+        loop {
+            (self.site.take)(self.site.rereading.next().await);
         }
     }
 

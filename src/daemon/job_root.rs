@@ -22,7 +22,8 @@ const OUTPUT: &[u8] = b"output";
 #[derive(Debug)]
 pub struct JobRoot {
     dir: Dir,
-    scratch: Scratch,
+    /// It, if it is on this machine's disk and not only in a view.
+    scratch: Option<Scratch>,
 }
 
 /// What is placed.
@@ -40,11 +41,11 @@ impl JobRoot {
     /// The root that is this folder on disk.
     pub fn on_disk(scratch: Scratch) -> io::Result<JobRoot> {
         let dir = Dir::open(scratch.path())?;
-        JobRoot::new(dir, scratch)
+        JobRoot::new(dir, Some(scratch))
     }
 
-    /// The root that is `dir`, which lies over the folder on disk where its view is.
-    pub fn new(dir: Dir, scratch: Scratch) -> io::Result<JobRoot> {
+    /// The root that is `dir`, which is `scratch` if it is on disk.
+    pub fn new(dir: Dir, scratch: Option<Scratch>) -> io::Result<JobRoot> {
         dir.make(PRIVATE)?;
         dir.enter(PRIVATE)?.make(TEMPORARY)?;
         Ok(JobRoot { dir, scratch })
@@ -55,9 +56,9 @@ impl JobRoot {
         &self.dir
     }
 
-    /// Where it is on disk.
+    /// Where it is on disk; empty if it is not.
     pub fn path(&self) -> &Path {
-        self.scratch.path()
+        self.scratch.as_ref().map_or(Path::new(""), Scratch::path)
     }
 
     /// Where a place of the client's is here.

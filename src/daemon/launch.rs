@@ -1,19 +1,18 @@
-//! How compilers are started: through the small process that makes a view of its own, where the system lets it; which is
-//! found out by trying.
+//! How compilers are started: through a small process, which is a cell's, or one job's where the system forbids cells; and
+//! what of this machine is shown in a view.
 
 use super::enter;
-use super::job_root::{Files, JobRoot};
-use super::scratch::Scratch;
 use super::shown::{os, Shown};
+use super::told::{self, Said};
 use super::view::{Mount, View};
 use crate::model::client_path::ClientPath;
 use crate::model::job_tree::{JobTree, Node, Refused};
-use crate::os::beneath::Dir;
-use crate::os::handover::{self, Came};
+use crate::model::wait_status::WaitStatus;
 use crate::os::process::Group;
-use std::io::{self, Read, Write};
-use std::net::Shutdown;
-use std::os::fd::{AsFd, OwnedFd};
+use std::ffi::OsStr;
+use std::fs::File;
+use std::io;
+use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -22,9 +21,6 @@ use std::time::Duration;
 
 /// Ourselves, also after an update has put another file in the place of ours.
 const EXECUTABLE: &str = "/proc/self/exe";
-
-/// More than such a process ever says.
-const COMPLAINT_BYTES_MAX: u64 = 4096;
 
 /// How long such a process may take for a step, on a machine that is busy beyond measure; one that is stopped must not keep
 /// a job slot.
@@ -47,71 +43,61 @@ pub enum Way {
     Mirrors(String),
 }
 
-/// The link to a process that is about to become a compiler.
+/// The process of a single job, which sees files as they are here.
 #[derive(Debug)]
 pub struct Launch {
+    /// It, and all that it starts.
+    pub group: Group,
     link: UnixStream,
-    /// What it has said so far.
-    said: Vec<u8>,
 }
 
-/// The command that makes a view over a folder on disk, and becomes the compiler in it. If the folder is to be looked at
-/// afterwards, what is in the view lies in it.
-pub fn prepare(folder: &Path, is_kept: bool) -> io::Result<(Command, Launch)> {
-    prepare_for(folder, is_kept.then_some(enter::ON_DISK))
+/// Starts the small process, which says nothing but to us.
+pub fn start<'w>(words: impl Iterator<Item = &'w OsStr>) -> io::Result<(Group, UnixStream)> {
+    start_speaking(words, Stdio::null(), Stdio::null())
 }
 
-/// The command that becomes the compiler without a view; its files lie in `folder`.
-pub fn prepare_here(folder: &Path) -> io::Result<(Command, Launch)> {
-    prepare_for(folder, Some(enter::HERE))
-}
-
-fn prepare_for(folder: &Path, how: Option<&str>) -> io::Result<(Command, Launch)> {
+fn start_speaking<'w>(
+    words: impl Iterator<Item = &'w OsStr>,
+    stdout: Stdio,
+    stderr: Stdio,
+) -> io::Result<(Group, UnixStream)> {
     let (link, theirs) = UnixStream::pair()?;
     link.set_read_timeout(Some(STEP_TIME))?;
     link.set_write_timeout(Some(STEP_TIME))?;
     let mut command = Command::new(EXECUTABLE);
     command
         .arg0(enter::NAME)
-        .arg(folder)
-        .args(how)
+        .args(words)
         .env_clear()
-        .stdin(Stdio::from(OwnedFd::from(theirs)));
-    let said = Vec::new();
-    Ok((command, Launch { link, said }))
+        .stdin(Stdio::from(OwnedFd::from(theirs)))
+        .stdout(stdout)
+        .stderr(stderr);
+    let group = Group::spawn(&mut command)?;
+    Ok((group, link))
 }
 
 impl Launch {
-    /// Waits for the root of the view; `None` if the process has a complaint instead.
-    pub fn root(&mut self) -> io::Result<Option<Dir>> {
-        Ok(match handover::receive(self.link.as_fd())? {
-            Came::Descriptor(root) => Some(Dir::from(root)),
-            Came::Byte(byte) => {
-                self.said.push(byte);
-                None
-            }
-            Came::Nothing => None,
+    /// Starts the process; the job's files lie in `folder`, and the compiler speaks to the other two.
+    pub fn start(folder: &Path, stdout: &File, stderr: &File) -> io::Result<Launch> {
+        let words = [OsStr::new(enter::HERE), folder.as_os_str()].into_iter();
+        let shared = |file: &File| file.try_clone().map(Stdio::from);
+        let (group, link) = start_speaking(words, shared(stdout)?, shared(stderr)?)?;
+        Ok(Launch { group, link })
+    }
+
+    /// Tells the process what it waits for.
+    pub fn tell(&self, view: &View) -> io::Result<()> {
+        told::tell(&self.link, view, &[])
+    }
+
+    /// Waits for the end of the job; or the error's number, and words, if the compiler could not be started.
+    pub fn outcome(self) -> io::Result<Result<WaitStatus, (i32, String)>> {
+        let status = self.group.wait()?;
+        self.link.set_read_timeout(Some(COMPLAINT_TIME))?;
+        Ok(match told::listen(&self.link) {
+            Ok(Some(Said::Failed(number, words))) => Err((number, words)),
+            _ => Ok(status),
         })
-    }
-
-    /// Tells the process what it waits for. One that has ended already will be asked why.
-    pub fn tell(&mut self, view: &View) -> io::Result<()> {
-        match self.link.write_all(&view.encode()) {
-            Err(err) if err.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-            Err(err) => Err(err),
-            Ok(()) => self.link.shutdown(Shutdown::Write),
-        }
-    }
-
-    /// What kept the process from becoming the compiler: the error's number, and words. To be asked when it has ended, or
-    /// has not given a root.
-    pub fn complaint(mut self) -> Option<(i32, String)> {
-        let timeout = self.link.set_read_timeout(Some(COMPLAINT_TIME));
-        if timeout.is_ok() {
-            let link = (&self.link).take(COMPLAINT_BYTES_MAX);
-            let _ = { link }.read_to_end(&mut self.said);
-        }
-        enter::said(&self.said)
     }
 }
 
@@ -164,60 +150,4 @@ pub fn program_in_view(program: &Path) -> PathBuf {
         (Some(folder), Some(name)) => folder.join(name),
         _ => program.to_owned(),
     }
-}
-
-/// Tries out which way can be gone.
-pub fn find_way(shown: &Shown, temp_dir: &Path) -> Way {
-    match try_view(shown, temp_dir, true) {
-        Ok(counts) => Way::Views {
-            merges: true,
-            counts,
-        },
-        Err(_) => match try_view(shown, temp_dir, false) {
-            Ok(counts) => Way::Views {
-                merges: false,
-                counts,
-            },
-            Err(why) => Way::Mirrors(why),
-        },
-    }
-}
-
-/// Whether a job's processes are counted apart in the view that could be made.
-fn try_view(shown: &Shown, temp_dir: &Path, merges: bool) -> Result<bool, String> {
-    let text = |err: io::Error| err.to_string();
-    let scratch = Scratch::create(temp_dir, false).map_err(text)?;
-    let (mut command, mut launch) = prepare(scratch.path(), false).map_err(text)?;
-    command.stdout(Stdio::null()).stderr(Stdio::null());
-    let group = Group::spawn(&mut command).map_err(text)?;
-    drop(command); // With the process's end of the link.
-    let mut tree = tree(shown);
-    let mut view = View {
-        mounts: mounts(shown, &mut tree).map_err(|refused| refused.to_string())?,
-        ..View::default()
-    };
-    if merges {
-        let folder = shown.mergeable().ok_or("no folder can be merged")?;
-        view.mounts.push(Mount::Merge(folder));
-    }
-    if let Some(dir) = launch.root().map_err(text)? {
-        let root = JobRoot::new(dir, scratch).map_err(text)?;
-        let nothing = Files {
-            tree: &tree,
-            entries: &[],
-            times: &[],
-        };
-        root.place(nothing, false).map_err(text)?;
-        launch.tell(&view).map_err(text)?;
-        let status = group.wait().map_err(text)?;
-        match status.exit_code() {
-            Some(0) => return Ok(true),
-            Some(enter::COUNTED_TOGETHER) => return Ok(false),
-            _ => {}
-        }
-    }
-    let (_, why) = launch
-        .complaint()
-        .unwrap_or_else(|| (0, format!("{EXECUTABLE} did not do its part")));
-    Err(why)
 }

@@ -1,7 +1,7 @@
 //! What both ways of running a pump job have in common: where its files and its output are, the compiler's environment,
 //! and what is collected when it has run.
 
-use super::compile::{failed, show, Job, Made, Ran, Stop, Watched, OUTPUT_BYTES_MAX};
+use super::compile::{failed, show, variables, Job, Made, Ran, Stop, Watched, OUTPUT_BYTES_MAX};
 use super::job_root::{self, Files, JobRoot};
 use super::scratch::Scratch;
 use super::shown::Shown;
@@ -161,11 +161,7 @@ impl PumpJob<'_> {
     }
 
     /// The compiler's environment. `here` says where a place of the client's is for it.
-    pub fn environment(
-        &self,
-        laid: &Laid,
-        here: &dyn Fn(&ClientPath) -> PathBuf,
-    ) -> Vec<(OsString, OsString)> {
+    pub fn environment(&self, laid: &Laid, here: &dyn Fn(&ClientPath) -> PathBuf) -> Vec<Vec<u8>> {
         let about = self.about.as_ref();
         // Where the client says which are set, ours are none of them; and a compiler cache would obey files of the client's.
         let is_foreign = |name: &OsStr| {
@@ -190,7 +186,7 @@ impl PumpJob<'_> {
             ("PWD", pwd.unwrap_or_else(|| here(&laid.cwd))),
         ];
         let set = set.map(|(name, value)| (name.into(), value.into()));
-        ours.chain(told).chain(set).collect()
+        variables(ours.chain(told).chain(set))
     }
 
     /// The client's other name for its working directory, if it is one here. Compilers write it down as it is spelled.

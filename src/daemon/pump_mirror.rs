@@ -46,18 +46,11 @@ pub fn run(pump: &PumpJob, cwd: &[u8], mut entries: Vec<Entry>) -> Result<Ending
         cwd: root.here(&laid.cwd),
         program: pump.program.clone(),
         words,
+        environment: pump.environment(&laid, &|place| root.here(place)),
         ..View::default()
     });
-    let (mut command, mut launch) = launch::prepare_here(root.path())
-        .map_err(failed("make a link to the compiler's process"))?;
-    command.envs(pump.environment(&laid, &|place| root.here(place)));
     pump.announce(&view);
-    let mut ran = pump.job.run(command, || {
-        launch.tell(&view).map_err(failed("tell of a view"))
-    })?;
-    if let Some(stop) = pump.job.complaint(launch, &pump.program) {
-        return Err(stop);
-    }
+    let mut ran = pump.job.run_here(root.path(), &view)?;
     for said in [&mut ran.stdout, &mut ran.stderr] {
         *said = mirror::without(said, folder);
     }

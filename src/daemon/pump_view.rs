@@ -1,6 +1,7 @@
 //! A pump job where the system allows namespaces: the compiler sees the client's files under their own names, beside what
 //! is shown of this machine.
 
+use super::cells::{self, Cell};
 use super::compile::{failed, Stop};
 use super::ending::Ending;
 use super::inside::{self, Alone, Places};
@@ -12,10 +13,13 @@ use super::side_search::{self, Placed, Trouble};
 use super::view::{Mount, View};
 use crate::model::about::{About, Lookup};
 use crate::model::client_path::ClientPath;
+use crate::model::family::{family, Family};
 use crate::model::job_tree::{JobTree, Refused};
 use crate::model::side_files::SideFile;
 use crate::model::wire::{Entry, EntryKind};
+use std::fs;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::Path;
 
 /// Does the job; `merges` says whether folders of this machine can be shown merged with those of the client.
 pub fn run(
@@ -25,41 +29,38 @@ pub fn run(
     merges: bool,
 ) -> Result<Ending, Stop> {
     let shop = pump.job.shop;
-    let shown = shop
-        .shown
-        .with_program(&pump.program, &pump.job.config.temp_dir);
-    let passages = shown.links.iter();
-    let tree = JobTree::new(passages.map(|(path, link)| (path, link.as_slice())));
-    let mut laid = pump.lay(cwd, &mut entries, tree)?;
+    let shown = pump.shown.clone();
+    let mut laid = pump.lay(cwd, &mut entries, launch::tree(&shown))?;
     let sizes = pump.wanted_sides().map(|_| sizes(&entries));
     let mounts = mounts(pump, &mut laid.tree, &entries, merges)?;
     let view = pump.job.within(View {
         mounts,
+        folder: cells::root(),
+        is_root: true,
         cwd: os(&laid.cwd),
         program: launch::program_in_view(&pump.program),
         words: words(pump),
+        environment: pump.environment(&laid, &os),
         ..View::default()
     });
-    let scratch = pump.scratch()?;
-    let (mut command, mut launch) = launch::prepare(scratch.path(), scratch.is_kept())
-        .map_err(failed("make a link to the compiler's process"))?;
-    command.envs(pump.environment(&laid, &os));
+    let config = &pump.job.config;
+    let place = cells::place(&shown, &config.temp_dir);
+    let common = shop.common(shown, &place);
+    let (cell, root) = match config.keep_temps {
+        true => {
+            let scratch = pump.scratch()?;
+            let (cell, dir) = Cell::on_disk(common, scratch.path())?;
+            (cell, JobRoot::new(dir, Some(scratch)))
+        }
+        false => {
+            let (cell, dir) = shop.cells.take(common)?;
+            (cell, JobRoot::new(dir, None))
+        }
+    };
+    let root = root.map_err(failed("place the files"))?;
+    pump.place(&root, &laid, entries, false)?;
     pump.announce(&view);
-    let mut root = None;
-    let ran = pump.job.run(command, || {
-        let dir = launch.root().map_err(failed("get the root of a view"))?;
-        let Some(dir) = dir else {
-            return Ok(()); // It will be asked why.
-        };
-        let made = JobRoot::new(dir, scratch).map_err(failed("place the files"))?;
-        pump.place(&made, &laid, entries, false)?;
-        root = Some(made);
-        launch.tell(&view).map_err(failed("tell of a view"))
-    })?;
-    if let Some(stop) = pump.job.complaint(launch, &pump.program) {
-        return Err(stop);
-    }
-    let root = root.ok_or_else(|| Stop::NotHere("there was no view".to_owned()))?;
+    let ran = pump.job.run_in_cell(cell, &view)?;
     let mut made = pump.made(&ran, &laid, &root)?;
     if let (true, Some(sizes)) = (ran.succeeded(), sizes) {
         made.sides = sides(pump, &laid, &root, &sizes)?;
@@ -91,12 +92,19 @@ fn sides(
         sizes,
         times: pump.times(),
         wanted,
+        family: kin(&pump.program),
     };
     match side_search::find(root.dir(), placed) {
         Ok(found) => Ok(Some(found)),
         Err(Trouble::Else(why)) => Err(Stop::NotHere(why)),
         Err(Trouble::Io(err)) => Err(failed("look for what the compiler made")(err)),
     }
+}
+
+/// Whose compiler a program is: by its name, or by that of what it leads to.
+fn kin(program: &Path) -> Option<Family> {
+    let resolved = || fs::canonicalize(program).ok();
+    family(program).or_else(|| family(&resolved()?))
 }
 
 /// What is mounted in the view.

@@ -7,6 +7,7 @@ use super::ending::{self, Client};
 use super::front::{self, Site};
 use super::job;
 use super::listening;
+use super::rereading::{self, Rereading};
 use super::scratch;
 use super::settle::{open_sink, settle, take_pid_file};
 use super::shop::{compiler_environment, Shop};
@@ -28,7 +29,7 @@ use std::io::{self, IsTerminal, Write};
 use std::net::TcpListener;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::panic::{catch_unwind, set_hook, AssertUnwindSafe};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -40,7 +41,7 @@ const CHORES: Duration = Duration::from_secs(5);
 
 /// The daemon; all words, the first is the name it was called by.
 pub fn distccd(argv: Vec<OsString>) -> Result<Status> {
-    let source = Source::new(argv);
+    let source = Arc::new(Source::new(argv));
     match source.read()? {
         Wanted::Say(text) => {
             let mut text = text;
@@ -55,12 +56,12 @@ pub fn distccd(argv: Vec<OsString>) -> Result<Status> {
             let passed = systemd::passed()
                 .map_err(|err| Error::io("take the sockets that are passed on", &err))?;
             settle(&mut config)?;
-            serve(*config, passed, &source)
+            serve(*config, passed, source)
         }
     }
 }
 
-fn serve(config: Config, passed: Vec<Passed>, source: &Source) -> Result<Status> {
+fn serve(config: Config, passed: Vec<Passed>, source: Arc<Source>) -> Result<Status> {
     let mut listeners = Vec::new();
     for socket in passed {
         match socket {
@@ -132,6 +133,7 @@ fn serve_one(config: Config, passed: Option<OwnedFd>) -> Result<Status> {
     }
     let code = ending.code;
     ending::finish(&desk, client, &ending);
+    shop.cells.close();
     if let Some(signal) = shop.signals.caught() {
         signals::end_by(signal);
     }
@@ -139,7 +141,7 @@ fn serve_one(config: Config, passed: Option<OwnedFd>) -> Result<Status> {
 }
 
 /// Listens until a final signal comes.
-fn serve_all(config: Config, passed: Vec<TcpListener>, source: &Source) -> Result<Status> {
+fn serve_all(config: Config, passed: Vec<TcpListener>, source: Arc<Source>) -> Result<Status> {
     keep_freed_memory(KEPT_BYTES);
     let is_ours = passed.is_empty();
     let listeners = match is_ours {
@@ -201,32 +203,30 @@ fn serve_all(config: Config, passed: Vec<TcpListener>, source: &Source) -> Resul
     let announcer = announcer::start(&config, &addresses);
     let service = Service {
         shop: &shop,
-        source,
+        rereading: Rereading::new(source),
         manager: Manager::find(),
         wishes,
         listening_on: names.join(", "),
         public: Mutex::new((pid_file, announcer)),
-        reading: Mutex::default(),
     };
     let served = service.run(listeners, statistics);
     served.map_err(|err| Error::new(Code::ConnectFailed, format!("serve connections: {err}")))?;
     let signal = shop.signals.caught().unwrap_or(signals::TERM);
-    log::info!(target: NOTICE, "ended by {}", signals::name(signal));
     drop(service);
+    shop.cells.close();
+    log::info!(target: NOTICE, "ended by {}", signals::name(signal));
     signals::end_by(signal)
 }
 
 /// A daemon that serves many.
 struct Service<'s> {
     shop: &'s Shop,
-    source: &'s Source,
+    rereading: Rereading,
     manager: Manager,
     wishes: Wishes,
     listening_on: String,
     /// By what others find us: taken back when the end begins.
     public: Mutex<(Option<PidFile>, Option<Announcer>)>,
-    /// Held by who reads the configuration.
-    reading: Mutex<()>,
 }
 
 impl Service<'_> {
@@ -252,16 +252,16 @@ impl Service<'_> {
                     let _ = slots.fill(scope);
                 }),
                 reread: &|| {
-                    let reread = || {
-                        self.reread();
-                        slots.resize();
-                        let _ = slots.fill(scope);
-                    };
-                    // Names are looked up, which may take long, and the front must go on.
-                    let reader = thread::Builder::new().name("configuration".to_owned());
-                    if let Err(err) = reader.spawn_scoped(scope, reread) {
-                        log::error!("read the configuration again: {err}");
+                    self.manager.reloading();
+                    if let Err(err) = self.rereading.begin() {
+                        self.take(Err(format!("read the configuration again: {err}")));
                     }
+                },
+                rereading: &self.rereading,
+                take: &|read| {
+                    self.take(read);
+                    slots.resize();
+                    let _ = slots.fill(scope);
                 },
                 leave: &|signal| self.leave(signal),
             };
@@ -293,16 +293,9 @@ impl Service<'_> {
         *public.unwrap_or_else(PoisonError::into_inner) = (None, None);
     }
 
-    /// Reads the configuration again, and opens the log anew. With a fault in it everything stays as it was.
-    fn reread(&self) {
-        let _one_at_a_time = self.reading.lock();
-        self.manager.reloading();
+    /// Goes by a configuration that was read again, and opens the log anew. With a fault in it everything stays as it was.
+    fn take(&self, read: rereading::Read) {
         let before = self.shop.config();
-        let read = match self.source.read() {
-            Ok(Wanted::Serve(config)) => Ok(config),
-            Ok(Wanted::Say(_)) => Err("there is nothing to serve".to_owned()),
-            Err(err) => Err(err.message),
-        };
         let taken = read.and_then(|mut config| {
             let changes = config.take_over(&before);
             open_sink(&config).map(|sink| (config, changes, sink))

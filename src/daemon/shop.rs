@@ -1,8 +1,9 @@
 //! What all jobs of a daemon share: what it was told, the signals that end it, and the environment of its compilers.
 
 use super::admission::Admission;
+use super::cells::{self, Cells, Common};
 use super::config::Config;
-use super::launch::{self, Way};
+use super::launch::Way;
 use super::memory::Memory;
 use super::sandbox::{self, Sandbox, Wanted};
 use super::shown::Shown;
@@ -35,6 +36,8 @@ pub struct Shop {
     pub admission: Admission,
     /// What of this machine jobs see.
     pub shown: Shown,
+    /// Where jobs are done that are to see no more.
+    pub cells: Cells,
     /// What is known of this machine's headers.
     pub headers: SystemHeaders,
     /// What is done and has been done.
@@ -57,6 +60,7 @@ impl Shop {
             signals,
             environment,
             admission: Admission::new(Memory::find(Path::new("/"))),
+            cells: Cells::default(),
             headers: SystemHeaders::default(),
             statistics: Statistics::default(),
             way: OnceLock::new(),
@@ -80,7 +84,23 @@ impl Shop {
     pub fn way(&self) -> &Way {
         let config = || self.config().temp_dir.clone();
         self.way
-            .get_or_init(|| launch::find_way(&self.shown, &config()))
+            .get_or_init(|| cells::find_way(&self.shown, &config()))
+    }
+
+    /// What a job that is shown this has in common with others. Its folder is mounted in `place`, if it has no root of its
+    /// own.
+    pub fn common(&self, shown: Shown, place: &Path) -> Common {
+        Common {
+            shown,
+            place: place.to_owned(),
+            is_fenced: self.sandbox().wanted != Wanted::Off,
+            is_counted: !self.counts(),
+        }
+    }
+
+    /// Whether the system counts the processes of a job apart from all others.
+    pub fn counts(&self) -> bool {
+        matches!(self.way(), Way::Views { counts: true, .. })
     }
 
     /// What keeps compilers to their jobs, from the start on; its text is for the log and the statistics.

@@ -135,6 +135,12 @@ impl Shown {
         }
     }
 
+    /// All that is shown but links.
+    pub fn things(&self) -> impl Iterator<Item = &ClientPath> {
+        let pieces = self.pieces.iter().map(|piece| &piece.path);
+        pieces.chain(&self.devices).chain(&self.shares)
+    }
+
     /// Whether a place is seen as it is here.
     pub fn shows(&self, path: &ClientPath) -> bool {
         let mut pieces = self.pieces.iter().map(|piece| &piece.path);

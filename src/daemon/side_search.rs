@@ -4,6 +4,7 @@
 use super::pump_common::Laid;
 use crate::model::about::Time;
 use crate::model::client_path::ClientPath;
+use crate::model::family::Family;
 use crate::model::job_tree::{Folder, Node, PRIVATE};
 use crate::model::side_files::{Beside, SideFile, SideFiles, COUNT_MAX};
 use crate::os::beneath::{Dir, Kind};
@@ -23,6 +24,8 @@ pub struct Placed<'p> {
     pub times: &'p [Time],
     /// What the command makes.
     pub wanted: &'p SideFiles,
+    /// Whose compiler it is.
+    pub family: Option<Family>,
 }
 
 /// Why the files can't be brought home.
@@ -132,10 +135,10 @@ impl Search<'_> {
             () if at == cwd => Beside::Working,
             () => return Err(changed(path.shown(), "was made")),
         };
-        let is_known = self
-            .placed
-            .wanted
-            .kind(folder, name, self.output_folder == *cwd);
+        let is_known =
+            self.placed
+                .wanted
+                .kind(self.placed.family, folder, name, self.output_folder == *cwd);
         if is_known.is_none() || self.found.len() >= COUNT_MAX {
             return Err(changed(path.shown(), "was made"));
         }

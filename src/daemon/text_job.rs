@@ -2,13 +2,12 @@
 //! where the system allows namespaces, in which the folder has the name that it has here.
 
 use super::arrange::arrange;
-use super::compile::{failed, show, Job, Made, Ran, Stop, OUTPUT_BYTES_MAX};
+use super::cells::{self, Cell};
+use super::compile::{failed, show, variables, Job, Made, Ran, Stop, OUTPUT_BYTES_MAX};
 use super::ending::Ending;
-use super::enter;
-use super::job_root::{self, Files};
 use super::launch::{self, Way};
 use super::sandbox::Wanted;
-use super::shown::{os, Shown};
+use super::shown::Shown;
 use super::view::{Mount, View};
 use super::workspace::Workspace;
 use crate::model::client_path::ClientPath;
@@ -40,8 +39,9 @@ pub fn run(job: &Job, program: &Path, received: &Received, text: Vec<u8>) -> Res
     let config = &job.config;
     let is_off = job.shop.sandbox().wanted == Wanted::Off;
     let in_view = matches!(job.shop.way(), Way::Views { .. }) && !is_off;
+    let shown = job.shop.shown.with_program(program, &config.temp_dir);
     let mut workspace = match in_view && !config.keep_temps {
-        true => Workspace::only_named(&config.temp_dir, output),
+        true => Workspace::only_named(&cells::place(&shown, &config.temp_dir), output),
         false => Workspace::create(&config.temp_dir, output, config.keep_temps)
             .map_err(failed("make a folder for the job"))?,
     };
@@ -57,7 +57,7 @@ pub fn run(job: &Job, program: &Path, received: &Received, text: Vec<u8>) -> Res
     }
     let text_job = TextJob {
         job,
-        shown: job.shop.shown.with_program(program, &config.temp_dir),
+        shown,
         workspace,
         words: arranged.words,
         text: other.unwrap_or(text),
@@ -82,46 +82,32 @@ pub fn run(job: &Job, program: &Path, received: &Received, text: Vec<u8>) -> Res
 impl TextJob<'_> {
     /// Runs the compiler where it sees its job and the toolchain, and no more.
     fn run_in_view(mut self, program: &Path) -> Result<(Ran, Workspace), Stop> {
-        let folder = self.workspace.root().to_owned();
-        let refused = |why: &str| Stop::NotHere(format!("{}: {why}", folder.display()));
-        let place = ClientPath::plain(folder.as_os_str().as_bytes()).map_err(refused)?;
-        let mut tree = launch::tree(&self.shown);
-        let mut mounts = launch::mounts(&self.shown, &mut tree)?;
-        tree.make_folder(&ClientPath::default(), place.shown())?;
-        if self.shown.shows(&place) {
-            mounts.push(Mount::Own(os(&place)));
-        }
         let program = launch::program_in_view(program);
-        let view = self.view(&program, mounts);
-        // The folder of the view is made in the view; a folder that there is anyway is what all that is mounted on.
-        let (mut command, mut launch) = match self.workspace.is_on_disk() {
-            true => launch::prepare(&folder, self.workspace.is_kept()),
-            false => launch::prepare(Path::new(enter::ANYWHERE), false),
-        }
-        .map_err(failed("make a link to the compiler's process"))?;
-        command.envs(self.environment());
-        let (workspace, text) = (&mut self.workspace, self.text);
-        let ran = self.job.run(command, || {
-            let top = launch.root().map_err(failed("get the root of a view"))?;
-            let Some(top) = top else {
-                return Ok(()); // It will be asked why.
-            };
-            let nothing = Files {
-                tree: &tree,
-                entries: &[],
-                times: &[],
-            };
-            job_root::place(&top, nothing).map_err(failed("make the places of a view"))?;
-            workspace.move_below(top);
-            let written = workspace.write(&text);
-            drop(text); // A compile may take long.
-            written.map_err(failed("write the source"))?;
-            launch.tell(&view).map_err(failed("tell of a view"))
-        })?;
-        match self.job.complaint(launch, &program) {
-            Some(stop) => Err(stop),
-            None => Ok((ran, self.workspace)),
-        }
+        let shop = self.job.shop;
+        let place = match self.workspace.is_on_disk() {
+            true => self.workspace.root(),
+            false => self.workspace.parent(),
+        };
+        let common = shop.common(self.shown.clone(), place);
+        let view = View {
+            folder: place.to_owned(),
+            ..self.view(&program, Vec::new())
+        };
+        let cell = match self.workspace.is_on_disk() {
+            true => Cell::on_disk(common, place)?.0,
+            false => {
+                let (cell, folder) = shop.cells.take(common)?;
+                self.workspace
+                    .move_into(&folder)
+                    .map_err(failed("make a folder for the job"))?;
+                cell
+            }
+        };
+        let written = self.workspace.write(&self.text);
+        written.map_err(failed("write the source"))?;
+        drop(self.text); // A compile may take long.
+        let ran = self.job.run_in_cell(cell, &view)?;
+        Ok((ran, self.workspace))
     }
 
     /// Runs the compiler where we are ourselves.
@@ -129,17 +115,9 @@ impl TextJob<'_> {
         let written = self.workspace.write(&self.text);
         written.map_err(failed("write the source"))?;
         let view = self.view(program, launch::pieces(&self.shown));
-        let (mut command, mut launch) = launch::prepare_here(self.workspace.root())
-            .map_err(failed("make a link to the compiler's process"))?;
-        command.envs(self.environment());
         drop(self.text); // A compile may take long.
-        let ran = self.job.run(command, || {
-            launch.tell(&view).map_err(failed("tell of a view"))
-        })?;
-        match self.job.complaint(launch, program) {
-            Some(stop) => Err(stop),
-            None => Ok((ran, self.workspace)),
-        }
+        let ran = self.job.run_here(self.workspace.root(), &view)?;
+        Ok((ran, self.workspace))
     }
 
     fn view(&self, program: &Path, mounts: Vec<Mount>) -> View {
@@ -153,12 +131,13 @@ impl TextJob<'_> {
             cwd: self.workspace.cwd.clone(),
             program: program.to_owned(),
             words,
+            environment: self.environment(),
             ..View::default()
         })
     }
 
     /// The compiler's environment. What a compiler leaves in a cache that was taken over by its job, others would get.
-    fn environment(&self) -> Vec<(OsString, OsString)> {
+    fn environment(&self) -> Vec<Vec<u8>> {
         let shop = self.job.shop;
         let mut environment = shop.environment.clone();
         environment.push(("TMPDIR".into(), self.workspace.root().into()));
@@ -169,7 +148,7 @@ impl TextJob<'_> {
         if shop.sandbox().hides_files() && !has_cache(&environment, &self.shown) {
             environment.push(("CCACHE_DISABLE".into(), "1".into()));
         }
-        environment
+        variables(environment.into_iter())
     }
 }
 

@@ -1,5 +1,5 @@
 //! What one compiler is to see in place of this machine's file tree, and as what it runs: decided by the daemon, and
-//! told to the small process that will become the compiler, as one run of fields that end in NUL bytes.
+//! told to the small process that will start the compiler, as one run of fields that end in NUL bytes.
 
 use crate::os::limits::Limits;
 use std::ffi::{OsStr, OsString};
@@ -9,14 +9,20 @@ use std::path::PathBuf;
 /// The order of things: what is mounted later lies over what was mounted before.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct View {
-    /// What is shown beside what the job's folder holds, which is the root.
+    /// What is shown in it; of a job in a cell, beside what the job's folder holds.
     pub mounts: Vec<Mount>,
+    /// Where the job's folder is mounted in its cell.
+    pub folder: PathBuf,
+    /// The job's folder is the compiler's root; else that of the cell is.
+    pub is_root: bool,
     /// The working directory in it.
     pub cwd: PathBuf,
     /// The compiler in it; empty if the view is only tried out.
     pub program: PathBuf,
     /// The compiler's words, its name first.
     pub words: Vec<Vec<u8>>,
+    /// The compiler's environment, as `NAME=value`.
+    pub environment: Vec<Vec<u8>>,
     /// What it may use.
     pub limits: Limits,
     /// It gives up all that a compiler does not need.
@@ -76,15 +82,24 @@ impl View {
         for limit in numbers(&mut limits) {
             field(b'l', limit.to_string().as_bytes());
         }
-        for (kind, is_so) in [(b'F', self.is_fenced), (b'N', self.is_counted)] {
+        let flags = [
+            (b'F', self.is_fenced),
+            (b'N', self.is_counted),
+            (b'R', self.is_root),
+        ];
+        for (kind, is_so) in flags {
             if is_so {
                 field(kind, b"");
             }
         }
+        field(b'j', self.folder.as_os_str().as_bytes());
         field(b'c', self.cwd.as_os_str().as_bytes());
         field(b'p', self.program.as_os_str().as_bytes());
         for word in &self.words {
             field(b'w', word);
+        }
+        for variable in &self.environment {
+            field(b'e', variable);
         }
         field(b'.', b"");
         out
@@ -113,6 +128,9 @@ impl View {
                 b'l' => limits.push(std::str::from_utf8(text).ok()?.parse().ok()?),
                 b'F' => view.is_fenced = true,
                 b'N' => view.is_counted = true,
+                b'R' => view.is_root = true,
+                b'j' => view.folder = path(text),
+                b'e' => view.environment.push(text.to_vec()),
                 b'c' => view.cwd = path(text),
                 b'p' => view.program = path(text),
                 b'w' => view.words.push(text.to_vec()),
@@ -163,9 +181,12 @@ mod tests {
                 Mount::Own("/usr/include".into()),
                 Mount::Share("/var/cache".into()),
             ],
+            folder: "/tmp".into(),
+            is_root: true,
             cwd: "/home/me".into(),
             program: "/usr/bin/gcc".into(),
             words: vec![b"gcc".to_vec(), b"".to_vec(), b"-D\xff\n".to_vec()],
+            environment: vec![b"A=b".to_vec(), b"C=".to_vec()],
             limits: Limits {
                 memory: u64::MAX,
                 file: 4 << 30,

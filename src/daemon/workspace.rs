@@ -65,15 +65,19 @@ impl Workspace {
         self.scratch.is_some()
     }
 
-    /// From here on the folder is what has its path below `top`.
-    pub fn move_below(&mut self, top: Dir) {
-        let path = [
-            b"/proc/self/fd/",
-            top.number().to_string().as_bytes(),
-            self.root().as_os_str().as_bytes(),
-        ]
-        .concat();
-        self.elsewhere = Some((top, PathBuf::from(OsStr::from_bytes(&path))));
+    /// Makes the folder in another one, which stands for the one that it is named in, and for that alone.
+    pub fn move_into(&mut self, parent: &Dir) -> io::Result<()> {
+        let name = self.root.file_name().unwrap_or_default().as_bytes();
+        parent.make(name)?;
+        let folder = parent.enter(name)?;
+        let path = format!("/proc/self/fd/{}", folder.number());
+        self.elsewhere = Some((folder, PathBuf::from(path)));
+        Ok(())
+    }
+
+    /// The folder that this one is named in.
+    pub fn parent(&self) -> &Path {
+        self.root.parent().unwrap_or(&self.root)
     }
 
     /// Where a path of the compiler's is for us.
@@ -172,32 +176,17 @@ impl Workspace {
     /// # Errors
     /// Also if it has more than `bytes_max`.
     pub fn read_output(&self, bytes_max: u64) -> io::Result<Option<Vec<u8>>> {
-        match self.open() {
-            Ok(folder) => {
-                let name = self.output.file_name().unwrap_or_default();
-                folder.read(name.as_bytes(), bytes_max)
-            }
+        let name = self.output.file_name().unwrap_or_default().as_bytes();
+        if let Some((folder, _)) = &self.elsewhere {
+            return folder.read(name, bytes_max);
+        }
+        match Dir::open(self.root()) {
+            Ok(folder) => folder.read(name, bytes_max),
             Err(err) => match err.kind() {
                 io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => Ok(None),
                 _ => Err(err),
             },
         }
-    }
-
-    /// The folder, without following links: in a view the compiler may have put one in the place of any part of its path.
-    fn open(&self) -> io::Result<Dir> {
-        let Some((top, _)) = &self.elsewhere else {
-            return Dir::open(self.root());
-        };
-        let parts = self.root().components().filter_map(|part| match part {
-            Component::Normal(part) => Some(part.as_bytes()),
-            _ => None,
-        });
-        let mut folder = None;
-        for part in parts {
-            folder = Some(folder.as_ref().unwrap_or(top).enter(part)?);
-        }
-        folder.ok_or_else(|| io::ErrorKind::NotFound.into())
     }
 }
 
@@ -355,18 +344,20 @@ mod tests {
         symlink(&other, job.root().join("d")).unwrap();
         drop(job);
         assert!(other.join("x.i").exists());
-        // In a view: the folder itself, or one above it.
+        // In a view: the folder itself, or the output.
         let mut job = Workspace::only_named(Path::new("/tmp"), "out.o");
-        let top = dir.path().join("top");
-        let real = top.join(job.root().strip_prefix("/").unwrap());
-        fs::create_dir_all(&real).unwrap();
-        job.move_below(Dir::open(&top).unwrap());
+        job.move_into(&Dir::open(dir.path()).unwrap()).unwrap();
+        let real = dir.path().join(job.root().file_name().unwrap());
+        job.place(b"d/x.c", Some(".i"));
+        job.write(b"text").unwrap();
+        assert_eq!(fs::read(real.join("d/x.i")).unwrap(), b"text");
         fs::write(real.join("out.o"), b"ours").unwrap();
-        assert_eq!(job.read_output(9).unwrap().unwrap(), b"ours");
-        fs::remove_dir_all(&real).unwrap();
+        let moved = dir.path().join("moved");
+        fs::rename(&real, &moved).unwrap();
         symlink(&other, &real).unwrap();
-        assert_eq!(job.read_output(9).unwrap(), None);
-        fs::remove_dir_all(top.join("tmp")).unwrap();
+        assert_eq!(job.read_output(9).unwrap().unwrap(), b"ours");
+        fs::remove_file(moved.join("out.o")).unwrap();
+        symlink(other.join("out.o"), moved.join("out.o")).unwrap();
         assert_eq!(job.read_output(9).unwrap(), None);
     }
 

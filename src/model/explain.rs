@@ -25,8 +25,36 @@ pub enum Does {
     Native,
     /// They are sent to daemons of ours only, in pump mode.
     OnlyOurs(Reason),
+    /// They are sent, but this command goes in pump mode only, since it has them.
+    PumpOnly(Reason),
+    /// They are sent, but this command goes as text only, since it has them.
+    TextOnly(Reason),
     /// They keep the command on this machine.
     Keep(Reason),
+}
+
+impl Does {
+    /// One word that stays the same, for programs.
+    pub fn key(&self) -> &'static str {
+        match self {
+            Does::Serve(Role::Program) => "compiler",
+            Does::Serve(Role::Input) => "source",
+            Does::Serve(Role::Output) => "output",
+            Does::Serve(Role::Step) => "step",
+            Does::Serve(Role::Language) => "language",
+            Does::Serve(Role::Define | Role::Preprocess) => "preprocessor",
+            Does::Serve(Role::Include) => "headers",
+            Does::Serve(Role::Dependency) => "dependencies",
+            Does::Serve(Role::Side) => "files",
+            Does::Serve(Role::Linker) => "nothing",
+            Does::Serve(Role::Code) => "code",
+            Does::Native => "native",
+            Does::OnlyOurs(_) => "only-ours",
+            Does::PumpOnly(_) => "only-pump",
+            Does::TextOnly(_) => "only-text",
+            Does::Keep(_) => "keeps",
+        }
+    }
 }
 
 impl Effect {
@@ -37,6 +65,12 @@ impl Effect {
             Does::OnlyOurs(reason) => {
                 let why = self.why(reason);
                 return format!("sent in pump mode only, to a distccd of this version: {why}");
+            }
+            Does::PumpOnly(reason) => {
+                return format!("sent, in pump mode only: {}", self.why(reason));
+            }
+            Does::TextOnly(reason) => {
+                return format!("sent, but not in pump mode: {}", self.why(reason));
             }
             Does::Native => "this machine's processor: sent as what it means here",
             Does::Serve(Role::Program) => "the compiler",

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use super::command_line::{self, text, DepWords, InputAt, Side, Walk};
 use super::expand;
 use super::option_table;
-use super::side_files::SideFiles;
+use super::side_files::{self, Compile, SideFiles};
 use super::sources::{self, Language};
 
 pub use super::compiler_options::{Reason, Role};
@@ -189,18 +189,7 @@ fn distributable(argv: &[OsString]) -> Result<Invocation, Reason> {
         return Err(Reason::NotACompile);
     }
     let input = walk.input.ok_or(Reason::NoInput)?;
-    let name = words.get(input.index).copied().ok_or(Reason::NoInput)?;
-    if is_probe(name) {
-        return Err(Reason::Probe(text(name)));
-    }
-    let deps = dependencies(&walk.deps)?;
-    assemble(argv, name, input, deps, walk)
-}
-
-/// Sources of autoconf's configure: tiny, many, and about *this* machine.
-fn is_probe(name: &[u8]) -> bool {
-    let base = sources::base_name(name);
-    base.starts_with(b"conftest.") || base.starts_with(b"tmp.conftest.")
+    assemble(argv, &words, input, dependencies(&walk.deps)?, walk)
 }
 
 fn dependencies(words: &DepWords<'_>) -> Result<Option<Deps>, Reason> {
@@ -229,11 +218,15 @@ fn dependencies(words: &DepWords<'_>) -> Result<Option<Deps>, Reason> {
 
 fn assemble(
     argv: &[OsString],
-    name: &[u8],
+    words: &[&[u8]],
     input: InputAt,
     deps: Option<Deps>,
     walk: Walk<'_>,
 ) -> Result<Invocation, Reason> {
+    let name = words.get(input.index).copied().ok_or(Reason::NoInput)?;
+    if sources::is_probe(name) {
+        return Err(Reason::Probe(text(name)));
+    }
     let driver = argv.first().map(OsString::as_os_str).unwrap_or_default();
     let kind = match input.explicit {
         true => input.kind,
@@ -260,7 +253,14 @@ fn assemble(
         return Err(Reason::OddOutput(text(output.as_bytes())));
     }
     let language = kind.language;
-    let sides = SideFiles::of(&walk.sides, name, output.as_bytes(), language)?;
+    let compile = Compile {
+        input: name,
+        output: output.as_bytes(),
+        language,
+        assembly: walk.assembly,
+        lto: side_files::is_lto(words),
+    };
+    let sides = SideFiles::of(&walk.sides, compile)?;
     Ok(Invocation {
         argv,
         roles,

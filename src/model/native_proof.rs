@@ -11,6 +11,8 @@ use std::os::unix::ffi::OsStrExt;
 /// What the processor may be made to do by an x86-64 without an option of its own: each of them has it.
 const BASE_OF_X86_64: [&[u8]; 2] = [b"+64bit", b"+cmov"];
 
+const SAYS_NOTHING: &str = "the compiler does not say what it would run";
+
 /// What a compiler is asked, and how it answers: the caller runs it with the words given.
 pub type Ask<'a> = &'a dyn Fn(&[&OsStr]) -> Result<Answer, String>;
 
@@ -25,6 +27,31 @@ pub struct Answer {
     pub messages: Vec<u8>,
 }
 
+/// Why no words are known to mean the same.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Unproven {
+    /// For people.
+    pub why: String,
+    /// The compiler has said so, and would again. If not, it may have been killed, or not started at all.
+    pub lasts: bool,
+}
+
+impl Unproven {
+    fn judged(why: impl Into<String>) -> Unproven {
+        Unproven {
+            why: why.into(),
+            lasts: true,
+        }
+    }
+
+    fn unanswered(why: impl Into<String>) -> Unproven {
+        Unproven {
+            why: why.into(),
+            lasts: false,
+        }
+    }
+}
+
 /// Finds the words that mean here what the native ones among `decisive` mean, or says why none are known to.
 /// `debug` says that the object tells which options it was compiled with, in their order.
 pub fn resolve(
@@ -32,14 +59,16 @@ pub fn resolve(
     decisive: &[&OsStr],
     debug: bool,
     ask: Ask,
-) -> Result<Vec<OsString>, String> {
+) -> Result<Vec<OsString>, Unproven> {
     let words = match family {
         Family::Gcc => of_gcc(decisive, debug, ask),
         Family::Clang => of_clang(decisive, ask),
     }?;
     match are_plain(&words) {
         true => Ok(words),
-        false => Err("the compiler makes of it what is no plain option".to_owned()),
+        false => Err(Unproven::judged(
+            "the compiler makes of it what is no plain option",
+        )),
     }
 }
 
@@ -55,18 +84,21 @@ fn with<'w>(words: &'w [OsString], rest: &[&'w OsStr]) -> Vec<&'w OsStr> {
 }
 
 /// The commands that a driver would run for these words.
-fn commands(words: &[&OsStr], more: &[&str], ask: Ask) -> Result<Vec<Vec<Vec<u8>>>, String> {
+fn commands(words: &[&OsStr], more: &[&str], ask: Ask) -> Result<Vec<Vec<Vec<u8>>>, Unproven> {
     let question = ["-###", "-c", "-x", "c", "/dev/null", "-o", "/dev/null"];
     let question = question.iter().chain(more).map(OsStr::new);
     let question: Vec<&OsStr> = words.iter().copied().chain(question).collect();
-    let answer = ask(&question)?;
+    let answer = ask(&question).map_err(Unproven::unanswered)?;
     let lines = answer.messages.split(|byte| *byte == b'\n');
     if let Some(said) = lines.clone().find_map(complaint) {
-        return Err(text(&said));
+        return Err(Unproven {
+            why: text(&said),
+            lasts: answer.success,
+        });
     }
     match answer.success {
         true => Ok(lines.filter_map(command_of_line).collect()),
-        false => Err("the compiler does not say what it would run".to_owned()),
+        false => Err(Unproven::unanswered(SAYS_NOTHING)),
     }
 }
 
@@ -105,7 +137,7 @@ fn command_of_line(line: &[u8]) -> Option<Vec<Vec<u8>>> {
 }
 
 /// gcc's driver makes words for the compiler proper of it, before all others.
-fn of_gcc(decisive: &[&OsStr], debug: bool, ask: Ask) -> Result<Vec<OsString>, String> {
+fn of_gcc(decisive: &[&OsStr], debug: bool, ask: Ask) -> Result<Vec<OsString>, Unproven> {
     let rest = without_native(decisive);
     let wanted = Gcc::of(decisive, ask)?;
     let bare = Gcc::of(&rest, ask)?;
@@ -122,10 +154,10 @@ fn of_gcc(decisive: &[&OsStr], debug: bool, ask: Ask) -> Result<Vec<OsString>, S
     let made = Gcc::of(&with(&found, &rest), ask)?;
     match made.does_as(&wanted, debug) {
         true => Ok(found),
-        false if debug && made.does_as(&wanted, false) => Err(
-            "-g records the options in an order that only this machine's driver makes".to_owned(),
-        ),
-        false => Err("no words are known to mean the same".to_owned()),
+        false if debug && made.does_as(&wanted, false) => Err(Unproven::judged(
+            "-g records the options in an order that only this machine's driver makes",
+        )),
+        false => Err(Unproven::judged("no words are known to mean the same")),
     }
 }
 
@@ -138,11 +170,11 @@ struct Gcc {
 
 impl Gcc {
     /// What it would run for these words; through pipes, since there is no telling what temporary files are called.
-    fn of(words: &[&OsStr], ask: Ask) -> Result<Gcc, String> {
+    fn of(words: &[&OsStr], ask: Ask) -> Result<Gcc, Unproven> {
         let mut commands = commands(words, &["-pipe"], ask)?.into_iter();
         let proper = commands
             .next()
-            .ok_or("the compiler does not say what it would run")?;
+            .ok_or_else(|| Unproven::unanswered(SAYS_NOTHING))?;
         let mut compiler = Vec::with_capacity(proper.len());
         let mut words = proper.into_iter();
         while let Some(word) = words.next() {
@@ -211,7 +243,7 @@ fn without_overridden(words: Vec<Vec<u8>>) -> Vec<Vec<u8>> {
 
 /// clang's driver makes a processor and a list of its features of it. That the words found mean the same is proven by
 /// what clang makes of an empty function, which shows all that code is made by, and by its macros.
-fn of_clang(decisive: &[&OsStr], ask: Ask) -> Result<Vec<OsString>, String> {
+fn of_clang(decisive: &[&OsStr], ask: Ask) -> Result<Vec<OsString>, Unproven> {
     let rest = without_native(decisive);
     let wanted = Clang::of(decisive, ask)?;
     let mut found: Vec<OsString> = Vec::new();
@@ -240,7 +272,7 @@ fn of_clang(decisive: &[&OsStr], ask: Ask) -> Result<Vec<OsString>, String> {
         && function(&made, ask)? == function(decisive, ask)?;
     match same {
         true => Ok(found),
-        false => Err("no words are known to mean the same".to_owned()),
+        false => Err(Unproven::judged("no words are known to mean the same")),
     }
 }
 
@@ -266,7 +298,7 @@ struct Clang {
 }
 
 impl Clang {
-    fn of(words: &[&OsStr], ask: Ask) -> Result<Clang, String> {
+    fn of(words: &[&OsStr], ask: Ask) -> Result<Clang, Unproven> {
         let mut clang = Clang {
             processor: Vec::new(),
             tuned_for: Vec::new(),
@@ -283,20 +315,20 @@ impl Clang {
             }
         }
         match clang.others.is_empty() || clang.processor.is_empty() {
-            true => Err("the compiler does not say what it would run".to_owned()),
+            true => Err(Unproven::unanswered(SAYS_NOTHING)),
             false => Ok(clang),
         }
     }
 }
 
 /// Options that this clang does not have, of some that were made from names of features.
-fn unknown_options(words: &[&OsStr], ask: Ask) -> Result<Vec<Vec<u8>>, String> {
+fn unknown_options(words: &[&OsStr], ask: Ask) -> Result<Vec<Vec<u8>>, Unproven> {
     let question: Vec<&OsStr> = words
         .iter()
         .copied()
         .chain(["-###", "-c", "-x", "c", "/dev/null"].map(OsStr::new))
         .collect();
-    let answer = ask(&question)?;
+    let answer = ask(&question).map_err(Unproven::unanswered)?;
     let mark = b"unknown argument: '";
     let lines = answer.messages.split(|byte| *byte == b'\n');
     let unknown = lines.filter_map(|line| {
@@ -304,15 +336,19 @@ fn unknown_options(words: &[&OsStr], ask: Ask) -> Result<Vec<Vec<u8>>, String> {
         let rest = line.get(at + mark.len()..)?;
         Some(rest.split(|byte| *byte == b'\'').next()?.to_vec())
     });
-    Ok(unknown.collect())
+    let unknown: Vec<_> = unknown.collect();
+    match answer.success || !unknown.is_empty() {
+        true => Ok(unknown),
+        false => Err(Unproven::unanswered(SAYS_NOTHING)),
+    }
 }
 
-fn macros(words: &[&OsStr], ask: Ask) -> Result<Vec<u8>, String> {
+fn macros(words: &[&OsStr], ask: Ask) -> Result<Vec<u8>, Unproven> {
     printed(words, &["-dM", "-E", "-x", "c", "/dev/null"], ask)
 }
 
 /// An empty function as clang's own language has it, without the features that need no option.
-fn function(words: &[&OsStr], ask: Ask) -> Result<Vec<u8>, String> {
+fn function(words: &[&OsStr], ask: Ask) -> Result<Vec<u8>, Unproven> {
     let question = ["-S", "-emit-llvm", "-g0", "-x", "c", "-", "-o", "-"];
     let mut text = printed(words, &question, ask)?;
     if memchr::memmem::find(&text, b"target triple = \"x86_64-").is_some() {
@@ -326,13 +362,15 @@ fn function(words: &[&OsStr], ask: Ask) -> Result<Vec<u8>, String> {
     Ok(text)
 }
 
-fn printed(words: &[&OsStr], question: &[&str], ask: Ask) -> Result<Vec<u8>, String> {
+fn printed(words: &[&OsStr], question: &[&str], ask: Ask) -> Result<Vec<u8>, Unproven> {
     let more = question.iter().map(OsStr::new);
     let question: Vec<&OsStr> = words.iter().copied().chain(more).collect();
-    let answer = ask(&question)?;
+    let answer = ask(&question).map_err(Unproven::unanswered)?;
     match answer.success && !answer.output.is_empty() {
         true => Ok(answer.output),
-        false => Err("the compiler does not show what it makes of it".to_owned()),
+        false => Err(Unproven::unanswered(
+            "the compiler does not show what it makes of it",
+        )),
     }
 }
 
@@ -380,7 +418,7 @@ mod tests {
         let found = resolve(Family::Gcc, &decisive, false, &ask(true)).unwrap();
         assert_eq!(shown(&found), "-march=new -mavx --param=l1-cache-size=32");
         let why = resolve(Family::Gcc, &decisive, true, &ask(true)).unwrap_err();
-        assert!(why.contains("order"), "{why}");
+        assert!(why.why.contains("order") && why.lasts, "{why:?}");
         let warns = |_: &[&OsStr]| {
             Ok(Answer {
                 messages: b"gcc: warning: deprecated\n".to_vec(),
@@ -390,11 +428,40 @@ mod tests {
         };
         assert_eq!(
             resolve(Family::Gcc, &decisive, false, &warns),
-            Err("gcc: warning: deprecated".into())
+            Err(Unproven::judged("gcc: warning: deprecated"))
         );
-        let broken = |_: &[&OsStr]| Ok(Answer::default());
-        assert!(resolve(Family::Gcc, &decisive, false, &broken).is_err());
-        assert!(resolve(Family::Clang, &decisive, false, &broken).is_err());
+    }
+
+    /// A compiler that was killed, or could not be started, has judged nothing.
+    #[test]
+    fn no_answer_is_no_lasting_one() {
+        let decisive = [OsStr::new("-march=native")];
+        let killed = |_: &[&OsStr]| Ok(Answer::default());
+        let unstarted = |_: &[&OsStr]| Err("Resource temporarily unavailable".to_owned());
+        let failing = |_: &[&OsStr]| {
+            Ok(Answer {
+                messages: b"gcc: error: out of memory\n".to_vec(),
+                ..Answer::default()
+            })
+        };
+        let asks: [Ask; 3] = [&killed, &unstarted, &failing];
+        for ask in asks {
+            for family in [Family::Gcc, Family::Clang] {
+                let why = resolve(family, &decisive, false, ask).unwrap_err();
+                assert!(!why.lasts, "{why:?}");
+            }
+        }
+        // Nor one that answers at first only.
+        let number = std::cell::Cell::new(0);
+        let fading = |words: &[&OsStr]| {
+            number.set(number.get() + 1);
+            match number.get() {
+                1 | 2 => Ok(driver(words, false)),
+                _ => Ok(Answer::default()),
+            }
+        };
+        let why = resolve(Family::Gcc, &decisive, false, &fading).unwrap_err();
+        assert!(!why.lasts && number.get() == 3, "{why:?}");
     }
 
     #[test]

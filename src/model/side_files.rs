@@ -4,18 +4,12 @@
 use super::command_line::{self, text, SideWord};
 use super::compiler_options::{Reason, Role, Side, Why};
 use super::family::Family;
-use super::sources::{self, Language};
+use super::side_names::{is_dump, without_ending, Clang, Gcc, Made};
+use super::sources;
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 
-/// The folders in which compilers make such files.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Beside {
-    /// That of the object.
-    Output,
-    /// The working directory.
-    Working,
-}
+pub use super::side_names::{Beside, Compile};
 
 /// One of them.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -45,14 +39,6 @@ pub enum Manner {
     Replaces,
 }
 
-/// A file that the command names.
-#[derive(Clone, PartialEq, Eq, Debug)]
-struct Named {
-    folder: Beside,
-    name: Vec<u8>,
-    kind: Side,
-}
-
 /// What a command makes beside its object.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct SideFiles {
@@ -62,35 +48,32 @@ pub struct SideFiles {
     pub wants_home: Option<Reason>,
     kinds: Vec<Side>,
     output: Vec<u8>,
-    /// What names may begin with: object and source, with and without their endings.
+    /// What old counts may be named after: object and source, with and without their endings.
     stems: Vec<Vec<u8>>,
-    named: Vec<Named>,
-    language: Language,
+    made: Vec<Made>,
+    /// Where gcc's dumps are, and how their names begin.
+    dumps: Option<(Beside, Vec<u8>)>,
 }
 
 impl SideFiles {
-    /// What `words` make of the source `input` beside `output`; `None` if that is nothing.
+    /// What `words` make in a compile; `None` if that is nothing.
     ///
     /// # Errors
     /// A file is named that lies neither in the output's folder nor in the working directory.
-    pub fn of(
-        words: &[SideWord<'_>],
-        input: &[u8],
-        output: &[u8],
-        language: Language,
-    ) -> Result<Option<SideFiles>, Reason> {
+    pub fn of(words: &[SideWord<'_>], compile: Compile<'_>) -> Result<Option<SideFiles>, Reason> {
         let Some(first) = words.first() else {
             return Ok(None);
         };
         let reason = |word: &SideWord| Reason::Option(text(word.word), word.files.why());
-        let mut named = Vec::new();
+        let mut made = Vec::new();
         for word in words {
             if let Some(name) = word.named {
-                let place = place(name, output).ok_or_else(|| reason(word))?;
-                named.extend(place.map(|(folder, name)| Named {
+                let place = place(name, compile.output).ok_or_else(|| reason(word))?;
+                made.extend(place.map(|(folder, name)| Made {
                     folder,
                     name: name.to_vec(),
                     kind: word.files,
+                    family: None,
                 }));
             }
         }
@@ -98,14 +81,18 @@ impl SideFiles {
             word.files.why() != Why::ExtraFiles
                 || word.named.is_some_and(|name| name.contains(&b'/'))
         };
+        let gcc = Gcc::of(words, compile);
+        made.extend(words.iter().flat_map(|word| gcc.makes(word.files)));
+        made.extend(Clang::of(words, compile).makes());
+        let output = sources::base_name(compile.output);
         Ok(Some(SideFiles {
             reason: reason(first),
             wants_home: words.iter().find(is_home_bound).map(reason),
             kinds: words.iter().map(|word| word.files).collect(),
-            output: sources::base_name(output).to_vec(),
-            stems: stems(sources::base_name(input), sources::base_name(output)),
-            named,
-            language,
+            output: output.to_vec(),
+            stems: stems(sources::base_name(compile.input), output),
+            made,
+            dumps: gcc.dumps(words),
         }))
     }
 
@@ -132,12 +119,25 @@ impl SideFiles {
             true => at.kind,
             false => sources::as_seen_by(OsStr::from_bytes(word(0)), at.kind),
         };
-        SideFiles::of(&walk.sides, input, &output, kind.language)
+        let compile = Compile {
+            input,
+            output: &output,
+            language: kind.language,
+            assembly: walk.assembly,
+            lto: is_lto(&words),
+        };
+        SideFiles::of(&walk.sides, compile)
     }
 
-    /// Which kind of file that is; `None`: the command makes none of this name in this folder. `is_same` says that both
-    /// folders are one.
-    pub fn kind(&self, folder: Beside, name: &[u8], is_same: bool) -> Option<Side> {
+    /// Which kind of file that is; `None`: a compiler of this family makes none of this name in this folder. `is_same`
+    /// says that both folders are one. Where the family is not known, all are believed that any would make.
+    pub fn kind(
+        &self,
+        family: Option<Family>,
+        folder: Beside,
+        name: &[u8],
+        is_same: bool,
+    ) -> Option<Side> {
         let is_plain = !matches!(name, b"" | b"." | b"..")
             && !name.iter().any(|byte| matches!(byte, 0 | b'/'));
         let is_here = |other: Beside| other == folder || is_same;
@@ -145,53 +145,18 @@ impl SideFiles {
         if !is_plain || name.len() > NAME_BYTES_MAX || is_output {
             return None;
         }
-        let mut named = self.named.iter();
-        if let Some(named) = named.find(|named| is_here(named.folder) && named.name == name) {
-            return Some(named.kind);
+        let is_theirs =
+            |whose: Option<Family>| family.is_none() || whose.is_none_or(|it| Some(it) == family);
+        let mut made = self.made.iter();
+        let found =
+            made.find(|made| is_here(made.folder) && made.name == name && is_theirs(made.family));
+        if let Some(found) = found {
+            return Some(found.kind);
         }
-        let tails = self
-            .stems
-            .iter()
-            .filter_map(|stem| name.strip_prefix(stem.as_slice()));
-        let tails: Vec<&[u8]> = tails.collect();
-        let of_output = self
-            .stems
-            .first()
-            .and_then(|stem| name.strip_prefix(stem.as_slice()));
-        // With `-save-temps` gcc and clang make also others there.
-        let moves = |kind: &Side| matches!(kind, Side::Temps | Side::Stats);
-        let is_used = is_here(Beside::Output) || self.kinds.iter().any(moves);
-        let mut kinds = self.kinds.iter().filter(|_| is_used);
-        kinds
-            .find(|kind| match kind {
-                // Named after the output alone, but of a compile in steps: `x.json` may well be somebody's.
-                Side::Trace if !self.saves_temps() => {
-                    of_output.is_some_and(|tail| self.ends_so(**kind, tail))
-                }
-                _ => tails.iter().any(|tail| self.ends_so(**kind, tail)),
-            })
-            .copied()
-    }
-
-    fn ends_so(&self, kind: Side, tail: &[u8]) -> bool {
-        match kind {
-            Side::SplitDwarf => tail == b".dwo",
-            Side::Coverage => tail == b".gcno",
-            Side::StackUsage => tail == b".su",
-            Side::CallGraph => tail == b".ci",
-            Side::Temps => {
-                let preprocessed = self.language.preprocessed_suffix().as_bytes();
-                tail == preprocessed || matches!(tail, b".s" | b".bc")
-            }
-            Side::Stats => tail == b".stats",
-            Side::Trace => tail == b".json",
-            Side::Record => matches!(
-                tail,
-                b".opt-record.json.gz" | b".opt.yaml" | b".opt.bitstream"
-            ),
-            Side::Dump => tail == b".gkd" || is_dump(tail),
-            Side::Named | Side::Diagnostics => false,
-        }
+        let (place, head) = self.dumps.as_ref()?;
+        let tail = name.strip_prefix(head.as_slice())?;
+        let is_dump = is_here(*place) && is_theirs(Some(Family::Gcc)) && is_dump(tail);
+        is_dump.then_some(Side::Dump)
     }
 
     /// `-save-temps`: gcc then saves the words of response files, too, which no host is sent.
@@ -235,165 +200,222 @@ fn place<'n>(name: &'n [u8], output: &[u8]) -> Option<Option<(Beside, &'n [u8])>
     }
 }
 
-/// gcc: the output's stem, for dumps with the source's ending. clang: the source's stem, or the output's.
-fn stems(input: &[u8], output: &[u8]) -> Vec<Vec<u8>> {
-    let dot = |name: &[u8]| memchr::memrchr(b'.', name).unwrap_or(name.len());
-    let stem = |name: &[u8]| name.get(..dot(name)).unwrap_or_default().to_vec();
-    let ending = input.get(dot(input)..).unwrap_or_default();
-    vec![
-        stem(output),
-        [stem(output).as_slice(), ending].concat(),
-        output.to_vec(),
-        stem(input),
-        input.to_vec(),
-    ]
+/// Whether the last word about it is `-flto`.
+pub fn is_lto(words: &[&[u8]]) -> bool {
+    let mut words = words.iter().rev();
+    let last = words.find(|word| word.starts_with(b"-flto") || **word == b"-fno-lto");
+    last.is_some_and(|word| word.starts_with(b"-flto"))
 }
 
-/// `.123t.name`: a pass by its number and kind.
-fn is_dump(tail: &[u8]) -> bool {
-    let Some((b".", rest)) = tail.split_at_checked(1) else {
-        return false;
-    };
-    let digits = rest.iter().take_while(|byte| byte.is_ascii_digit()).count();
-    let is_name =
-        |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'+' | b'.');
-    match rest.get(digits..) {
-        Some([b't' | b'i' | b'r' | b'l', b'.', name @ ..]) => {
-            digits > 0 && !name.is_empty() && name.iter().all(is_name)
-        }
-        _ => false,
-    }
+fn stems(input: &[u8], output: &[u8]) -> Vec<Vec<u8>> {
+    let ending = input.get(without_ending(input).len()..).unwrap_or_default();
+    vec![
+        without_ending(output).to_vec(),
+        [without_ending(output), ending].concat(),
+        output.to_vec(),
+        without_ending(input).to_vec(),
+        input.to_vec(),
+    ]
 }
 
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::super::command_line::{walk, Side as Whose};
+    use super::super::family::family;
+    use super::super::sources::Language;
     use super::*;
     use proptest::prelude::*;
+    use std::path::Path;
 
     fn of(line: &str, output: &str) -> Result<Option<SideFiles>, Reason> {
         let words: Vec<&[u8]> = line.split(' ').map(str::as_bytes).collect();
         let walk = walk(&words, Whose::Client)?;
-        let input = words[walk.input.unwrap().index];
-        SideFiles::of(&walk.sides, input, output.as_bytes(), Language::C)
+        let compile = Compile {
+            input: words[walk.input.unwrap().index],
+            output: output.as_bytes(),
+            language: Language::C,
+            assembly: walk.assembly,
+            lto: is_lto(&words),
+        };
+        SideFiles::of(&walk.sides, compile)
     }
 
-    fn kinds(line: &str, output: &str, names: &[&str]) -> Vec<Option<Side>> {
-        let sides = of(line, output).unwrap().unwrap();
-        let kind = |name: &&str| sides.kind(Beside::Output, name.as_bytes(), false);
-        names.iter().map(kind).collect()
-    }
+    /// Commands, and all files that they make beside the object: as `o/NAME` in its folder, as `NAME` in the working
+    /// directory (tried: gcc 12, clang 14).
+    const MADE: &[(&str, &str, &str)] = &[
+        ("gcc -fstack-usage -c d/x.c", "o/y.o", "o/y.su"),
+        ("gcc -fstack-usage -c x.c", "o/y", "o/y.su"),
+        ("gcc -fstack-usage -c x.c", "o/x.c.o", "o/x.c.su"),
+        ("gcc -fstack-usage -c x.c", "o/.o", "o/.o.su"),
+        ("gcc --coverage -S d/x.c", "o/y.s", "o/y.gcno"),
+        ("gcc -fcallgraph-info -c d/x.c", "o/y.o", "o/y.ci"),
+        ("gcc -gsplit-dwarf -c d/x.c", "o/y.o", "o/y.dwo"),
+        ("gcc -gsplit-dwarf -S d/x.c", "o/y.t", ""),
+        ("gcc -save-temps -c d/x.c", "o/y.o", "o/y.i o/y.s"),
+        ("gcc -save-temps=obj -c d/x.c", "o/y.z.o", "o/y.z.i o/y.z.s"),
+        ("gcc -save-temps=cwd -c d/x.c", "o/y.o", "y.i y.s"),
+        ("gcc -save-temps=cwd -save-temps -c d/x.c", "o/y.o", "y.i y.s"),
+        ("gcc -save-temps=cwd -save-temps=obj -c d/x.c", "o/y.o", "o/y.i o/y.s"),
+        ("gcc -save-temps -S d/x.c", "o/y.t", "o/y.i"),
+        (
+            "gcc -save-temps=cwd -fstack-usage --coverage -gsplit-dwarf -fdump-tree-original -c d/x.c",
+            "o/y.o",
+            "y.i y.s y.su y.gcno y.dwo y.c.005t.original",
+        ),
+        (
+            "gcc -fsave-optimization-record -c d/x.c",
+            "o/y.o",
+            "o/y.c.opt-record.json.gz",
+        ),
+        (
+            "gcc -fsave-optimization-record -x c -c noext",
+            "o/y.o",
+            "o/y.opt-record.json.gz",
+        ),
+        ("gcc -fdump-tree-original -c x.c", "o/x.c.o", "o/x.c.c.005t.original"),
+        ("gcc -da -c d/x.c", "o/y.o", "o/y.c.005t.original"),
+        ("gcc -aux-info o/aux -fdump-tree-all=z -c d/x.c", "o/y.o", "o/aux z"),
+        ("gcc -save-stats -ftime-trace -c d/x.c", "o/y.o", ""),
+        ("clang -fstack-usage -c d/x.c", "o/y.o", "o/y.su"),
+        ("clang -fstack-usage -c d/x.c", "o/.o", "o/.su"),
+        ("clang --coverage -S d/x.c", "o/y.t", "o/y.gcno"),
+        ("clang -gsplit-dwarf -c d/x.c", "o/y.o", "o/y.dwo"),
+        ("clang -gsplit-dwarf=single -c d/x.c", "o/y.o", ""),
+        ("clang -gsplit-dwarf -S d/x.c", "o/y.t", "x.dwo"),
+        ("clang -save-temps -c d/x.c", "o/y.o", "x.i x.bc x.s"),
+        ("clang -save-temps=obj -c d/x.c", "o/y.o", "o/x.i o/x.bc o/x.s"),
+        ("clang -save-temps=obj --save-temps -c d/x.c", "o/y.o", "x.i x.bc x.s"),
+        ("clang -save-temps -S d/x.c", "o/y.t", "x.i x.bc"),
+        ("clang -save-temps -flto -c d/x.c", "o/y.o", "x.i x.bc"),
+        ("clang -save-temps -flto -fno-lto -c d/x.c", "o/y.o", "x.i x.bc x.s"),
+        ("clang -save-stats -c d/x.c", "o/y.o", "x.stats"),
+        ("clang -save-stats=obj -c d/x.c", "o/y.o", "o/x.stats"),
+        ("clang -save-temps -save-stats=obj -c d/x.c", "o/y.o", "x.i x.bc x.s x.stats"),
+        (
+            "clang -save-temps -save-stats=obj -S d/x.c",
+            "o/y.t",
+            "x.i x.bc x.stats o/x.stats",
+        ),
+        ("clang -ftime-trace -c config.c", "o/libx-config.o", "o/libx-config.json"),
+        (
+            "clang -save-temps=obj -ftime-trace -c config.c",
+            "o/libx-config.o",
+            "o/config.i o/config.bc o/config.s o/config.json",
+        ),
+        (
+            "clang -save-temps -ftime-trace -flto -c config.c",
+            "o/libx-config.o",
+            "config.i config.bc config.json o/libx-config.json",
+        ),
+        ("clang -fsave-optimization-record -c d/x.c", "o/y.o", "o/y.opt.yaml"),
+        ("clang -fsave-optimization-record=bitstream -c x.c", "o/y.o", "o/y.opt.bitstream"),
+        (
+            "clang -serialize-diagnostics o/dia -foptimization-record-file=r -c d/x.c",
+            "o/y.o",
+            "o/dia r",
+        ),
+        ("clang -fcallgraph-info -fdump-tree-all -c d/x.c", "o/y.o", ""),
+    ];
+
+    /// Names that no command makes.
+    const NEVER: &[&str] = &[
+        "",
+        ".",
+        "..",
+        "y.o",
+        "x.c",
+        "y.h",
+        "y.c",
+        "x.h",
+        "y",
+        "yy.su",
+        "z.su",
+        "su",
+        "y.su.su",
+        "Makefile",
+        "memcpy.s",
+        "y.ii",
+        "y.c.t.x",
+        "y.c.1t.",
+        "y.c.1x.x",
+        "y.c.1t.x/z",
+        "../y.su",
+        "o/y.su",
+        "/y.su",
+        "y.su\0",
+        "y.c.1t.a b",
+    ];
 
     #[test]
-    fn names_are_those_that_compilers_derive() {
+    fn names_are_those_that_compilers_make_and_no_others() {
         assert_eq!(of("gcc -c x.c", "x.o").unwrap(), None);
-        let dump = Some(Side::Dump);
-        let names = [
-            "y.c.123t.cp1-x",
-            "x.c.005t.original",
-            "y.c.gkd",
-            "y.000i.ipa-clones",
-            "y.o.1r.x",
-        ];
-        let line = "gcc -fdump-tree-all -c d/x.c";
-        assert_eq!(kinds(line, "o/y.o", &names), [dump; 5]);
-        for (options, name, kind) in [
-            ("-gsplit-dwarf", "y.dwo", Side::SplitDwarf),
-            ("--coverage", "y.gcno", Side::Coverage),
-            ("-fstack-usage", "y.su", Side::StackUsage),
-            ("-fcallgraph-info", "y.ci", Side::CallGraph),
-            ("-save-temps", "y.i", Side::Temps),
-            ("-save-temps", "x.s", Side::Temps),
-            ("-save-temps=obj", "x.bc", Side::Temps),
-            ("-save-stats", "x.stats", Side::Stats),
-            ("-ftime-trace", "y.json", Side::Trace),
-            (
-                "-fsave-optimization-record",
-                "y.c.opt-record.json.gz",
-                Side::Record,
-            ),
-            ("-fsave-optimization-record", "y.opt.yaml", Side::Record),
-            ("-aux-info o/y.aux", "y.aux", Side::Named),
-            ("-serialize-diagnostics o/dia", "dia", Side::Diagnostics),
-        ] {
-            let line = format!("gcc {options} -c d/x.c");
-            assert_eq!(kinds(&line, "o/y.o", &[name]), [Some(kind)], "{options}");
-            assert_eq!(
-                kinds("gcc -fcallgraph-info -c x.c", "o/z.o", &[name]),
-                [None]
-            );
+        let place = |name: &'static str| match name.strip_prefix("o/") {
+            Some(name) => (Beside::Output, name),
+            None => (Beside::Working, name),
+        };
+        let made = |names: &'static str| names.split_whitespace().map(place);
+        let mut all: Vec<_> = MADE.iter().flat_map(|(_, _, names)| made(names)).collect();
+        let both = |name: &&'static str| [(Beside::Output, *name), (Beside::Working, *name)];
+        all.extend(NEVER.iter().flat_map(both));
+        let others: Vec<_> = all
+            .iter()
+            .map(|(_, name)| (Beside::Working, *name))
+            .collect();
+        all.extend(others);
+        for (line, output, names) in MADE {
+            let sides = of(line, output).unwrap().unwrap();
+            let kin = family(Path::new(line.split(' ').next().unwrap()));
+            let expected: Vec<_> = made(names).collect();
+            for (folder, name) in &all {
+                let found = sides.kind(kin, *folder, name.as_bytes(), false);
+                let is_made = expected.contains(&(*folder, *name));
+                assert_eq!(
+                    found.is_some(),
+                    is_made,
+                    "{line} -o {output}: {folder:?} {name:?}"
+                );
+                // Of an unknown kin what any compiler would make is believed.
+                let found = sides.kind(None, *folder, name.as_bytes(), false);
+                assert!(found.is_some() || !is_made, "{line}: {name}");
+            }
         }
     }
 
     #[test]
-    fn a_trace_has_the_name_of_the_output() {
-        let names = [
-            "libx-config.json",
-            "config.json",
-            "config.c.json",
-            "libx-config.o.json",
-        ];
-        let found = kinds("clang -ftime-trace -c config.c", "libx-config.o", &names);
-        assert_eq!(found, [Some(Side::Trace), None, None, None]);
-    }
-
-    #[test]
-    fn no_other_name_is_believed() {
-        let line =
-            "gcc -save-temps -gsplit-dwarf -fstack-usage -fdump-tree-all -aux-info aux -c d/x.c";
+    fn dumps_have_the_name_of_the_output_and_the_source() {
+        let sides = of("gcc -fdump-tree-all -c d/x.c", "o/y.o")
+            .unwrap()
+            .unwrap();
+        let is_dump = |family, name: &str| {
+            let kind = sides.kind(family, Beside::Output, name.as_bytes(), false);
+            kind == Some(Side::Dump)
+        };
         for name in [
-            "",
-            ".",
-            "..",
-            "y.o",
-            "x.c",
-            "y.h",
-            "y.c",
-            "x.h",
-            "y",
-            "yy.su",
-            "z.su",
-            ".su",
-            "su",
-            "y.su.su",
-            "Makefile",
-            "y.ii",
-            "y.gcno",
-            "y.c.t.x",
-            "y.c.1t.",
-            "y.c.1x.x",
-            "y.c.1t.x/z",
-            "../y.su",
-            "o/y.su",
-            "/y.su",
-            "y.su\0",
-            "y.c.1t.a b",
-            "aux",
+            "y.c.123t.cp1-x",
+            "y.c.000i.ipa-clones",
+            "y.c.gkd",
+            "y.c.1r.x.dot",
         ] {
-            assert_eq!(kinds(line, "o/y.o", &[name]), [None], "{name:?}");
-        }
-        let long = format!("y.c.1t.{}", "x".repeat(NAME_BYTES_MAX));
-        assert_eq!(kinds(line, "o/y.o", &[&long]), [None]);
-        let sides = of(line, "o/y.o").unwrap().unwrap();
-        for (name, kind) in [
-            ("x.i", Some(Side::Temps)),
-            ("aux", Some(Side::Named)),
-            ("y.su", Some(Side::StackUsage)),
-            ("y.gcno", None),
-            ("y.o", None),
-        ] {
-            assert_eq!(
-                sides.kind(Beside::Working, name.as_bytes(), false),
-                kind,
+            assert!(
+                is_dump(Some(Family::Gcc), name) && is_dump(None, name),
                 "{name}"
             );
+            assert!(!is_dump(Some(Family::Clang), name), "{name}");
         }
-        let elsewhere = of("gcc -fstack-usage -c d/x.c", "o/y.o").unwrap().unwrap();
-        assert_eq!(elsewhere.kind(Beside::Working, b"y.su", false), None);
-        // Where both are one folder, so are their names; but the output is never one of them.
+        let long = format!("y.c.1t.{}", "x".repeat(NAME_BYTES_MAX));
+        for name in ["x.c.005t.original", "y.005t.original", "y.o.1r.x", &long] {
+            assert!(!is_dump(None, name), "{name}");
+        }
+    }
+
+    #[test]
+    fn where_both_folders_are_one_so_are_their_names() {
+        let sides = of("gcc -fstack-usage -aux-info aux -c x.c", "o/y.o")
+            .unwrap()
+            .unwrap();
         for (name, is_known) in [("y.su", true), ("aux", true), ("y.o", false)] {
-            let kind = sides.kind(Beside::Working, name.as_bytes(), true);
+            let kind = sides.kind(Some(Family::Gcc), Beside::Working, name.as_bytes(), true);
             assert_eq!(kind.is_some(), is_known, "{name}");
         }
     }
@@ -428,7 +450,7 @@ mod tests {
             let name = [&name[..], tail.as_bytes()].concat();
             let line = "gcc -save-temps -gsplit-dwarf -fstack-usage -fdump-tree-all -aux-info aux -c d/x.c";
             let sides = of(line, "o/y.o").unwrap().unwrap();
-            if sides.kind(Beside::Output, &name, true).is_some() {
+            if sides.kind(None, Beside::Output, &name, true).is_some() {
                 prop_assert!(name == b"aux" || name.starts_with(b"x.") || name.starts_with(b"y."));
                 prop_assert!(!name.contains(&b'/') && !name.contains(&0));
             }

@@ -164,6 +164,12 @@ pub fn default_output(input: &[u8], assembly: bool) -> Option<Vec<u8>> {
     Some(output)
 }
 
+/// Whether that is a source of autoconf's configure: tiny, many, and about *this* machine.
+pub fn is_probe(name: &[u8]) -> bool {
+    let base = base_name(name);
+    base.starts_with(b"conftest.") || base.starts_with(b"tmp.conftest.")
+}
+
 #[cfg(test)]
 #[allow(clippy::expect_used)]
 mod tests {

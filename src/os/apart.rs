@@ -1,5 +1,6 @@
-//! A process that stays behind for another: it forks, and ends as its child has ended. So a program can live in a process
-//! namespace while somebody outside still answers for it, and takes all of it along when its own parent dies.
+//! A process that stays behind for another: it forks, and ends as its child has ended. So somebody answers for a program, and
+//! takes all of it along when its own parent dies; in a process namespace the first process does that for one program after
+//! the other.
 
 #![allow(unsafe_code)] // fork, clone, waitpid and signal handlers are only to be had from libc.
 
@@ -9,9 +10,8 @@ use super::process::process_descriptor;
 use super::sys::{check, check_uninterrupted};
 use crate::model::wait_status::WaitStatus;
 use memmap2::MmapOptions;
-use std::io::{self, Read, Write};
-use std::os::fd::AsFd;
-use std::os::unix::net::UnixStream;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -21,37 +21,23 @@ const LOOKS_APART: Duration = Duration::from_secs(1);
 
 /// A child that we wait for.
 #[derive(Debug)]
-pub struct Child {
-    /// Its number.
-    pid: u32,
-    /// Where it says how its own child has ended, if it is that child that we mean.
-    told: Option<UnixStream>,
-}
+pub struct Child(u32);
 
 /// What a child does unless it becomes another program: ends with this status.
 pub type Work<'w> = &'w mut dyn FnMut() -> u8;
 
 /// Starts a child of this process, which has a single thread. If the parent goes, in whatever way, the child does.
 pub fn start(work: Work) -> io::Result<Child> {
-    let pid = lend_to_child(work)?;
-    Ok(Child { pid, told: None })
+    lend_to_child(work).map(Child)
 }
 
-/// The same if our children have a process namespace of their own. The first in that is another one than the child, since
-/// signals that mean the end to all others do nothing to the first.
-pub fn start_within(work: Work) -> io::Result<Child> {
-    let (told, tell) = UnixStream::pair()?;
-    let Some(first) = fork()? else {
-        drop(told);
-        match lend_to_child(work) {
-            Ok(child) => be_first(child, tell),
-            Err(_) => end(1),
-        }
-    };
-    Ok(Child {
-        pid: first,
-        told: Some(told),
-    })
+/// The same with memory of its own: a child that lives on beside us. In a process namespace that our children are to have it
+/// is the first, and the end of all others when it ends.
+pub fn start_beside(work: Work) -> io::Result<Child> {
+    match fork()? {
+        Some(child) => Ok(Child(child)),
+        None => end(work().into()),
+    }
 }
 
 /// Addresses for the stack of a child; of the memory behind them it takes what it uses.
@@ -79,19 +65,27 @@ fn lend_to_child(mut work: Work) -> io::Result<u32> {
     Ok(child as u32)
 }
 
-/// What the first process of a namespace does: waits for all that have lost their parents, until its own child has ended.
-/// With itself it ends all that are left.
-fn be_first(child: u32, mut tell: UnixStream) -> ! {
+/// In the first process of a process namespace: waits for a child, and for all that lose their parents meanwhile; then ends
+/// all that are left in the namespace, and waits for these, too.
+pub fn outlive(child: Child) -> io::Result<WaitStatus> {
     let mut status = 0;
+    // SAFETY: writes the status.
+    let mut next = || check_uninterrupted(|| unsafe { libc::waitpid(-1, &mut status, 0) });
+    while next()? as u32 != child.0 {}
+    let ended = WaitStatus(status as u32);
+    // Anywhere else it would be all of our user's.
+    if std::process::id() != 1 {
+        return Err(io::ErrorKind::Unsupported.into());
+    }
+    // SAFETY: touches no memory; the first process of a namespace is never meant by itself.
+    unsafe { libc::kill(-1, libc::SIGKILL) };
+    let mut other = 0;
     loop {
         // SAFETY: writes the status.
-        match check_uninterrupted(|| unsafe { libc::waitpid(-1, &mut status, 0) }) {
-            Ok(ended) if ended as u32 != child => {}
-            Ok(_) => {
-                let _ = tell.write_all(&status.to_ne_bytes());
-                end(1)
-            }
-            Err(_) => end(1),
+        match check_uninterrupted(|| unsafe { libc::waitpid(-1, &mut other, 0) }) {
+            Ok(_) => {}
+            Err(err) if err.raw_os_error() == Some(libc::ECHILD) => return Ok(ended),
+            Err(err) => return Err(err),
         }
     }
 }
@@ -128,33 +122,52 @@ pub fn end_group_with_parent() {
     }
 }
 
+/// How the watch over a child ended.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Watched {
+    /// It has ended.
+    Ended(WaitStatus),
+    /// It still runs, and our group has too many processes.
+    Crowded,
+    /// It still runs, and nobody wants it any more.
+    Unwanted,
+}
+
 /// Waits for the child. With `processes` it is looked now and then whether our group has become larger than that, in the
-/// table of processes `proc`; then nothing is returned, and the child still runs.
-pub fn wait(child: Child, processes: Option<(usize, &Path)>) -> io::Result<Option<WaitStatus>> {
-    if let Some((most, proc)) = processes {
-        let ended = process_descriptor(child.pid)?;
+/// table of processes `proc`; with `wanted` whether that socket's other side has gone.
+pub fn wait(
+    child: Child,
+    processes: Option<(usize, &Path)>,
+    wanted: Option<BorrowedFd>,
+) -> io::Result<Watched> {
+    if processes.is_some() || wanted.is_some() {
+        let ended = process_descriptor(child.0)?;
+        // What is watched twice says the same twice.
+        let other = match wanted {
+            Some(socket) => (socket, Event::Gone),
+            None => (ended.as_fd(), Event::Read),
+        };
         let mut pause = FIRST_LOOK;
-        while wait_any([(ended.as_fd(), Event::Read)], Some(Instant::now() + pause))?.is_none() {
-            if liveness::group_size(proc, std::process::id()) > most {
-                return Ok(None);
+        loop {
+            let until = processes.map(|_| Instant::now() + pause);
+            match wait_any([(ended.as_fd(), Event::Read), other], until)? {
+                Some([true, _]) => break,
+                Some(_) => return Ok(Watched::Unwanted),
+                None => {}
+            }
+            if let Some((most, proc)) = processes {
+                if liveness::group_size(proc, std::process::id()) > most {
+                    return Ok(Watched::Crowded);
+                }
             }
             pause = LOOKS_APART.min(pause * 2);
         }
     }
-    let mut bytes = [0; 4];
-    let said = child
-        .told
-        .and_then(|mut told| told.read_exact(&mut bytes).ok());
     let mut status = 0;
-    let pid = child.pid as libc::pid_t;
+    let pid = child.0 as libc::pid_t;
     // SAFETY: writes the status.
     check_uninterrupted(|| unsafe { libc::waitpid(pid, &mut status, 0) })?;
-    let status = match said {
-        Some(()) => u32::from_ne_bytes(bytes),
-        // The first of a namespace never ends well without having said how its child did.
-        None => status as u32,
-    };
-    Ok(Some(WaitStatus(status)))
+    Ok(Watched::Ended(WaitStatus(status as u32)))
 }
 
 /// Ends our whole group, ourselves included.

@@ -46,46 +46,58 @@ pub fn renounce_calls(sees_all: bool) -> io::Result<()> {
     done.map(drop)
 }
 
-/// Gives up all files but `reach`, if that is given; and signals and sockets of others, where the system can do that.
-pub fn renounce_files(reach: Option<&Reach>) -> io::Result<()> {
-    let version = landlock_version();
-    if version < if reach.is_some() { 1 } else { SCOPES_SINCE } {
-        return Ok(());
+/// What is given up of files, and of signals and sockets of others, put together once for as many processes as one likes.
+#[derive(Debug)]
+pub struct Renounced(OwnedFd);
+
+impl Renounced {
+    /// All files but `reach`, if that is given; and signals and sockets of others, where the system can do that. Nothing if
+    /// it can do none of it.
+    pub fn put_together(reach: Option<&Reach>) -> io::Result<Option<Renounced>> {
+        let version = landlock_version();
+        if version < if reach.is_some() { 1 } else { SCOPES_SINCE } {
+            return Ok(None);
+        }
+        let known = rights_of(version);
+        let rules = Rules {
+            files: reach.map_or(0, |_| known),
+            ports: if version >= PORTS_SINCE { ALL_PORTS } else { 0 },
+            scopes: if version >= SCOPES_SINCE {
+                ALL_SCOPES
+            } else {
+                0
+            },
+        };
+        // SAFETY: reads the structure, of the length that is said; the descriptor is new and ours alone.
+        let set = unsafe {
+            let size = size_of::<Rules>();
+            let fd = libc::syscall(libc::SYS_landlock_create_ruleset, &raw const rules, size, 0);
+            OwnedFd::from_raw_fd(check(fd as libc::c_int)?)
+        };
+        if let Some(reach) = reach {
+            for path in &reach.programs {
+                allow(&set, path, (RUN | READ | LIST) & known)?;
+            }
+            for path in &reach.devices {
+                allow(&set, path, (READ | WRITE | TRUNCATE) & known)?;
+            }
+            for path in &reach.shared {
+                allow(&set, path, known & !MAKE_SPECIAL)?;
+            }
+            allow(&set, reach.data, known & !(RUN | MAKE_SPECIAL))?;
+        }
+        Ok(Some(Renounced(set)))
     }
-    let known = rights_of(version);
-    let rules = Rules {
-        files: reach.map_or(0, |_| known),
-        ports: if version >= PORTS_SINCE { ALL_PORTS } else { 0 },
-        scopes: if version >= SCOPES_SINCE {
-            ALL_SCOPES
-        } else {
-            0
-        },
-    };
-    // SAFETY: reads the structure, of the length that is said; the descriptor is new and ours alone.
-    let set = unsafe {
-        let size = size_of::<Rules>();
-        let fd = libc::syscall(libc::SYS_landlock_create_ruleset, &raw const rules, size, 0);
-        OwnedFd::from_raw_fd(check(fd as libc::c_int)?)
-    };
-    if let Some(reach) = reach {
-        for path in &reach.programs {
-            allow(&set, path, (RUN | READ | LIST) & known)?;
-        }
-        for path in &reach.devices {
-            allow(&set, path, (READ | WRITE | TRUNCATE) & known)?;
-        }
-        for path in &reach.shared {
-            allow(&set, path, known & !MAKE_SPECIAL)?;
-        }
-        allow(&set, reach.data, known & !(RUN | MAKE_SPECIAL))?;
+
+    /// Gives it up.
+    pub fn give_up(&self) -> io::Result<()> {
+        // SAFETY: plain system calls.
+        check(unsafe {
+            libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
+            libc::syscall(libc::SYS_landlock_restrict_self, self.0.as_raw_fd(), 0) as libc::c_int
+        })
+        .map(drop)
     }
-    // SAFETY: plain system calls.
-    check(unsafe {
-        libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
-        libc::syscall(libc::SYS_landlock_restrict_self, set.as_raw_fd(), 0) as libc::c_int
-    })
-    .map(drop)
 }
 
 /// Whether calls of the system can be given up here.

@@ -8,7 +8,7 @@ use std::ffi::{CStr, CString, OsStr};
 use std::fs::{self, File};
 use std::io;
 use std::mem::size_of;
-use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
@@ -72,12 +72,118 @@ pub fn bind(from: &Path, to: &Path, seal: Seal) -> io::Result<()> {
     attach(&to, seal)
 }
 
-/// Shows as `to` what `upper` and `lower` hold; what is written goes to `upper`. `work` is an empty folder beside it.
+/// Shows `from`, with all that is mounted in it, also as `to`, with the seals that it has there.
+pub fn bind_as_it_is(from: &Path, to: &Path) -> io::Result<()> {
+    let (from, to) = (c_path(from)?, c_path(to)?);
+    mount(Some(&from), &to, None, libc::MS_BIND | libc::MS_REC, None)
+}
+
+/// A file system in memory, for at most so many bytes and files, that is nowhere yet: an open folder.
+pub fn memory_folder(bytes_max: u64, files_max: u64) -> io::Result<OwnedFd> {
+    const STRING: libc::c_uint = 1;
+    const CREATE: libc::c_uint = 6;
+    const CLOSE_ON_EXEC: libc::c_uint = 1;
+    let set = |context: &OwnedFd, key: &CStr, value: &str| {
+        let value = CString::new(value)?;
+        let context = context.as_raw_fd();
+        // SAFETY: both strings end with NUL.
+        let set = unsafe {
+            let (key, value) = (key.as_ptr(), value.as_ptr());
+            libc::syscall(libc::SYS_fsconfig, context, STRING, key, value, 0) as libc::c_int
+        };
+        check(set)
+    };
+    // SAFETY: the name ends with NUL; the descriptor is new and ours alone.
+    let context = unsafe {
+        let fd = libc::syscall(libc::SYS_fsopen, c"tmpfs".as_ptr(), CLOSE_ON_EXEC);
+        OwnedFd::from_raw_fd(check(fd as libc::c_int)?)
+    };
+    set(&context, c"mode", "700")?;
+    set(&context, c"size", &bytes_max.to_string())?;
+    set(&context, c"nr_inodes", &files_max.to_string())?;
+    // SAFETY: a command without a key and a value; then a descriptor that is new and ours alone.
+    unsafe {
+        let none = std::ptr::null::<libc::c_char>();
+        let context = context.as_raw_fd();
+        let made = libc::syscall(libc::SYS_fsconfig, context, CREATE, none, none, 0);
+        check(made as libc::c_int)?;
+        let seals = Seal::Data.attributes();
+        let fd = libc::syscall(libc::SYS_fsmount, context, CLOSE_ON_EXEC, seals);
+        Ok(OwnedFd::from_raw_fd(check(fd as libc::c_int)?))
+    }
+}
+
+/// The same of a folder on disk, with all that is mounted in it, as long as that can be reached.
+pub fn take_folder(folder: &Path) -> io::Result<OwnedFd> {
+    const CLONE: libc::c_int = 1;
+    const RECURSIVE: libc::c_int = 0x8000;
+    let folder = c_path(folder)?;
+    let flags = CLONE | RECURSIVE | libc::O_CLOEXEC;
+    // SAFETY: the path ends with NUL; the descriptor is new and ours alone.
+    let taken = unsafe {
+        let fd = libc::syscall(libc::SYS_open_tree, libc::AT_FDCWD, folder.as_ptr(), flags);
+        OwnedFd::from_raw_fd(check(fd as libc::c_int)?)
+    };
+    seal(taken.as_raw_fd(), c"", EMPTY_PATH | RECURSIVE, Seal::Data)?;
+    Ok(taken)
+}
+
+/// Mounts such a folder.
+pub fn mount_folder(folder: BorrowedFd, to: &Path) -> io::Result<()> {
+    const FROM_EMPTY_PATH: libc::c_uint = 0x4;
+    let (to, empty) = (c_path(to)?, c"");
+    // SAFETY: both strings end with NUL.
+    let mounted = unsafe {
+        let (from, to) = (
+            (folder.as_raw_fd(), empty.as_ptr()),
+            (libc::AT_FDCWD, to.as_ptr()),
+        );
+        libc::syscall(
+            libc::SYS_move_mount,
+            from.0,
+            from.1,
+            to.0,
+            to.1,
+            FROM_EMPTY_PATH,
+        )
+    };
+    check(mounted as libc::c_int).map(drop)
+}
+
+/// Takes away what is mounted there, and in it; who has it open still has it.
+pub fn unmount(path: &Path) -> io::Result<()> {
+    let path = c_path(path)?;
+    // SAFETY: the path ends with NUL.
+    check(unsafe { libc::umount2(path.as_ptr(), libc::MNT_DETACH | libc::UMOUNT_NOFOLLOW) })
+        .map(drop)
+}
+
+/// From here on nothing can be changed in the file system that is our root, but for what is mounted in it.
+pub fn seal_root() -> io::Result<()> {
+    seal(libc::AT_FDCWD, c"/", 0, Seal::ReadOnly)
+}
+
+/// Makes a folder the root of this process alone. One without rights can't leave it, if it has nothing else open.
+pub fn change_root(path: &Path) -> io::Result<()> {
+    let path = c_path(path)?;
+    // SAFETY: the path ends with NUL.
+    check(unsafe { libc::chroot(path.as_ptr()) })?;
+    std::env::set_current_dir("/")
+}
+
+/// Nobody of our user may look into this process, or write to it.
+pub fn hide() {
+    // SAFETY: touches no memory. Without it a filter of calls still says no.
+    unsafe { libc::prctl(libc::PR_SET_DUMPABLE, 0, 0, 0, 0) };
+}
+
+/// Shows as `to` what `upper` and `lower` hold; what is written goes to `upper`. `work` is an empty folder beside it. To be
+/// called in `/proc`, wherever that is.
 pub fn merge(lower: &OwnedFd, upper: &OwnedFd, work: &OwnedFd, to: &Path) -> io::Result<()> {
     let [lower, upper, work] = [lower, upper, work].map(AsRawFd::as_raw_fd);
     // By descriptor, since paths with commas and colons would mean something else.
     let options = format!(
-        "userxattr,lowerdir=/proc/self/fd/{lower},upperdir=/proc/self/fd/{upper},workdir=/proc/self/fd/{work}"
+        "userxattr,lowerdir=self/fd/{lower},upperdir=self/fd/{upper},workdir=self/fd/{work}"
     );
     let (to, options) = (c_path(to)?, CString::new(options)?);
     let overlay = Some(c"overlay");
@@ -116,8 +222,15 @@ struct Attributes {
 }
 
 /// Takes rights from what is mounted, also from what is mounted in it.
-fn attach(path: &CStr, seal: Seal) -> io::Result<()> {
+fn attach(path: &CStr, seals: Seal) -> io::Result<()> {
     const RECURSIVE: libc::c_int = 0x8000;
+    seal(libc::AT_FDCWD, path, RECURSIVE, seals)
+}
+
+/// The path may be empty: then the descriptor itself is meant.
+const EMPTY_PATH: libc::c_int = 0x1000;
+
+fn seal(at: libc::c_int, path: &CStr, flags: libc::c_int, seal: Seal) -> io::Result<()> {
     let attributes = Attributes {
         set: seal.attributes(),
         clear: 0,
@@ -128,9 +241,9 @@ fn attach(path: &CStr, seal: Seal) -> io::Result<()> {
     let result = unsafe {
         libc::syscall(
             libc::SYS_mount_setattr,
-            libc::AT_FDCWD,
+            at,
             path.as_ptr(),
-            RECURSIVE,
+            flags,
             &raw const attributes,
             size_of::<Attributes>(),
         )
@@ -164,32 +277,73 @@ pub fn end_with_parent() {
 /// Makes `/dev/null` the standard input.
 pub fn close_stdin() -> io::Result<()> {
     let null = File::open("/dev/null")?;
-    // SAFETY: replaces a standard descriptor, which no object of ours owns.
-    check(unsafe { libc::dup2(null.as_raw_fd(), 0) }).map(drop)
+    replace_standard(0, null.as_fd())
 }
 
-/// Becomes another program, with our environment and no way to gain rights. Returns only if that fails.
-pub fn become_program(program: &Path, words: &[Vec<u8>]) -> io::Error {
-    fn begin(program: &Path, words: &[Vec<u8>]) -> io::Result<()> {
-        let program = c_path(program)?;
-        let words: Vec<CString> = words
-            .iter()
-            .map(|word| CString::new(word.as_slice()))
-            .collect::<Result<_, _>>()?;
-        let mut pointers: Vec<*const libc::c_char> =
-            words.iter().map(|word| word.as_ptr()).collect();
-        pointers.push(std::ptr::null());
-        // SAFETY: a signal's usual effect is a valid handler; exec reads lists of strings that end with NUL and null.
-        unsafe {
-            check(libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))?;
-            libc::signal(libc::SIGPIPE, libc::SIG_DFL);
-            libc::execv(program.as_ptr(), pointers.as_ptr());
-        }
-        Err(io::Error::last_os_error())
+/// Makes descriptors standard input, standard output and standard error.
+pub fn speak_to(stdin: BorrowedFd, stdout: BorrowedFd, stderr: BorrowedFd) -> io::Result<()> {
+    replace_standard(0, stdin)?;
+    replace_standard(1, stdout)?;
+    replace_standard(2, stderr)
+}
+
+fn replace_standard(number: libc::c_int, by: BorrowedFd) -> io::Result<()> {
+    // SAFETY: replaces a standard descriptor, which no object of ours owns.
+    check(unsafe { libc::dup2(by.as_raw_fd(), number) }).map(drop)
+}
+
+/// A program that is to be begun, with all that it is given.
+#[derive(Debug)]
+pub struct Program {
+    path: CString,
+    words: Strings,
+    environment: Strings,
+}
+
+/// Strings, and the list of pointers to them that ends with null.
+#[derive(Debug)]
+struct Strings {
+    pointers: Vec<*const libc::c_char>,
+    _strings: Vec<CString>,
+}
+
+impl Strings {
+    fn new(texts: &[Vec<u8>]) -> io::Result<Strings> {
+        let strings = texts.iter().map(|text| CString::new(text.as_slice()));
+        let strings: Vec<CString> = strings.collect::<Result<_, _>>()?;
+        let pointers = strings.iter().map(|text| text.as_ptr());
+        Ok(Strings {
+            pointers: pointers.chain([std::ptr::null()]).collect(),
+            _strings: strings,
+        })
     }
-    begin(program, words)
-        .err()
-        .unwrap_or_else(|| io::ErrorKind::Other.into())
+}
+
+impl Program {
+    /// A program by its path, with its words, the first of which is its name, and its environment, as `NAME=value`.
+    pub fn new(path: &Path, words: &[Vec<u8>], environment: &[Vec<u8>]) -> io::Result<Program> {
+        Ok(Program {
+            path: c_path(path)?,
+            words: Strings::new(words)?,
+            environment: Strings::new(environment)?,
+        })
+    }
+
+    /// Becomes it, with no way to gain rights. Returns only if that fails, and asks for no memory.
+    pub fn begin(&self) -> io::Error {
+        // SAFETY: a signal's usual effect is a valid handler; exec reads lists of strings that end with NUL and null.
+        let prepared = unsafe {
+            libc::signal(libc::SIGPIPE, libc::SIG_DFL);
+            check(libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))
+        };
+        if let Err(err) = prepared {
+            return err;
+        }
+        let (words, environment) = (&self.words.pointers, &self.environment.pointers);
+        // SAFETY: as above.
+        unsafe { libc::execve(self.path.as_ptr(), words.as_ptr(), environment.as_ptr()) };
+        io::Error::last_os_error()
+    }
 }
 
 fn c_path(path: &Path) -> io::Result<CString> {

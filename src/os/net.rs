@@ -26,6 +26,8 @@ pub enum Event {
     Write,
     /// The peer has hung up or will send no more; bytes that came before may still be unread.
     HangUp,
+    /// The peer has gone altogether.
+    Gone,
 }
 
 /// Waits until something happens on one of `fds`, or `until`. `None` means that the time is over.
@@ -39,6 +41,7 @@ pub fn wait_any<const N: usize>(
             Event::Read => libc::POLLIN,
             Event::Write => libc::POLLOUT,
             Event::HangUp => libc::POLLRDHUP,
+            Event::Gone => 0, // Which is told in any case.
         },
         revents: 0,
     });
