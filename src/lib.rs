@@ -253,6 +253,11 @@ pub mod tools {
     pub mod try_build;
     pub mod symlinks;
     pub mod monitor;
+    pub mod top_sample;
+    pub mod top_limit;
+    pub mod top_text;
+    pub mod top_screen;
+    pub mod top;
     pub mod trace_index;
     pub mod trace_events;
     pub mod trace_summary;

@@ -8,7 +8,7 @@ use crate::model::error::{Error, Result, Status};
 use crate::model::settings::ClientSettings;
 use crate::os::{cleanup, logging, start};
 use crate::pump::{include_server, wrapper};
-use crate::tools::{doctor, lsdistcc, monitor, symlinks, trace, try_build, zeroconf};
+use crate::tools::{doctor, lsdistcc, monitor, symlinks, top, trace, try_build, zeroconf};
 use std::ffi::{OsStr, OsString};
 use std::io::{self, Write};
 use std::path::Path;
@@ -74,6 +74,11 @@ const ROLES: &[Role] = &[
         name: "pump",
         run: wrapper::pump,
         by_link: true,
+    },
+    Role {
+        name: "top",
+        run: top::top,
+        by_link: false,
     },
     Role {
         name: "trace",

@@ -101,6 +101,14 @@ fn options_of_distcc_are_those_of_its_page() {
 }
 
 #[test]
+fn options_of_top_are_those_of_its_page() {
+    assert_eq!(
+        entries(&file("man/distcc-top.1")),
+        long_options(&help(&["top", "--help"]))
+    );
+}
+
+#[test]
 fn options_of_trace_are_those_of_its_page() {
     assert_eq!(
         entries(&file("man/distcc-trace.1")),
