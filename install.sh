@@ -1,7 +1,7 @@
 #!/bin/sh
 # Installs distcc below a prefix, or removes it again: the program, a link for each role, the masquerade directory
-# with a link for each compiler of this machine, and the man pages. What was installed is written down in
-# PREFIX/share/distcc/manifest, and only that is ever replaced or removed.
+# with a link for each compiler of this machine, man pages, completions for shells, and units for systemd. What was
+# installed is written down in PREFIX/share/distcc/manifest, and only that is ever replaced or removed.
 set -eu
 umask 022
 
@@ -13,6 +13,9 @@ Usage: ./install.sh [OPTION]…
   --user         install below ~/.local; needs no root
   --binary FILE  install this program instead of building one with cargo
   --force        also replace, or remove, files that are not known to be ours
+  --no-systemd   install no units for systemd; they are anyway only if systemd is here and the prefix is /usr or /usr/local
+  --dry-run      say what would be written and removed, and change nothing
+  --for-package  for those who make packages: units for systemd in any case, no links for compilers, no manifest
   --uninstall    remove what was installed below the prefix
   --help         show this
 
@@ -35,6 +38,9 @@ prefix=/usr/local
 binary=
 force=false
 uninstall=false
+dry_run=false
+for_package=false
+systemd=true
 while [ $# -gt 0 ]; do
     case $1 in
     --prefix=*) prefix=${1#*=} ;;
@@ -50,6 +56,9 @@ while [ $# -gt 0 ]; do
     --user) prefix=${HOME:?--user needs HOME to be set}/.local ;;
     --force) force=true ;;
     --uninstall) uninstall=true ;;
+    --dry-run) dry_run=true ;;
+    --for-package) for_package=true ;;
+    --no-systemd) systemd=false ;;
     --help | -h)
         usage
         exit 0
@@ -93,6 +102,15 @@ exists() {
     [ -e "$1" ] || [ -L "$1" ]
 }
 
+# Does what it is told, or only says it.
+run() { # COMMAND…
+    if $dry_run; then
+        echo "would run: $*"
+    else
+        "$@"
+    fi
+}
+
 # Removes all that the old manifest names and the new one does not: files first, then directories from the inside out.
 remove_old() { # OLD-MANIFEST NEW-MANIFEST
     while IFS=$tab read -r kind what path; do
@@ -102,11 +120,12 @@ remove_old() { # OLD-MANIFEST NEW-MANIFEST
         if names "$2" "$path" || ! exists "$root/$path"; then
             continue
         elif unchanged "$kind" "$what" "$path" || $force; then
-            rm -f "$root/$path"
+            run rm -f "$root/$path"
         else
             echo "install.sh: $root/$path has been changed since it was installed: left alone" >&2
         fi
     done <"$1"
+    ! $dry_run || return 0
     sed -n "s/^dir$tab-$tab//p" "$1" | sort -r | while IFS= read -r path; do
         path=$root/$path
         names "$2" "${path#"$root/"}" || rmdir "${path%/.}" 2>/dev/null || :
@@ -136,10 +155,31 @@ else
     : >"$old"
 fi
 
+# Whether systemd runs here, and would find units below the prefix.
+systemd_sees_prefix() {
+    [ -z "${DESTDIR:-}" ] && [ -d /run/systemd/system ] && case $prefix in
+    /usr | /usr/local) true ;;
+    *) false ;;
+    esac
+}
+
 if $uninstall; then
     [ -f "$manifest" ] || fail "nothing to remove: there is no $manifest"
-    rm -f "$manifest"
+    if systemd_sees_prefix && names "$old" lib/systemd/system/distccd.service; then
+        run systemctl disable --now distccd.service distccd.socket || :
+    fi
+    # Links that update-distcc-symlinks has made since.
+    for link in "$root"/lib/distcc/*; do
+        if [ "$(readlink "$link")" = ../../bin/distcc ] && ! names "$old" "lib/distcc/${link##*/}"; then
+            run rm -f "$link"
+        fi
+    done
+    run rm -f "$manifest"
     remove_old "$old" "$new"
+    if $dry_run; then
+        exit 0
+    fi
+    ! systemd_sees_prefix || systemctl daemon-reload || :
     echo "distcc has been removed from $root"
     exit 0
 fi
@@ -154,7 +194,9 @@ build_failed() {
 # Which program to install.
 if [ -z "$binary" ]; then
     binary=${CARGO_TARGET_DIR:-$here/target}/release/distcc
-    if command -v cargo >/dev/null 2>&1; then
+    if $dry_run; then
+        [ -x "$binary" ] || fail "$binary is not there yet: build it with 'cargo build --release', or name another with --binary"
+    elif command -v cargo >/dev/null 2>&1; then
         (cd "$here" && cargo build --release --locked) || build_failed
     elif [ ! -x "$binary" ]; then
         fail "neither $binary nor cargo is there; build with 'cargo build --release' first (Rust: https://rustup.rs)"
@@ -203,29 +245,23 @@ want_above() { # DIRECTORY
     fi
 }
 
-# The compilers on PATH, by name; other folders of distcc's links do not count.
+# The compilers of this machine, by name. The program itself knows what is one.
 compilers() {
-    echo "$PATH" | tr ':' '\n' | while IFS= read -r folder; do
-        case $folder in
-        /*) ;;
-        *) continue ;;
-        esac
-        case $(readlink -f "$folder/cc" "$folder/gcc" "$folder/clang" 2>/dev/null) in
-        *distcc*) continue ;;
-        esac
-        for file in "$folder"/*cc "$folder"/*cc-[0-9]* "$folder"/*++ "$folder"/*++-[0-9]* "$folder"/c[89]9 \
-            "$folder"/*clang "$folder"/*clang-[0-9]*; do
-            if [ -f "$file" ] && [ -x "$file" ]; then
-                echo "${file##*/}"
-            fi
-        done
-    done | grep -E '^(cc|c\+\+|c89|c99|(c89-|c99-|.*-.*-)?(gcc|g\+\+)|(.*-.*-)?clang(\+\+)?)(-[0-9.]+)?$' | sort -u
+    ln -sf "$(readlink -f "$binary")" "$work/update-distcc-symlinks"
+    "$work/update-distcc-symlinks" --list || fail "$binary does not run here"
+}
+
+# A unit for systemd, with our own prefix in it.
+want_unit() { # FILE
+    sed "s|/usr/local/bin/|$prefix/bin/|g" "$here/packaging/systemd/$1" >"$work/$1"
+    want_file "$work/$1" "lib/systemd/system/$1"
 }
 
 want_above "${root%/*}"
-want_directory share/distcc
+$for_package || want_directory share/distcc
 want_file "$binary" bin/distcc
-for role in distcc-include_server distcc-pump distccd distccmon-text include_server lsdistcc pump; do
+for role in distcc-include_server distcc-pump distccd distccmon-text include_server lsdistcc pump \
+    update-distcc-symlinks; do
     want_link distcc "bin/$role"
 done
 for page in "$here"/man/*.[1-8]; do
@@ -234,9 +270,27 @@ done
 for role in include_server pump; do # Debian's names for them.
     want_link "$role.1" "share/man/man1/distcc-$role.1"
 done
-for name in $(compilers); do # No name of a compiler holds a blank: see the pattern above.
-    want_link ../../bin/distcc "lib/distcc/$name"
+want_file "$here/packaging/completions/distcc.bash" share/bash-completion/completions/distcc
+for name in distcc-pump distccd distccmon-text include_server distcc-include_server lsdistcc pump update-distcc-symlinks; do
+    want_link distcc "share/bash-completion/completions/$name"
 done
+want_file "$here/packaging/completions/_distcc" share/zsh/site-functions/_distcc
+want_file "$here/packaging/completions/distcc.fish" share/fish/vendor_completions.d/distcc.fish
+for file in "$here/packaging/distccd.conf" "$here/README.md"; do
+    want_file "$file" "share/doc/distcc/${file##*/}"
+done
+if $for_package || { $systemd && systemd_sees_prefix; }; then
+    want_unit distccd.service
+    want_unit distccd.socket
+fi
+if $for_package; then
+    want_directory lib/distcc
+else
+    names=$(compilers)
+    for name in $names; do # No name of a compiler holds a blank.
+        want_link ../../bin/distcc "lib/distcc/$name"
+    done
+fi
 
 # Nothing is written before it is sure that nothing of anybody else's is in the way.
 grep -E '^(file|link)' "$new" | while IFS=$tab read -r _ _ path; do
@@ -245,8 +299,24 @@ grep -E '^(file|link)' "$new" | while IFS=$tab read -r _ _ path; do
     fi
 done
 
+if $dry_run; then
+    grep -E '^(file|link)' "$new" | while IFS=$tab read -r kind what path; do
+        if unchanged "$kind" "$what" "$path"; then
+            continue
+        elif [ "$kind" = file ]; then
+            echo "would write $root/$path"
+        else
+            echo "would link $root/$path to $what"
+        fi
+    done
+    remove_old "$old" "$new"
+    exit 0
+fi
+
 # The manifest comes first, so that a run that breaks off can be repeated, or undone by --uninstall.
-if ! mkdir -p "$root/share/distcc" || ! cat "$old" "$new" >"$manifest"; then
+if $for_package; then
+    manifest=$work/manifest
+elif ! mkdir -p "$root/share/distcc" || ! cat "$old" "$new" >"$manifest"; then
     fail "cannot write below $root; --user installs below ~/.local and needs no root"
 fi
 sed -n "s/^dir$tab-$tab//p" "$new" | while IFS= read -r path; do
@@ -268,6 +338,7 @@ grep '^link' "$new" | while IFS=$tab read -r _ target path; do
 done
 remove_old "$old" "$new"
 cp "$new" "$manifest"
+! $for_package || exit 0
 
 # Whether this name means what has been installed. With DESTDIR that is not there yet, but its path is known.
 means_ours() { # NAME
@@ -285,11 +356,17 @@ if ! means_ours distcc || ! means_ours pump; then
     esac
 fi
 
+staying=
+if names "$new" lib/systemd/system/distccd.service; then
+    staying="
+So that it stays: options in /etc/distcc/distccd.conf (see $prefix/share/doc/distcc/distccd.conf), then
+    systemctl daemon-reload && systemctl enable --now distccd.service"
+fi
 cat <<END
 distcc is installed in $prefix/bin; its links for compilers are in $prefix/lib/distcc.
 
 On each machine that is to compile for others (10.0.0.0/24: who may use it):
-    $prefix/bin/distccd --daemon --allow 10.0.0.0/24
+    $prefix/bin/distccd --daemon --allow 10.0.0.0/24$staying
 
 On each machine that builds$other:
     export PATH="$path:\$PATH"
@@ -299,6 +376,6 @@ In pump mode, where the servers preprocess, too:
     export DISTCC_HOSTS='SERVER/8,cpp,lzo'
     pump make -j10
 
-If compilers are installed later: ./install.sh --prefix '$prefix' once more, for their links.
+If compilers are installed later: $prefix/bin/update-distcc-symlinks, for their links.
 To remove it: ./install.sh --prefix '$prefix' --uninstall
 END

@@ -5,6 +5,8 @@
 pub mod model {
     pub mod error;
     pub mod wait_status;
+    pub mod findings;
+    pub mod likeness;
     pub mod pump_settings;
     pub mod settings;
     pub mod hosts;
@@ -68,6 +70,7 @@ pub mod model {
     pub mod resolve;
     pub mod once;
     pub mod walker;
+    pub mod beginning;
     pub mod operators;
     pub mod expansion;
     pub mod constants;
@@ -120,6 +123,7 @@ pub mod farm {
     pub mod waiting;
     pub mod slots;
     pub mod transport;
+    pub mod cross;
     pub mod private_folder;
     pub mod include_start;
     pub mod include_link;
@@ -128,7 +132,6 @@ pub mod farm {
 /// Floor 3: the client, also when masquerading as a compiler.
 pub mod client {
     pub mod masquerade;
-    pub mod cross;
     pub mod local;
     pub mod native;
     pub mod output;
@@ -209,12 +212,15 @@ pub mod pump {
     pub mod content;
     pub mod place;
     pub mod tree;
+    pub mod basis;
+    pub mod met;
     pub mod walk;
     pub mod questions;
     pub mod search_output;
     pub mod ask_compiler;
     pub mod compiler_flags;
     pub mod toolchain;
+    pub mod beginnings;
     pub mod world;
     pub mod shipment;
     pub mod system_lookups;
@@ -245,7 +251,13 @@ pub mod tools {
     pub mod sample;
     pub mod tally;
     pub mod try_build;
+    pub mod symlinks;
     pub mod monitor;
+    pub mod top_sample;
+    pub mod top_limit;
+    pub mod top_text;
+    pub mod top_screen;
+    pub mod top;
     pub mod trace_index;
     pub mod trace_events;
     pub mod trace_summary;
@@ -253,6 +265,14 @@ pub mod tools {
     pub mod probe;
     pub mod lsdistcc_options;
     pub mod lsdistcc;
+    pub mod bounded;
+    pub mod doctor_folders;
+    pub mod doctor_path;
+    pub mod doctor_here;
+    pub mod doctor_compilers;
+    pub mod doctor_builds;
+    pub mod doctor_hosts;
+    pub mod doctor;
     pub mod browse;
     pub mod announce;
     pub mod zeroconf;

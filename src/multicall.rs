@@ -8,7 +8,7 @@ use crate::model::error::{Error, Result, Status};
 use crate::model::settings::ClientSettings;
 use crate::os::{cleanup, logging, start};
 use crate::pump::{include_server, wrapper};
-use crate::tools::{lsdistcc, monitor, trace, try_build, zeroconf};
+use crate::tools::{doctor, lsdistcc, monitor, symlinks, top, trace, try_build, zeroconf};
 use std::ffi::{OsStr, OsString};
 use std::io::{self, Write};
 use std::path::Path;
@@ -56,6 +56,11 @@ const ROLES: &[Role] = &[
         by_link: true,
     },
     Role {
+        name: "doctor",
+        run: doctor::doctor,
+        by_link: false,
+    },
+    Role {
         name: "include_server",
         run: include_server::include_server,
         by_link: true,
@@ -71,6 +76,11 @@ const ROLES: &[Role] = &[
         by_link: true,
     },
     Role {
+        name: "top",
+        run: top::top,
+        by_link: false,
+    },
+    Role {
         name: "trace",
         run: trace::trace,
         by_link: false,
@@ -79,6 +89,11 @@ const ROLES: &[Role] = &[
         name: "try",
         run: try_build::try_build,
         by_link: false,
+    },
+    Role {
+        name: "update-distcc-symlinks",
+        run: symlinks::update_distcc_symlinks,
+        by_link: true,
     },
     Role {
         name: "why",

@@ -49,7 +49,18 @@ if ($what eq 'read') {
         can((open my $memory, '<', "/proc/$pid/mem"), "opened the memory of $pid");
         my $bytes = ' ' x 16; my $here = pack 'PQ', $bytes, 16;
         can(syscall(310, $pid, $here, 1, $here, 1, 0) > 0, "read $pid");
+        can(syscall(141, 0, $pid, 19) == 0, "slowed $pid");
+        can(syscall(251, 1, $pid, 0x4000) == 0, "slowed files of $pid");
+        my ($first, $none, $usual) = (pack('Q', 1), pack('L', 0), pack('LLQlLQQQ', 48, 0, 0, 0, 0, 0, 0, 0));
+        can(syscall(203, $pid, 8, $first) == 0, "moved $pid");
+        can(syscall(144, $pid, 3, $none) == 0, "scheduled $pid");
+        can(syscall(142, $pid, $none) == 0, "set parameters of $pid");
+        can(syscall(314, $pid, $usual, 0) == 0, "set attributes of $pid");
     }
+    can(syscall(141, $_, 0, 19) == 0, "slowed all") for 1, 2;
+    can(syscall(251, $_, 0, 0x4000) == 0, "slowed files of all") for 2, 3;
+    my $every = pack 'Q', -1;
+    can(syscall(141, 0, 0, 19) != 0 || syscall(203, 0, 8, $every) != 0 || syscall(251, 1, 0, 0x4000) != 0, 'could not slow itself');
     can(POSIX::setsid() > 0, 'left the session'); can(POSIX::setpgid(0, 0), 'left the group');
 } elsif ($what eq 'own') {
     my $own = $ENV{TMPDIR};

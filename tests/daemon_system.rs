@@ -8,7 +8,7 @@ use common::fake::expect_line;
 use common::twice::{assert_pumped, Pump};
 use common::v3::Files;
 use common::{have, is_root, run, Daemon, Farm, Which, BOUND};
-use distcc::model::about::{About, Lookup};
+use distcc::model::about::{content_hash, About, Lookup};
 use distcc::model::wire::Remark;
 use std::fs;
 use std::path::Path;
@@ -170,8 +170,7 @@ fn other_system_headers_are_noticed() {
     let farm = Farm::new();
     let daemon = real(&farm);
     let path = Path::new("/usr/include/stdio.h");
-    let hash = blake3::hash(&fs::read(path).unwrap());
-    let hash = *hash.as_bytes().first_chunk().unwrap();
+    let hash = content_hash(&fs::read(path).unwrap());
     let found = |hash| Lookup::Found {
         start: 0,
         at: 1,

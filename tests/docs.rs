@@ -1,6 +1,7 @@
 //! The manual pages say what the programs take, and nothing else: options, variables, exit statuses.
 #![allow(clippy::unwrap_used)]
 
+use distcc::model::findings::Topic;
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -97,6 +98,14 @@ fn options_of_distcc_are_those_of_its_page() {
             "{option} is in --help, not in distcc(1)"
         );
     }
+}
+
+#[test]
+fn options_of_top_are_those_of_its_page() {
+    assert_eq!(
+        entries(&file("man/distcc-top.1")),
+        long_options(&help(&["top", "--help"]))
+    );
 }
 
 #[test]
@@ -258,6 +267,33 @@ fn the_readme_has_no_gaps() {
     }
 }
 
+/// Links within README lead to headings, as the page that shows it names them.
+#[test]
+fn links_of_the_readme_lead_somewhere() {
+    let readme = file("README.md");
+    let headings = readme.lines().filter(|line| line.starts_with("##"));
+    let anchors: BTreeSet<String> = headings
+        .map(|line| line.trim_start_matches('#').trim().to_lowercase())
+        .map(|title| {
+            let kept = |c: &char| c.is_alphanumeric() || matches!(c, ' ' | '-' | '_');
+            title
+                .chars()
+                .filter(kept)
+                .collect::<String>()
+                .replace(' ', "-")
+        })
+        .collect();
+    let links: Vec<&str> = readme
+        .split("](#")
+        .skip(1)
+        .filter_map(|rest| rest.split(')').next())
+        .collect();
+    assert!(links.len() > 10, "{links:?}");
+    for link in links {
+        assert!(anchors.contains(link), "#{link} leads nowhere: {anchors:?}");
+    }
+}
+
 /// What the table of troubles shows as a message is one: its longest run of plain words stands in the source.
 #[test]
 fn the_messages_of_the_readme_are_those_of_the_programs() {
@@ -282,6 +318,111 @@ fn the_messages_of_the_readme_are_those_of_the_programs() {
         assert!(
             is_foreign || sources.iter().any(|source| source.contains(longest)),
             "`{message}`: no program says '{longest}'"
+        );
+    }
+}
+
+/// What findings name as the place that says more is there, and has something to say.
+#[test]
+fn headings_that_findings_name_are_in_the_readme() {
+    let readme = file("README.md");
+    let troubles = readme
+        .split("\n## When something is wrong\n")
+        .nth(1)
+        .unwrap();
+    let troubles = troubles.split("\n## ").next().unwrap();
+    let sections: Vec<&str> = troubles.split("\n### ").skip(1).collect();
+    let headings = sections.iter().filter_map(|section| section.lines().next());
+    let named = Topic::ALL.map(Topic::heading);
+    assert_eq!(headings.collect::<Vec<&str>>(), named);
+    for section in sections {
+        let rows = section.lines().filter(|line| line.starts_with("| "));
+        assert!(rows.count() > 2, "{section}");
+    }
+}
+
+/// Stock's options by program, as its own lists have them.
+const STOCKS_OPTIONS: &[(&str, &str)] = &[
+    (
+        "distcc",
+        "--help --version --show-hosts -j --scan-includes --show-principal",
+    ),
+    (
+        "distccd",
+        "--help --version --allow -a --allow-private --jobs -j --nice -N --port -p --listen --pid-file -P --user --daemon \
+         --inetd --no-detach --no-fork --no-fifo --log-file --log-stderr --log-level --verbose --lifetime --job-lifetime \
+         --stats --stats-port --wizard -W --enable-tcp-insecure --make-me-a-botnet --zeroconf --auth --blacklist --whitelist \
+         --show-principal --oom-score-adj --sysroot",
+    ),
+    (
+        "include_server",
+        "--port --pid_file -d --debug_pattern -e --email --no-email --email_bound --path_observation_re \
+         --stat_reset_triggers -s --statistics -t --time --unsafe_absolute_includes --unsafe_no_unexpanded_functions \
+         --no_force_dirs -v --verify -w --write_include_closure -x --exact_analysis --simple_algorithm",
+    ),
+    ("lsdistcc", "-l -n -x -t -h -c -k -m -o -g -r -P -p -d -v"),
+    ("pump", "--startup --shutdown --help"),
+];
+
+/// Stock's variables.
+const STOCKS_VARIABLES: &str = "DISTCC_HOSTS DISTCC_DIR DISTCC_VERBOSE DISTCC_LOG DISTCC_FALLBACK DISTCC_SAVE_TEMPS \
+    DISTCC_TCP_CORK DISTCC_SSH DISTCC_IO_TIMEOUT DISTCC_BACKOFF_PERIOD DISTCC_PAUSE_TIME_MSEC DISTCC_SKIP_LOCAL_RETRY \
+    DISTCC_NO_REWRITE_CROSS DISTCC_NO_CROSS_REWRITE DISTCC_MAX_DISCREPANCY DISTCC_EXCLUDE_FRESH_FILES \
+    DISTCC_ENABLE_DISCREPANCY_EMAIL DISTCC_EMAILLOG_WHOM_TO_BLAME DCC_EMAILLOG_WHOM_TO_BLAME DISTCC_PRINCIPAL \
+    DISTCCD_PRINCIPAL DISTCCD_PATH DISTCC_CMDLIST DISTCC_CMDLIST_NUMWORDS DISTCC_CMDLIST_MATCHWORDS \
+    DISTCC_TCP_DEFER_ACCEPT DISTCC_CLIENT_TMP DISTCC_LOCATION DISTCC_POTENTIAL_HOSTS DISTCC_TESTING_INCLUDE_SERVER \
+    LSDISTCC_ARGS INCLUDE_SERVER_ARGS INCLUDE_SERVER_PORT INCLUDE_SERVER_PID INCLUDE_SERVER_DIR INCLUDE_SERVER_STUB \
+    PYTHONPATH PYTHONOPTIMIZE TMPDIR UNCACHED_ERR_FD _DISTCC_SAFEGUARD";
+
+/// Stock's files, and its words for host lists.
+const STOCKS_FILES_AND_WORDS: &str =
+    "~/.distcc/hosts ~/.distcc/lock ~/.distcc/state ~/.distcc/zeroconf /etc/distcc/hosts \
+    /etc/distcc/clients.allow /etc/distcc/commands.allow.sh distccmon-gnome \
+    localhost lzo cpp down auth randomize localslots localslots_cpp +zeroconf";
+
+/// The words of a page: an option `Fl -name` as `--name`, everything else as it stands.
+fn words_of(page: &str) -> BTreeSet<String> {
+    let blank = |c: char| c.is_whitespace() || "`',;()[]=".contains(c);
+    let page = page.replace("Fl ", "-");
+    let words = page.split(blank).map(|word| word.trim_end_matches('.'));
+    words.map(|word| word.to_owned()).collect()
+}
+
+/// What stock has is in a page, or in README's table of what is otherwise here.
+#[test]
+fn what_stock_has_is_here_or_listed_as_different() {
+    let readme = file("README.md");
+    let table = readme
+        .split("\n### Options, variables, exit statuses and files\n")
+        .nth(1);
+    let table = words_of(table.unwrap().split("\n## ").next().unwrap());
+    let mut pages = BTreeSet::new();
+    for (program, options) in STOCKS_OPTIONS {
+        let page = words_of(&file(&format!("man/{program}.1")));
+        for option in options.split_whitespace() {
+            assert!(
+                page.contains(option) || table.contains(option),
+                "{option} of {program} is in no page, and not in README's table"
+            );
+        }
+        pages.extend(page);
+    }
+    let others = [STOCKS_VARIABLES, STOCKS_FILES_AND_WORDS].map(str::split_whitespace);
+    let statuses: Vec<String> = (100..=120).map(|status| status.to_string()).collect();
+    let names = others
+        .into_iter()
+        .flatten()
+        .chain(statuses.iter().map(String::as_str));
+    for name in names {
+        let plain = name.trim_start_matches('+');
+        let is_known = |words: &BTreeSet<String>| {
+            words
+                .iter()
+                .any(|word| word == name || word.trim_start_matches(['-', ',', '+']) == plain)
+        };
+        assert!(
+            is_known(&pages) || is_known(&table),
+            "{name} is in no page, and not in README's table"
         );
     }
 }

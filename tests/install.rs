@@ -297,3 +297,116 @@ fn bad_options_are_named() {
     assert!(badly(prefix.run(&["--prefix", "here"])).contains("absolute"));
     assert!(badly(prefix.run(&["--binary", "/nonexistent/distcc"])).contains("/nonexistent/distcc"));
 }
+
+/// All below a folder, with what links lead to.
+fn listing(folder: &Path) -> Vec<String> {
+    let out = Command::new("find")
+        .arg(folder)
+        .args(["-printf", "%P %l %T@\n"])
+        .output()
+        .unwrap();
+    let mut lines: Vec<String> = well(out).lines().map(str::to_owned).collect();
+    lines.sort();
+    lines
+}
+
+#[test]
+fn a_dry_run_says_all_and_changes_nothing() {
+    let prefix = Prefix::new();
+    let said = well(prefix.install(&["--dry-run"]));
+    assert!(
+        said.contains("would write") && said.contains("bin/distcc\n"),
+        "{said}"
+    );
+    assert!(!prefix.path().exists());
+
+    well(prefix.install(&[]));
+    let before = listing(&prefix.path());
+    assert_eq!(
+        well(prefix.install(&["--dry-run"])),
+        "",
+        "nothing is left to do"
+    );
+    let said = well(prefix.run(&["--uninstall", "--dry-run"]));
+    assert!(
+        said.contains("lib/distcc/gcc") && said.contains("bin/distcc\n"),
+        "{said}"
+    );
+    assert_eq!(listing(&prefix.path()), before);
+
+    // A second time changes nothing that a first time would not have made.
+    well(prefix.install(&[]));
+    let names = |lines: &[String]| -> Vec<String> {
+        let words = lines
+            .iter()
+            .map(|line| line.rsplit_once(' ').unwrap().0.to_owned());
+        words.collect()
+    };
+    assert_eq!(names(&listing(&prefix.path())), names(&before));
+}
+
+#[test]
+fn links_follow_the_compilers_of_the_machine() {
+    let prefix = Prefix::new();
+    well(prefix.install(&[]));
+    let compilers = prefix.0.path().join("compilers");
+    fs::create_dir(&compilers).unwrap();
+    let new = compilers.join("riscv64-linux-gnu-gcc-99");
+    fs::write(&new, "#!/bin/sh\n").unwrap();
+    fs::set_permissions(&new, fs::Permissions::from_mode(0o755)).unwrap();
+    let links = prefix.path().join("lib/distcc");
+    fs::write(links.join("README"), "mine").unwrap();
+    fs::remove_file(links.join("gcc")).unwrap();
+    fs::write(links.join("gcc"), "mine").unwrap();
+    let update = |words: &[&str]| {
+        let path = format!("{}:/usr/bin:/bin", compilers.display());
+        let mut command = Command::new(prefix.path().join("bin/update-distcc-symlinks"));
+        well(command.args(words).env("PATH", path).output().unwrap())
+    };
+    let linked = "riscv64-linux-gnu-gcc-99: linked to distcc\n";
+    let said = update(&["--dry-run"]);
+    assert!(
+        said.contains(linked) && said.contains("gcc: not a link to distcc"),
+        "{said}"
+    );
+    let link = links.join("riscv64-linux-gnu-gcc-99");
+    assert!(!link.is_symlink());
+    assert!(update(&[]).contains(linked));
+    assert_eq!(fs::read_link(&link).unwrap(), Path::new("../../bin/distcc"));
+    assert!(!update(&[]).contains("linked to"), "it is done");
+    fs::remove_file(&new).unwrap();
+    assert!(update(&[]).contains("riscv64-linux-gnu-gcc-99: link removed\n"));
+    assert!(!link.is_symlink());
+
+    // What is linked after the installation goes with it.
+    std::os::unix::fs::symlink("../../bin/distcc", &link).unwrap();
+    let out = prefix.run(&["--uninstall"]);
+    let said = String::from_utf8_lossy(&out.stderr).into_owned();
+    assert!(said.contains("lib/distcc/gcc has been changed"), "{said}");
+    well(out);
+    let mut left = listing(&links);
+    left.retain(|line| !line.starts_with(' '));
+    assert_eq!(left.len(), 2, "{left:?}");
+}
+
+/// What makers of packages get: all files, nothing of this machine.
+#[test]
+fn files_for_a_package_are_those_of_no_machine() {
+    let stage = tempfile::tempdir().unwrap();
+    let mut command = Command::new("sh");
+    command.arg(Path::new(ROOT).join("install.sh"));
+    command.args([
+        "--prefix",
+        "/usr",
+        "--for-package",
+        "--binary",
+        env!("CARGO_BIN_EXE_distcc"),
+    ]);
+    well(command.env("DESTDIR", stage.path()).output().unwrap());
+    let root = stage.path().join("usr");
+    let service = fs::read_to_string(root.join("lib/systemd/system/distccd.service")).unwrap();
+    assert!(service.contains("ExecStart=/usr/bin/distccd "), "{service}");
+    assert!(root.join("lib/systemd/system/distccd.socket").exists());
+    assert_eq!(fs::read_dir(root.join("lib/distcc")).unwrap().count(), 0);
+    assert!(!root.join("share/distcc").exists());
+}

@@ -32,6 +32,7 @@ pub fn faults_of_children() -> u64 {
 }
 
 /// CPU time of a running process and its descendants so far, with those that have ended, in steps of 10 ms for each.
+#[allow(dead_code)] // Not all benchmarks ask.
 pub fn of_tree(pid: u32) -> Duration {
     let ticks: u64 = tree(pid).iter().map(|(_, ticks)| ticks).sum();
     Duration::from_millis(ticks * 10) // 100 ticks a second on every Linux that Rust runs on.

@@ -5,10 +5,11 @@
 
 mod cost;
 mod installed;
+mod layers;
 mod setting;
 mod wire;
 
-use setting::{Distcc, Setting};
+use setting::{Daemon, Distcc, Setting};
 use std::process::{Child, Stdio};
 use std::sync::mpsc;
 use std::thread;
@@ -376,9 +377,7 @@ fn daemon_cpu(plan: &Plan) {
                 "ms",
                 |distcc| {
                     let daemon = setting.daemon(distcc);
-                    let before = cost::of_tree(daemon.process.id());
-                    ask_many(daemon.port, &request, jobs);
-                    let spent = cost::of_tree(daemon.process.id()) - before;
+                    let spent = cost_of_jobs(&daemon, &request, jobs);
                     let compiler = cpu_per_run(plan.runs * 2, || {
                         let mut command = setting.command(setting.fakes.join("gcc"));
                         assert!(command
@@ -387,14 +386,23 @@ fn daemon_cpu(plan: &Plan) {
                             .unwrap()
                             .success());
                     });
-                    ms(spent) / jobs as f64 - compiler
+                    spent - compiler
                 },
             );
         }
     }
 }
 
-/// What our daemon's jobs cost with and without what keeps compilers to them; stock has nothing of the kind.
+/// CPU milliseconds of a job, its compiler's included, at a daemon that has done some already: what is made once is no job's.
+fn cost_of_jobs(daemon: &Daemon, request: &[u8], jobs: usize) -> f64 {
+    ask_many(daemon.port, request, 64);
+    let before = cost::of_tree(daemon.process.id());
+    ask_many(daemon.port, request, jobs);
+    ms(cost::of_tree(daemon.process.id()) - before) / jobs as f64
+}
+
+/// What our daemon's jobs cost with and without what keeps compilers to them, stock has nothing of the kind; and what each
+/// layer of that costs by itself.
 fn sandbox_cpu(plan: &Plan) {
     let setting = &plan.setting;
     let jobs = plan.runs * 20;
@@ -414,12 +422,13 @@ fn sandbox_cpu(plan: &Plan) {
                     let option = format!("--sandbox={sandbox}");
                     let options = [option.as_str()];
                     let daemon = setting.daemon_with(distcc, if is_ours { &options } else { &[] });
-                    let before = cost::of_tree(daemon.process.id());
-                    ask_many(daemon.port, request, jobs);
-                    ms(cost::of_tree(daemon.process.id()) - before) / jobs as f64
+                    cost_of_jobs(&daemon, request, jobs)
                 },
             );
         }
+    }
+    if plan.only.as_ref().is_none_or(|only| only == "sandbox") {
+        layers::print(plan.rounds, plan.runs * 5);
     }
 }
 
@@ -481,30 +490,38 @@ fn rates(plan: &Plan) {
     for at_once in [1, 8, 64] {
         let rows = [
             format!("daemon, {at_once} requests at once, 5 kB: jobs a second"),
+            "the same: half of the answers come within, ms".to_owned(),
+            "the same: 99 of 100 answers come within, ms".to_owned(),
             "the same: memory (PSS) of the daemon and all that it has started, at most, MiB"
                 .to_owned(),
         ];
         let rows: Vec<&str> = rows.iter().map(String::as_str).collect();
         plan.rows("rates", &rows, 1, "", |distcc| {
             let daemon = setting.daemon(distcc);
+            ask_many(daemon.port, &request, 64);
             let each = (plan.runs * 10 / at_once).max(4);
             let begun = Instant::now();
-            let memory = thread::scope(|scope| {
+            let (memory, mut waits) = thread::scope(|scope| {
+                let ask = || {
+                    let begun = Instant::now();
+                    assert!(wire::ask(daemon.port, &request).unwrap());
+                    ms(begun.elapsed())
+                };
                 let askers: Vec<_> = (0..at_once)
-                    .map(|_| {
-                        let ask = || assert!(wire::ask(daemon.port, &request).unwrap());
-                        scope.spawn(move || (0..each).for_each(|_| ask()))
-                    })
+                    .map(|_| scope.spawn(move || (0..each).map(|_| ask()).collect::<Vec<f64>>()))
                     .collect();
                 let mut memory = 0;
                 while askers.iter().any(|asker| !asker.is_finished()) {
                     memory = memory.max(cost::memory_of_tree(daemon.process.id()));
                     thread::sleep(Duration::from_millis(50));
                 }
-                memory
+                let waits = askers.into_iter().flat_map(|asker| asker.join().unwrap());
+                (memory, waits.collect::<Vec<f64>>())
             });
+            waits.sort_by(f64::total_cmp);
+            let within = |share: usize| waits[(waits.len() - 1) * share / 100];
             let rate = (each * at_once) as f64 / begun.elapsed().as_secs_f64();
-            vec![rate, memory as f64 / 1024.0]
+            vec![rate, within(50), within(99), memory as f64 / 1024.0]
         });
     }
 }

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 /// A compile.
 #[derive(Clone)]
@@ -22,8 +23,10 @@ impl Unit {
 }
 
 pub struct Inputs {
+    #[allow(dead_code)] // Only one of the benchmarks asks.
     pub project: String,
     /// All units of the tree.
+    #[allow(dead_code)] // Only one of the benchmarks asks.
     pub units: Vec<Unit>,
     /// Every so manieth of them.
     pub sample: Vec<Unit>,
@@ -31,8 +34,18 @@ pub struct Inputs {
 }
 
 impl Inputs {
+    /// The units of a project of Debian's, which is fetched if need be, with a sample of `count`.
+    pub fn made(project: &str, count: usize) -> Inputs {
+        let below = |name: &str| Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+        let (trees, built) = (below("trees"), below("bench-trees"));
+        let made = Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/pump/inputs.sh");
+        let made = Command::new(made).args([&trees, &built]).status();
+        assert!(made.is_ok_and(|status| status.success()));
+        Inputs::read(&built.join(project), count)
+    }
+
     /// The units of a tree, with a sample of `count`.
-    pub fn read(tree: &Path, count: usize) -> Inputs {
+    fn read(tree: &Path, count: usize) -> Inputs {
         let text = fs::read_to_string(tree.join("jobs")).unwrap();
         let units: Vec<Unit> = text.lines().map(Unit::read).collect();
         let step = (units.len() / count).max(1);
@@ -44,6 +57,19 @@ impl Inputs {
         }
     }
 
+    /// At most so many units of the sample.
+    #[allow(dead_code)] // Only one of the benchmarks asks.
+    pub fn every(&self, count: usize) -> Vec<Unit> {
+        let step = (self.sample.len() / count).max(1);
+        self.sample
+            .iter()
+            .step_by(step)
+            .take(count)
+            .cloned()
+            .collect()
+    }
+
+    #[allow(dead_code)] // Only one of the benchmarks asks.
     /// A database of the sample, as clang's tools read it.
     pub fn compile_commands(&self) -> PathBuf {
         let quoted =

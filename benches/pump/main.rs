@@ -1,26 +1,28 @@
 //! Pump mode, ours beside stock's with a pump that works, in turns: what client and include server cost together for a
 //! translation unit of git and of libtorrent (C++ on Boost), cold and warm, with a server that costs nothing; what the
 //! first analysis of a whole tree costs beside what other tools take to find the headers; and what a pump job costs our
-//! daemon. Prints a Markdown table. Fetches sources. A name runs only that part: `git`, `libtorrent`, `namespace`.
+//! daemon. Prints a Markdown table. Fetches sources. A name runs only that part: `git`, `libtorrent`,
+//! `namespace`, `bytes`, `local`.
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
 #[path = "../compare/cost.rs"]
 mod cost;
+mod daemon;
 mod inputs;
 #[path = "../compare/installed.rs"]
 mod installed;
 mod others;
 mod server;
 mod session;
+mod started;
 
-use inputs::Inputs;
-use session::{Contender, Session};
-use std::path::Path;
-use std::process::Command;
+use inputs::{Inputs, Unit};
+use session::Session;
+use started::Contender;
 use std::time::{Duration, Instant};
 
-/// Units of each project: many of git, some of libtorrent.
-const UNITS: [(&str, usize); 2] = [("git", 60), ("libtorrent-rasterbar", 8)];
+/// Units of each project, and how many of them stock gets: of libtorrent a few, since each takes it four seconds.
+const UNITS: [(&str, usize, usize); 2] = [("git", 60, 60), ("libtorrent-rasterbar", 60, 8)];
 
 fn main() {
     let mut rounds = 3;
@@ -39,18 +41,19 @@ fn main() {
         .collect();
     println!("| measured, CPU for a translation unit | this distcc | stock |");
     println!("|---|---:|---:|");
-    for (project, count) in UNITS.into_iter().filter(|(name, _)| wanted(name)) {
-        let below = |name: &str| Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
-        let (trees, built) = (below("trees"), below("bench-trees"));
-        let made = Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/pump/inputs.sh");
-        let made = Command::new(made).args([&trees, &built]).status();
-        assert!(made.is_ok_and(|status| status.success()));
-        let inputs = Inputs::read(&built.join(project), count);
-        beside_stock(rounds, &contenders, &inputs);
+    for (project, count, few) in UNITS.into_iter().filter(|(name, ..)| wanted(name)) {
+        let inputs = Inputs::made(project, count);
+        beside_stock(rounds, &contenders, &inputs, few);
         analyses(rounds, &inputs);
     }
     if wanted("namespace") {
-        daemon(rounds);
+        jobs(rounds);
+    }
+    if wanted("bytes") {
+        bytes(&contenders);
+    }
+    if wanted("local") {
+        local(rounds);
     }
 }
 
@@ -73,9 +76,17 @@ const ROWS: [&str; 4] = [
 /// The figures of the rows, and how many of the units did not go by pump mode.
 type Figures = ([f64; ROWS.len()], usize);
 
-fn beside_stock(rounds: usize, contenders: &[Contender], inputs: &Inputs) {
+fn beside_stock(rounds: usize, contenders: &[Contender], inputs: &Inputs, few: usize) {
+    let samples: Vec<Vec<Unit>> = contenders
+        .iter()
+        .map(|one| inputs.every(if one.is_ours() { usize::MAX } else { few }))
+        .collect();
     let taken: Vec<Vec<Figures>> = (0..rounds)
-        .map(|_| contenders.iter().map(|one| figures(one, inputs)).collect())
+        .map(|_| {
+            let each = contenders.iter().zip(&samples);
+            each.map(|(one, sample)| figures(one, inputs, sample))
+                .collect()
+        })
         .collect();
     for (row, name) in ROWS.iter().enumerate() {
         let medians: Vec<f64> = (0..contenders.len())
@@ -88,23 +99,27 @@ fn beside_stock(rounds: usize, contenders: &[Contender], inputs: &Inputs) {
         println!("| {}: {name} | {cells} |", inputs.project);
     }
     let given_up: Vec<String> = (0..contenders.len())
-        .map(|one| median(taken.iter().map(|round| round[one].1 as f64).collect()).to_string())
+        .map(|one| {
+            let given_up = median(taken.iter().map(|round| round[one].1 as f64).collect());
+            format!("{given_up} of {}", 2 * samples[one].len())
+        })
         .collect();
     println!(
-        "| {}: of {} compiles, cold and warm, were preprocessed here after all | {} |",
+        "| {}: compiles, cold and warm, that were preprocessed here after all | {} |",
         inputs.project,
-        2 * inputs.sample.len(),
         given_up.join(" | ")
     );
 }
 
-fn figures(contender: &Contender, inputs: &Inputs) -> Figures {
+fn figures(contender: &Contender, inputs: &Inputs, sample: &[Unit]) -> Figures {
     let session = Session::start(contender, inputs);
-    let each = |time: Duration| ms(time) / inputs.sample.len() as f64;
+    let each = |time: Duration| ms(time) / sample.len() as f64;
     let pass = |server_before: Duration| {
         let clients = cost::of_children();
-        let pumped = inputs.sample.iter().filter(|unit| session.compile(unit));
-        let given_up = inputs.sample.len() - pumped.count();
+        let pumped = sample
+            .iter()
+            .filter(|unit| session.compile(unit, ",cpp,lzo"));
+        let given_up = sample.len() - pumped.count();
         let server = session.server_cpu() - server_before;
         (each(cost::of_children() - clients), each(server), given_up)
     };
@@ -182,10 +197,44 @@ fn one_closure(inputs: &Inputs, unit: usize) -> (f64, f64) {
 }
 
 /// A pump job of one file, and one of as many as a unit of git has, with a compiler that only writes a file.
-fn daemon(rounds: usize) {
+fn jobs(rounds: usize) {
     for (what, files) in [("one file", 1), ("60 files of 8 kB", 60)] {
-        let taken = (0..rounds.max(3)).map(|_| session::daemon_job(files));
+        let taken = (0..rounds.max(3)).map(|_| daemon::daemon_job(files));
         let each = median(taken.collect());
         println!("| our daemon beside the compiler, a job of {what} | {each:.2} ms | |");
+    }
+}
+
+/// What goes to the server for a unit of git, in each mode.
+fn bytes(contenders: &[Contender]) {
+    let inputs = Inputs::made("git", 60);
+    for (mode, options) in [("plain", ""), ("`,lzo`", ",lzo"), ("pump", ",cpp,lzo")] {
+        let each = contenders.iter().map(|contender| {
+            let session = Session::start(contender, &inputs);
+            for unit in &inputs.sample {
+                session.compile(unit, options);
+            }
+            let bytes = session.bytes() as f64 / inputs.sample.len() as f64;
+            format!("{:.0} kB", bytes / 1000.0)
+        });
+        let mut cells: Vec<String> = each.collect();
+        cells.resize(2, "–".to_owned());
+        println!(
+            "| git: bytes to the server, {mode} | {} |",
+            cells.join(" | ")
+        );
+    }
+}
+
+/// Client, daemon and gcc on one machine, beside gcc alone.
+fn local(rounds: usize) {
+    let inputs = Inputs::made("git", 60);
+    let units = inputs.every(20);
+    let taken: Vec<[f64; 2]> = (0..rounds)
+        .map(|_| daemon::beside_local(&inputs, &units))
+        .collect();
+    for (number, mode) in ["plain", "pump"].into_iter().enumerate() {
+        let share = median(taken.iter().map(|round| round[number]).collect());
+        println!("| git: all CPU with our daemon on this machine, in parts of a local compile, {mode} | × {share:.3} | |");
     }
 }

@@ -16,6 +16,7 @@ pub struct Server {
     pub port: u16,
     /// How many jobs came as files, and how many as text.
     answered: Arc<[AtomicUsize; 2]>,
+    bytes: Arc<AtomicUsize>,
 }
 
 impl Server {
@@ -24,15 +25,25 @@ impl Server {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
         let answered = Arc::<[AtomicUsize; 2]>::default();
-        let count = answered.clone();
+        let bytes = Arc::<AtomicUsize>::default();
+        let (count, read) = (answered.clone(), bytes.clone());
         thread::spawn(move || {
             for stream in listener.incoming() {
-                if let Ok(as_text) = stream.and_then(answer) {
+                if let Ok(as_text) = stream.and_then(|stream| answer(stream, &read)) {
                     count[usize::from(as_text)].fetch_add(1, Ordering::SeqCst);
                 }
             }
         });
-        Server { port, answered }
+        Server {
+            port,
+            answered,
+            bytes,
+        }
+    }
+
+    /// How many bytes have come in.
+    pub fn bytes(&self) -> usize {
+        self.bytes.load(Ordering::SeqCst)
     }
 
     /// How many jobs have been answered that came as files, and how many that came as text.
@@ -42,13 +53,14 @@ impl Server {
 }
 
 /// Whether the job came as text.
-fn answer(mut stream: TcpStream) -> io::Result<bool> {
+fn answer(mut stream: TcpStream, read: &AtomicUsize) -> io::Result<bool> {
     let mut decoder = RequestDecoder::for_requests(Limits::default());
     while !decoder.is_done() {
         let count = stream.read(decoder.space())?;
         if count == 0 {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
+        read.fetch_add(count, Ordering::SeqCst);
         decoder.filled(count).map_err(io::Error::other)?;
     }
     let request = decoder.request().map_err(io::Error::other)?;

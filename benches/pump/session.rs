@@ -1,101 +1,43 @@
 //! One include server with its clients, ours or stock's, and a daemon of ours for jobs of its own.
 
-use super::cost;
 use super::inputs::{Inputs, Unit};
-use super::installed::installed;
-use super::server::{ask, request, Server};
+use super::server::Server;
+use super::started::{Contender, IncludeServerProcess, PATH};
 use distcc::farm::include_link::IncludeServer;
 use distcc::model::direct::Query;
 use std::ffi::OsStr;
 use std::fs;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
-use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
-
-/// Where the compilers are.
-const PATH: &str = "/usr/bin:/bin";
-
-/// Whose programs.
-pub struct Contender {
-    client: PathBuf,
-    /// The words that start the include server.
-    server: Vec<String>,
-}
-
-impl Contender {
-    pub fn ours() -> Contender {
-        let (client, _) = installed();
-        Contender {
-            server: vec![client.display().to_string(), "include_server".into()],
-            client,
-        }
-    }
-
-    /// The folder that `tests/fetch-stock-pump` made.
-    pub fn stock(folder: &str) -> Contender {
-        let server = format!("{folder}/include_server/include_server.py");
-        Contender {
-            client: format!("{folder}/distcc").into(),
-            server: ["/usr/bin/python3".to_owned(), server].to_vec(),
-        }
-    }
-}
 
 /// An include server that runs, and the server that its clients send to.
 pub struct Session {
     folder: tempfile::TempDir,
     client: PathBuf,
     server: Server,
-    process: Child,
-    pid: u32,
+    include_server: IncludeServerProcess,
 }
 
 impl Session {
     pub fn start(contender: &Contender, inputs: &Inputs) -> Session {
         let folder = tempfile::Builder::new().prefix("bench-").tempdir().unwrap();
         let path = folder.path();
-        let mut command = Command::new(&contender.server[0]);
-        let mut process = command
-            .args(&contender.server[1..])
-            .arg("--port")
-            .arg(path.join("socket"))
-            .arg("--pid_file")
-            .arg(path.join("pid"))
-            .current_dir(&inputs.tree)
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        // Both go to the background, and the pid that counts is in the file.
-        let begun = Instant::now();
-        let pid = loop {
-            let pid = fs::read_to_string(path.join("pid")).unwrap_or_default();
-            if let (Ok(pid), true) = (pid.trim().parse(), path.join("socket").exists()) {
-                break pid;
-            }
-            assert!(
-                begun.elapsed() < Duration::from_secs(20),
-                "no include server"
-            );
-            std::thread::sleep(Duration::from_millis(5));
-        };
-        let _ = process.try_wait();
+        let include_server = IncludeServerProcess::start(contender, inputs, path);
         Session {
             client: contender.client.clone(),
             server: Server::start(),
-            process,
-            pid,
+            include_server,
             folder,
         }
     }
 
-    /// Compiles one unit; whether that went in pump mode.
-    pub fn compile(&self, unit: &Unit) -> bool {
-        let [files, text] = self.server.answered();
+    /// A client for one unit, and these hosts.
+    pub fn client(&self, unit: &Unit, hosts: &str) -> Command {
         let folder = self.folder.path();
-        let status = Command::new(&self.client)
+        let mut client = Command::new(&self.client);
+        client
             .args(&unit.words)
             .args(["-c", "-o"])
             .arg(folder.join("x.o"))
@@ -105,13 +47,22 @@ impl Session {
             .env("HOME", folder)
             .env("DISTCC_DIR", folder)
             .env("DISTCC_FALLBACK", "0")
-            .env(
-                "DISTCC_HOSTS",
-                format!("127.0.0.1:{}/4,cpp,lzo", self.server.port),
-            )
+            .env("DISTCC_HOSTS", hosts)
             .env("INCLUDE_SERVER_PORT", folder.join("socket"))
-            .stderr(Stdio::null())
-            .status();
+            .stderr(Stdio::null());
+        client
+    }
+
+    /// How many bytes have been sent to the server.
+    pub fn bytes(&self) -> usize {
+        self.server.bytes()
+    }
+
+    /// Compiles one unit on a host with these options, as `,lzo`; whether that went in pump mode.
+    pub fn compile(&self, unit: &Unit, options: &str) -> bool {
+        let [files, text] = self.server.answered();
+        let hosts = format!("127.0.0.1:{}/4{options}", self.server.port);
+        let status = self.client(unit, &hosts).status();
         assert!(status.unwrap().success(), "{:?}", unit.words);
         let begun = Instant::now();
         // The answer is counted when it has been written, which the client does not wait for.
@@ -157,97 +108,11 @@ impl Session {
 
     /// What the include server has spent, with compilers that it ran.
     pub fn server_cpu(&self) -> Duration {
-        self.server_own_cpu() + cost::of_ended_children(self.pid)
+        self.include_server.cpu()
     }
 
     /// The same without those compilers.
     pub fn server_own_cpu(&self) -> Duration {
-        cost::of_process(self.pid)
+        self.include_server.own_cpu()
     }
-}
-
-impl Drop for Session {
-    fn drop(&mut self) {
-        let _ = Command::new("kill").arg(self.pid.to_string()).status();
-        let _ = self.process.wait();
-    }
-}
-
-/// CPU milliseconds that our daemon spends on a pump job of so many files, beside the compiler.
-pub fn daemon_job(files: usize) -> f64 {
-    const JOBS: usize = 400;
-    let folder = tempfile::Builder::new().prefix("bench-").tempdir().unwrap();
-    let path = folder.path();
-    fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
-    let (fakes, tmp) = (path.join("fakes"), path.join("tmp"));
-    fs::create_dir_all(&fakes).unwrap();
-    fs::create_dir_all(&tmp).unwrap();
-    fs::set_permissions(&tmp, fs::Permissions::from_mode(0o1777)).unwrap();
-    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/compare/fake.c");
-    let fake = fakes.join("gcc");
-    let built = Command::new("cc")
-        .args(["-static", "-O2"])
-        .arg(source)
-        .arg("-o")
-        .arg(&fake)
-        .status();
-    assert!(built.unwrap().success());
-    let (_, link) = installed();
-    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let port = free.local_addr().unwrap().port();
-    drop(free);
-    let mut daemon = Command::new(link)
-        .args([
-            "--daemon",
-            "--no-detach",
-            "--listen",
-            "127.0.0.1",
-            "--allow",
-            "127.0.0.1",
-            "--nice",
-            "0",
-        ])
-        .args([
-            "--jobs",
-            "4",
-            "--log-stderr",
-            "--log-level",
-            "error",
-            "--port",
-            &port.to_string(),
-        ])
-        .arg("--compilers")
-        .arg(&fake)
-        .env_clear()
-        .env("PATH", "/usr/bin:/bin")
-        .env("TMPDIR", &tmp)
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .spawn()
-        .unwrap();
-    let begun = Instant::now();
-    while std::net::TcpStream::connect(("127.0.0.1", port)).is_err() {
-        assert!(begun.elapsed() < Duration::from_secs(20), "no daemon");
-        std::thread::sleep(Duration::from_millis(5));
-    }
-    let request = request(files);
-    let jobs =
-        |count: usize| (0..count).for_each(|_| assert!(ask(port, &request), "the job failed"));
-    jobs(20);
-    let before = cost::of_tree(daemon.id());
-    jobs(JOBS);
-    let spent = cost::of_tree(daemon.id()) - before;
-    let children = cost::of_children();
-    for _ in 0..JOBS {
-        let output = tmp.join("x.o");
-        let compiled = Command::new(&fake)
-            .args(["-c", "x.c", "-o"])
-            .arg(&output)
-            .status();
-        assert!(compiled.unwrap().success());
-    }
-    let compiler = cost::of_children() - children;
-    let _ = Command::new("kill").arg(daemon.id().to_string()).status();
-    let _ = daemon.wait();
-    (spent.as_secs_f64() - compiler.as_secs_f64()) * 1000.0 / JOBS as f64
 }

@@ -1,6 +1,5 @@
 //! One distributable compile on its way to an exit status: what to try next is decided by `model::plan`; here it is done.
 
-use super::cross::Compiler;
 use super::discrepancy::Session;
 use super::here::{self, Farm};
 use super::output::{
@@ -10,6 +9,7 @@ use super::output::{
 use super::pumped::{Pump, Pumped, Trust};
 use super::remote::{attempt, Attempt, Job, Means};
 use super::sides;
+use crate::farm::cross::Compiler;
 use crate::farm::slots::{Slot, Trait};
 use crate::model::error::{Code, Error, Result, Status};
 use crate::model::hosts::{HostSpec, Place};
@@ -20,7 +20,7 @@ use crate::model::settings::ClientSettings;
 use crate::model::trace::Activity;
 use crate::model::wait_status::WaitStatus;
 use crate::model::wire::Reply;
-use crate::model::{dependencies, leaks};
+use crate::model::{self, dependencies, leaks};
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
@@ -475,9 +475,10 @@ impl<'d> Distribution<'d> {
     fn names_another(&self, said: &[u8]) -> bool {
         let name = base_name(Path::new(&self.compiler.server.name));
         let given = self.argv.first().map(|given| base_name(Path::new(given)));
-        let head = [name.as_bytes(), b": "].concat();
+        let head = [name.as_bytes(), b":"].concat();
         let mut lines = said.split(|byte| *byte == b'\n');
-        !said.is_empty() && given != Some(name) && lines.any(|line| line.starts_with(&head))
+        let names = |line: &[u8]| model::terminal::without_first_colors(line).starts_with(&head);
+        !said.is_empty() && given != Some(name) && lines.any(names)
     }
 
     fn write(&self, reply: &Reply, made: Made) -> Result<()> {

@@ -2,7 +2,8 @@
 //! and the answer kept in `$DISTCC_DIR/native` until the compiler or the machine is another. What the answer proves is
 //! `model::native_proof`'s affair.
 
-use super::{cross, local};
+use super::local;
+use crate::farm::cross;
 use crate::farm::topdir::{made, TopDir};
 use crate::model::family::{family, Family};
 use crate::model::invocation::{Invocation, Reason};

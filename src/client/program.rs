@@ -102,10 +102,13 @@ Usage: distcc COMPILER [COMPILER OPTIONS]   compile, on another machine if possi
        distcc pump COMMAND                  build in pump mode; distcc pump --help explains
        distcc try [--plain] [COMMAND]       build with a private daemon on this machine, and say how it went
        distcc why COMPILER [OPTIONS]        what would become of this command, and why
+       distcc top [DELAY]                   the farm as it works: slots, runs, what limits the build
        distcc trace FILE                    where the time of a build went that ran with DISTCC_TRACE=FILE
+       distcc doctor [--json] [HOST...]     what is wrong here and on the hosts, and how to mend it
        distcc distccd [OPTIONS]             the daemon; distcc distccd --help explains
        distcc distccmon-text [SECONDS]      what runs where now, or again and again
        distcc lsdistcc [OPTIONS] [HOST...]  which hosts answer
+       distcc update-distcc-symlinks        keep the masquerade directory as the compilers are
 
 Options:
   --help           this text

@@ -1,9 +1,9 @@
 //! Pump mode for one job on one host: the include server is asked, the host is sent what it names, and both again if the
 //! host's answer calls for it. Which hosts are tried, and what becomes of an answer, is decided elsewhere.
 
-use super::cross::{locate, Compiler};
 use super::here::{name_of, Farm};
 use super::output::{base_name, log_transfer, shows_color, without_daemons_words, words};
+use crate::farm::cross::{locate, Compiler};
 use crate::farm::include_link::{Files, IncludeServer};
 use crate::farm::slots::{Slot, Trait};
 use crate::farm::transport::connect;

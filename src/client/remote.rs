@@ -1,11 +1,11 @@
 //! One attempt on one host: preprocess here while the connection is made, send, wait, receive. Knows nothing of other
 //! hosts and of what happens next.
 
-use super::cross::Compiler;
 use super::here::working_directory;
 use super::local::{start_preprocessor, Preprocessor};
 use super::output::{base_name, log_transfer, shows_color};
 use super::progress::{Hold, Progress};
+use crate::farm::cross::Compiler;
 use crate::farm::slots::{CpuSlot, Slot, Slots};
 use crate::farm::transport::{connect, Link};
 use crate::model::decode_reply::ReplyDecoder;

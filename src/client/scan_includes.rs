@@ -1,10 +1,10 @@
 //! `distcc --scan-includes COMPILER …`: what pump mode would send for a compile, one line for each entry. Asks the include
 //! server and nobody else; never compiles, and needs no host.
 
-use super::cross::Compiler;
 use super::discrepancy::Session;
 use super::native;
 use super::pumped::Pump;
+use crate::farm::cross::Compiler;
 use crate::model::about;
 use crate::model::entries::{Entries, Raw};
 use crate::model::error::{Code, Error, Result, Status};

@@ -17,13 +17,19 @@ use std::path::{Path, PathBuf};
 /// Why a command that makes such files must run here, whatever a host could do.
 pub fn stays(invocation: &Invocation, family: Option<Family>) -> Option<String> {
     let sides = invocation.sides.as_ref()?;
+    if family != Some(Family::Gcc) && sides.leaves_temporary() && runs_assembler(invocation) {
+        return Some("the compiler leaves a file beside a temporary one".to_owned());
+    }
     let is_seed = |word: &OsString| word.as_bytes().starts_with(b"-frandom-seed");
     let is_seeded = invocation.argv.iter().any(is_seed);
     if family != Some(Family::Gcc) || !is_seeded {
         return None;
     }
     let counts = sides.counts();
-    let moves = |word: &OsString| word.as_bytes().starts_with(b"-fprofile-generate=");
+    let moves = |word: &OsString| {
+        let heads: [&[u8]; 2] = [b"-fprofile-generate=", b"-fprofile-dir="];
+        heads.iter().any(|head| word.as_bytes().starts_with(head))
+    };
     if !counts.is_empty() && invocation.argv.iter().any(moves) {
         return Some("the compiler might remove old counts elsewhere".to_owned());
     }
@@ -32,6 +38,13 @@ pub fn stays(invocation: &Invocation, family: Option<Family>) -> Option<String> 
         .map(|name| place(invocation, Beside::Output, name));
     let old = counts.find(|path| path.exists())?;
     Some(format!("the compiler would remove {}", old.display()))
+}
+
+/// Whether clang is told to run an assembler; the last word counts.
+fn runs_assembler(invocation: &Invocation) -> bool {
+    let mut words = invocation.argv.iter().rev().map(|word| word.as_bytes());
+    let last = words.find(|word| word.ends_with(b"integrated-as"));
+    last.is_some_and(|word| word.ends_with(b"no-integrated-as"))
 }
 
 /// Whether all that a host sent is made by this command, and nothing that it reads is in the place; if not, why.

@@ -2,7 +2,6 @@
 //! Everything is decided by the same functions as for a compile.
 
 use super::account::{strings, Account, Files, Host, Text, Variable};
-use super::cross::Compiler;
 use super::discrepancy::Session;
 use super::here::check_source;
 use super::masquerade;
@@ -12,6 +11,7 @@ use super::pumped::Pump;
 use super::remote::Job;
 use super::sides;
 use super::why_words::{self, Barred};
+use crate::farm::cross::Compiler;
 use crate::farm::slots::{Slots, Trait};
 use crate::farm::topdir::TopDir;
 use crate::model::about::VARIABLES;

@@ -1,8 +1,8 @@
 //! What `distcc why` says of each word, in agreement with what it says of the whole command: a word is the cause of a
 //! verdict if that is another one without it.
 
-use super::cross::Compiler;
 use super::remote::Job;
+use crate::farm::cross::Compiler;
 use crate::model::expand::expand;
 use crate::model::explain::{explain, Does, Effect};
 use crate::model::invocation::{scan, Invocation, Reason, Role, Scan};

@@ -143,7 +143,7 @@ impl Cells {
             let mut cell = idle.cells.swap_remove(at);
             drop(idle);
             // It may have ended, or this machine may have something else there by now.
-            if cell.stamps == stamps {
+            if cell.stamps == stamps && cell.lives() {
                 if let Ok(folder) = cell.folder() {
                     return Ok((cell, folder));
                 }
@@ -158,23 +158,22 @@ impl Cells {
     /// From here on it is idle; `most` is how many of these there may be.
     pub fn give_back(&self, cell: Cell, most: usize) {
         let mut idle = self.idle();
-        let mut superfluous = None;
+        let mut superfluous = Vec::new();
         if cell.is_for_one || cell.age != idle.age {
-            superfluous = Some(cell);
+            superfluous.push(cell);
         } else {
             idle.cells.push(cell);
-            if idle.cells.len() > most {
-                superfluous = Some(idle.cells.remove(0));
-            }
+            let surplus = idle.cells.len().saturating_sub(most);
+            superfluous.extend(idle.cells.drain(..surplus));
         }
-        drop(idle); // Waiting for its end would keep others.
+        drop(idle); // Waiting for their end would keep others.
         drop(superfluous);
     }
 
     /// Ends all that are idle.
     pub fn close(&self) {
         let cells = std::mem::take(&mut self.idle().cells);
-        drop(cells);
+        drop(cells); // Without the lock.
     }
 
     fn idle(&self) -> MutexGuard<'_, Idle> {
@@ -264,6 +263,15 @@ impl Cell {
                 Err(Trouble::Not("the process of a view has ended".to_owned()))
             }
         }
+    }
+
+    /// Whether it has not ended; what it has said last could still be heard then.
+    fn lives(&self) -> bool {
+        let signs = [
+            (self.link.as_fd(), Event::Gone),
+            (self.group.ended(), Event::Read),
+        ];
+        matches!(wait_any(signs, Some(Instant::now())), Ok(None))
     }
 
     /// Begins a job, whose compiler speaks to these two files.

@@ -198,8 +198,8 @@ impl Compilers {
                     .any(|folder| files::program(&folder.join(name)).is_some())
                 {
                     return Err(not_allowed(&format!(
-                        "is not allowed here: no link of that name in {}; link it there as the others are, or let \
-                         install.sh do that",
+                        "is not allowed here: no link of that name in {}; update-distcc-symlinks links all \
+                         compilers of this machine there",
                         there(folders)
                     )));
                 }
@@ -387,7 +387,7 @@ mod tests {
         };
         // Where a link is missing, and how it comes there.
         assert!(why.contains(links.to_str().unwrap()), "{why}");
-        assert!(why.contains("install.sh"), "{why}");
+        assert!(why.contains("update-distcc-symlinks"), "{why}");
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Whether this machine's system headers are those that a client has found in its own. What was looked at is remembered
 //! together with how the system saw it, so that a job costs a look at each file and folder, and not its content.
 
-use crate::model::about::{About, Hash, Lookup, HASH_BYTES};
+use crate::model::about::{content_hash, About, Hash, Lookup};
 use crate::os::files::open_plain;
 use std::collections::{HashMap, HashSet};
 use std::ffi::OsStr;
@@ -179,7 +179,8 @@ fn lock(memory: &Mutex<Memory>) -> std::sync::MutexGuard<'_, Memory> {
     memory.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// The hash of what was told of system headers, which is everything from the first record about them on.
+/// The hash of what was told of system headers, which is everything from the first record about them on. What one client
+/// tells decides for all that tell the same, so nobody must be able to find something else with this hash.
 fn key(told: &[u8]) -> [u8; 32] {
     let mut at = 0;
     for record in told.split_inclusive(|byte| *byte == 0) {
@@ -348,8 +349,7 @@ fn content(path: &Path) -> Option<Hash> {
     if bytes.len() as u64 > FILE_BYTES_MAX {
         return None;
     }
-    let hash = blake3::hash(&bytes);
-    hash.as_bytes().first_chunk::<HASH_BYTES>().copied()
+    Some(content_hash(&bytes))
 }
 
 #[cfg(test)]
@@ -360,10 +360,7 @@ mod tests {
     use std::time::Duration;
 
     fn hash_of(text: &str) -> Hash {
-        *blake3::hash(text.as_bytes())
-            .as_bytes()
-            .first_chunk()
-            .unwrap()
+        content_hash(text.as_bytes())
     }
 
     fn found(start: u16, at: u16, name: &str, text: &str) -> Lookup {

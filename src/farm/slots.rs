@@ -117,15 +117,25 @@ impl Slots {
     /// Takes one of `slots_max` slots of this machine, for a job that is not, or no longer, for another one.
     /// Waits if there is none.
     pub fn local(&self, slots_max: usize) -> Result<Slot> {
-        let host = HostSpec {
-            token: "localhost".to_owned(),
-            place: Place::Local,
-            slots: slots_max.max(1),
-            lzo: false,
-            cpp: false,
-            down: false,
-        };
-        self.take(&mut [Candidate::new(&host, false)])
+        self.take(&mut [Candidate::new(&this_machine(slots_max), false)])
+    }
+
+    /// Whether a slot is taken now. Nobody who waits for it hears of this question.
+    pub fn is_taken(&self, host: &HostSpec, index: usize) -> bool {
+        let name = Candidate::new(host, false).slot_name(index);
+        lock::is_locked(&self.folder.join(name)).unwrap_or(false)
+    }
+
+    /// How many clients of ours wait for a slot: of this machine, one of `slots_max`; and for any other one.
+    pub fn waiting(&self, slots_max: &[usize]) -> (Vec<usize>, usize) {
+        let mut lines = waiting::in_lines(&self.folder);
+        let hosts = slots_max.iter().map(|slots_max| this_machine(*slots_max));
+        let here = hosts.map(|host| {
+            let line = line_of(&[Candidate::new(&host, false)]);
+            lines.remove(&line).unwrap_or(0)
+        });
+        let here = here.collect();
+        (here, lines.values().sum())
     }
 
     /// Notes that a host failed: it is left alone for the period of `DISTCC_BACKOFF_PERIOD`.
@@ -364,6 +374,17 @@ impl Slot {
 impl Drop for Slot {
     fn drop(&mut self) {
         log::debug!("release lock fd{}", self.lock.descriptor());
+    }
+}
+
+fn this_machine(slots_max: usize) -> HostSpec {
+    HostSpec {
+        token: "localhost".to_owned(),
+        place: Place::Local,
+        slots: slots_max.max(1),
+        lzo: false,
+        cpp: false,
+        down: false,
     }
 }
 

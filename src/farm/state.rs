@@ -266,6 +266,10 @@ pub struct Record {
     pub slot: i32,
     /// What it does there.
     pub phase: Phase,
+    /// For how long it has done that.
+    pub since: Duration,
+    /// For how long the client has run, if that can be told.
+    pub age: Option<Duration>,
 }
 
 /// What all living clients say, by host and slot. Files of dead ones are passed over, and removed if they are older
@@ -305,13 +309,21 @@ fn read_living(path: &Path, pid_in_name: Option<u32>) -> io::Result<Option<Recor
     let age = file.metadata()?.modified()?.elapsed().unwrap_or_default();
     let mut bytes = Vec::with_capacity(RECORD_BYTES + 1);
     file.take(RECORD_BYTES as u64 + 1).read_to_end(&mut bytes)?;
-    let record = parse(&bytes);
+    let mut record = parse(&bytes);
     let pid = record.as_ref().map(|record| record.pid).or(pid_in_name);
-    let lives = match pid.map_or(Life::Gone, life) {
+    let life = pid.map_or(Life::Gone, life);
+    let lives = match life {
         Life::Gone => false,
         Life::Began(ago) => age <= OLD || ago + CLOCKS_DIFFER_MAX >= age,
         Life::Hidden => true,
     };
+    if let Some(record) = &mut record {
+        record.since = age;
+        record.age = match life {
+            Life::Began(ago) => Some(ago),
+            Life::Gone | Life::Hidden => None,
+        };
+    }
     if !lives && age > OLD {
         log::debug!("{} is of nobody: removed", path.display());
         fs::remove_file(path)?;
@@ -347,6 +359,8 @@ fn parse(bytes: &[u8]) -> Option<Record> {
         host: name(HOST_AT),
         slot: int(SLOT_AT)?,
         phase: Phase::numbered(int(PHASE_AT)?),
+        since: Duration::ZERO,
+        age: None,
     })
 }
 
@@ -546,6 +560,7 @@ mod tests {
         let path = file_of(&top, 1, "far", 2, OLD * 2);
         let records = read_all(&top).unwrap();
         assert_eq!((records[0].pid, records[0].slot), (1, 2));
+        assert!(records[0].since >= OLD * 2 && records[0].age >= Some(OLD * 3));
         assert!(path.exists());
     }
 

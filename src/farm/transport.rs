@@ -90,7 +90,7 @@ fn connect_tcp(name: &str, port: u16, settings: &ClientSettings) -> Result<Link>
 }
 
 /// All addresses of a host. Numbers are read without the resolver, which costs more than the rest of the start-up.
-fn addresses(name: &str, port: u16) -> Result<Vec<SocketAddr>> {
+pub fn addresses(name: &str, port: u16) -> Result<Vec<SocketAddr>> {
     if let Ok(ip) = name.parse::<IpAddr>() {
         return Ok(vec![SocketAddr::new(ip, port)]);
     }
@@ -126,7 +126,7 @@ fn connect_ssh(
     daemon: &str,
     settings: &ClientSettings,
 ) -> Result<Stream> {
-    let ssh = ssh_command(settings.ssh.as_deref());
+    let ssh = ssh_words(settings.ssh.as_deref());
     let trouble = |err| Error::io("make a socket for ssh", &err);
     let (ours, theirs) = UnixStream::pair().map_err(trouble)?;
     let timeouts = ours
@@ -164,7 +164,7 @@ fn connect_ssh(
 
 /// The words that ssh is called with: a value that names a program as a whole is used whole, any other is split on
 /// blanks, as stock does.
-fn ssh_command(value: Option<&OsStr>) -> Vec<OsString> {
+pub fn ssh_words(value: Option<&OsStr>) -> Vec<OsString> {
     let Some(value) = value else {
         return vec!["ssh".into()];
     };
@@ -325,16 +325,13 @@ mod tests {
         std::fs::write(&program, "").unwrap();
         let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
         std::fs::set_permissions(&program, mode).unwrap();
-        assert_eq!(ssh_command(None), ["ssh"]);
-        assert_eq!(ssh_command(Some(OsStr::new("  "))), ["ssh"]);
+        assert_eq!(ssh_words(None), ["ssh"]);
+        assert_eq!(ssh_words(Some(OsStr::new("  "))), ["ssh"]);
         assert_eq!(
-            ssh_command(Some(OsStr::new("ssh -q  -C"))),
+            ssh_words(Some(OsStr::new("ssh -q  -C"))),
             ["ssh", "-q", "-C"]
         );
-        assert_eq!(
-            ssh_command(Some(program.as_os_str())),
-            [program.as_os_str()]
-        );
+        assert_eq!(ssh_words(Some(program.as_os_str())), [program.as_os_str()]);
     }
 
     #[test]

@@ -6,8 +6,9 @@
 //! on a network does not tell what other machines do in it.
 
 use crate::model::error::Result;
-use crate::os::lock::lock_byte;
+use crate::os::lock::{bytes_claimed, lock_byte};
 use crate::os::watch::{Closed, Watch};
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::thread::sleep;
 use std::time::Duration;
@@ -66,6 +67,14 @@ pub fn wait<T>(
         }
         released = next(watch.as_mut(), pause);
     }
+}
+
+/// How many wait in each line. Only those of this machine and this kind are seen: stock's clients stand in no line.
+pub fn in_lines(folder: &Path) -> BTreeMap<u32, usize> {
+    bytes_claimed(&folder.join(LINES)).unwrap_or_else(|err| {
+        log::debug!("can't see who waits in {}: {err}", folder.display());
+        BTreeMap::new()
+    })
 }
 
 /// What to look at next, when it is time to.

@@ -7,11 +7,17 @@ use super::wire::WireError;
 /// The entry's name in a request.
 pub const NAME: &[u8] = b"/.distcc/about";
 
-/// How many bytes of a content's BLAKE3 hash are told.
+/// How many bytes the hash of a content has.
 pub const HASH_BYTES: usize = 16;
 
-/// The beginning of a content's BLAKE3 hash.
+/// The hash of a content: XXH3 with 128 bits, the highest first. It tells contents apart that differ by chance. A client that
+/// makes two of one hash on purpose misleads itself; nothing that is kept for other clients may go by it.
 pub type Hash = [u8; HASH_BYTES];
+
+/// The hash of a content with these bytes.
+pub fn content_hash(bytes: &[u8]) -> Hash {
+    xxhash_rust::xxh3::xxh3_128(bytes).to_be_bytes()
+}
 
 /// Variables of the client that compilers heed, and that a daemon of ours sets for the job.
 pub const VARIABLES: &[&str] = &[
@@ -304,6 +310,13 @@ mod tests {
                 },
             ],
         }
+    }
+
+    #[test]
+    fn hashes_are_xxh3_with_128_bits() {
+        let expected = 0x99aa_06d3_0147_98d8_6001_c324_468d_497f_u128;
+        assert_eq!(content_hash(b""), expected.to_be_bytes());
+        assert_ne!(content_hash(b"a"), content_hash(b"b"));
     }
 
     #[test]

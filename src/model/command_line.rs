@@ -321,10 +321,6 @@ impl<'a> Walker<'_, 'a> {
             Effect::OnlyOurs(_) if found.row.name == "-fopt-info-" && value.contains(&b'=') => {
                 return Err(Reason::Option(text(word), Why::NamesFile));
             }
-            // A daemon lets no such place through, though nothing is written there yet.
-            Effect::OnlyOurs(Why::Instruments) if word.contains(&b'/') => {
-                return Err(Reason::Option(text(word), Why::Instruments));
-            }
             Effect::OnlyOurs(why) if self.side == Side::Client || self.passes(why, word) => {
                 let reason = || Reason::Option(text(word), why);
                 self.walk.only_ours.get_or_insert_with(reason);
@@ -361,8 +357,8 @@ impl<'a> Walker<'_, 'a> {
     fn passes(&self, why: Why, word: &[u8]) -> bool {
         let harmless = match why {
             Why::Prints | Why::ExtraFiles | Why::Records | Why::Lto | Why::Preprocessing => true,
-            // Of what is allowed at all only what writes no file.
-            Why::Instruments => self.side == Side::Pump,
+            // Names a place for when the program runs; nothing is written there yet.
+            Why::Instruments => return self.side == Side::Pump,
             Why::NoObject
             | Why::NamesFile
             | Why::RunsProgram
@@ -452,7 +448,7 @@ impl<'a> Walker<'_, 'a> {
                     depends = true;
                 }
                 _ if is_macro_or_folder(part) => defines = true,
-                b"-w" | b"-C" | b"-CC" | [b'-', b'W', b'a'..=b'z', ..] => {
+                b"-w" | b"-C" | b"-CC" | b"-P" | [b'-', b'W', b'a'..=b'z', ..] => {
                     self.walk.only_ours.get_or_insert_with(refused);
                     defines = true;
                 }

@@ -72,11 +72,11 @@ pub struct Object {
 }
 
 /// Byte strings with numbers, one after the other in one piece of memory.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct Names {
     text: Vec<u8>,
-    /// Where each one ends, and its hash.
-    ends: Vec<(u32, u32)>,
+    /// Where each one starts and ends, and its hash.
+    places: Vec<(u32, u32, u32)>,
     /// A hash table: numbers, plus one.
     slots: Vec<u32>,
 }
@@ -85,43 +85,71 @@ impl Names {
     fn with_room(count: usize) -> Names {
         Names {
             text: Vec::with_capacity(count * 32),
-            ends: Vec::with_capacity(count),
+            places: Vec::with_capacity(count),
             slots: vec![0; (count * 2).next_power_of_two()],
         }
     }
 
     fn get(&self, number: u32) -> &[u8] {
-        let at = number as usize;
-        let start = at.checked_sub(1).map_or(0, |before| self.ends[before].0);
-        &self.text[start as usize..self.ends[at].0 as usize]
+        let (start, end, _) = self.places[number as usize];
+        &self.text[start as usize..end as usize]
     }
 
     /// The number of a name, and whether it is new.
     fn number(&mut self, name: &[u8]) -> (u32, bool) {
-        if self.ends.len() * 2 >= self.slots.len() {
+        if self.places.len() * 2 >= self.slots.len() {
             self.grow();
         }
         let hash = hash(name);
+        let at = match self.slot(name, hash) {
+            Ok(number) => return (number, false),
+            Err(at) => at,
+        };
+        let number = number(self.places.len());
+        let place = self.add(name, hash);
+        self.places.push(place);
+        self.slots[at] = number + 1;
+        (number, true)
+    }
+
+    /// The number of a name, or the slot that it would have.
+    fn slot(&self, name: &[u8], hash: u32) -> Result<u32, usize> {
         let mask = self.slots.len() - 1;
         let mut at = hash as usize & mask;
         while let Some(number) = self.slots[at].checked_sub(1) {
-            if self.ends[number as usize].1 == hash && self.get(number) == name {
-                return (number, false);
+            if self.places[number as usize].2 == hash && self.get(number) == name {
+                return Ok(number);
             }
             at = (at + 1) & mask;
         }
-        let number = number(self.ends.len());
+        Err(at)
+    }
+
+    fn add(&mut self, name: &[u8], hash: u32) -> (u32, u32, u32) {
+        let start = number(self.text.len());
         self.text.extend_from_slice(name);
-        self.ends.push((self::number(self.text.len()), hash));
-        self.slots[at] = number + 1;
-        (number, true)
+        (start, number(self.text.len()), hash)
+    }
+
+    /// Gives number 0 another name; false if another number has that.
+    fn rename_first(&mut self, name: &[u8]) -> bool {
+        let hash = hash(name);
+        match self.slot(name, hash) {
+            Ok(number) => number == 0,
+            Err(at) => {
+                // The slot of its old name stays, and leads to no name that anybody asks for.
+                self.places[0] = self.add(name, hash);
+                self.slots[at] = 1;
+                true
+            }
+        }
     }
 
     fn grow(&mut self) {
         let room = (self.slots.len() * 2).max(256);
         self.slots.clear();
         self.slots.resize(room, 0);
-        for (number, (_, hash)) in self.ends.iter().enumerate() {
+        for (number, (_, _, hash)) in self.places.iter().enumerate() {
             let mut at = *hash as usize & (room - 1);
             while self.slots[at] > 0 {
                 at = (at + 1) & (room - 1);
@@ -149,7 +177,7 @@ fn hash(name: &[u8]) -> u32 {
 type Start = (Origin, Id);
 
 /// All that was found.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Files {
     /// Scans by number.
     pub scans: Vec<Arc<Scan>>,
@@ -178,6 +206,33 @@ impl Files {
             scans: Vec::with_capacity(512),
             ..Files::default()
         }
+    }
+
+    /// Forgets the source, which was met first, of all that was met by the end of its first header. False if it was met
+    /// again, or another file with its content.
+    pub(super) fn drop_source(&mut self) -> bool {
+        let Some((source, at)) = self.entries.first().and_then(|one| Some((one, one.file?))) else {
+            return false;
+        };
+        let probed = source.probed;
+        // Whatever was found and is the source is its twin.
+        let twins = self.twins.remove(&at.twin);
+        !probed && twins.is_some_and(|twins| twins[..] == [ObjectId(0)])
+    }
+
+    /// Puts the source in the place of the one that was dropped; `own` has met it, and nothing else. False if it was met here as
+    /// another file, or another file with its content.
+    pub(super) fn take_source(&mut self, own: &Files) -> bool {
+        let ([source], Some(scan)) = (&own.entries[..], own.scans.first()) else {
+            return false;
+        };
+        let Some(at) = source.file.filter(|at| !self.twins.contains_key(&at.twin)) else {
+            return false;
+        };
+        self.entries[0] = *source;
+        self.scans[0] = Arc::clone(scan);
+        self.twins.insert(at.twin, vec![ObjectId(0)]);
+        self.paths.rename_first(own.paths.get(0))
     }
 
     /// A path's entry.

@@ -8,7 +8,7 @@ use super::macros::NumberMap;
 use super::unit::World;
 
 /// The folders that clang has met.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Folders {
     /// In the order in which they were met; whether they exist is asked when it matters.
     names: Vec<Box<[u8]>>,

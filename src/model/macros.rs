@@ -212,7 +212,7 @@ type Page = [Option<Defined>; PAGE];
 
 /// The macros that are defined at some point of the walk. Names that occur in one file have numbers close to each other,
 /// so the table is made of pages, of which most are never needed.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Table {
     pages: Vec<Option<Box<Page>>>,
     pushed: NumberMap<Id, Vec<Option<Defined>>>,

@@ -464,6 +464,34 @@ mod tests {
         assert!(!why.lasts && number.get() == 3, "{why:?}");
     }
 
+    /// ARM's drivers: one that knows its processor says which it is; one for another machine's hands the word on, and the
+    /// compiler proper refuses it.
+    #[test]
+    fn the_processor_of_an_arm_is_believed_if_the_driver_tells_it() {
+        let decisive = [OsStr::new("-mcpu=native+nofp"), OsStr::new("-mthumb")];
+        let driver = |knows: bool| {
+            move |words: &[&OsStr]| {
+                let told = shown(words);
+                let told = match knows {
+                    true => told.replace("-mcpu=native", "-mcpu=neoverse-n1+crypto"),
+                    false => told,
+                };
+                let options = told.split(' ').filter(|word| word.starts_with("-m"));
+                let options: Vec<&str> = options.collect();
+                let line = format!(" cc1 -quiet - {} -o - |\n as -o x.o\n", options.join(" "));
+                Ok(Answer {
+                    success: true,
+                    messages: line.into_bytes(),
+                    ..Answer::default()
+                })
+            }
+        };
+        let found = resolve(Family::Gcc, &decisive, false, &driver(true)).unwrap();
+        assert_eq!(shown(&found), "-mcpu=neoverse-n1+crypto+nofp");
+        let why = resolve(Family::Gcc, &decisive, false, &driver(false)).unwrap_err();
+        assert!(why.lasts && why.why.contains("no plain option"), "{why:?}");
+    }
+
     #[test]
     fn lines_are_taken_apart_as_drivers_quote_them() {
         let line = br#" /usr/lib/cc1 "-march=a b" "x\"y" -z "" |"#;

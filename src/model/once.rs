@@ -6,7 +6,7 @@ use super::files::{FileAt, Files, ObjectId};
 use super::macros::NumberMap;
 
 /// What is known of files that were met.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Once {
     clang: bool,
     /// clang, by file: it was entered; it is to be read once.

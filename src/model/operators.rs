@@ -23,7 +23,10 @@ impl<W: World + ?Sized> Walker<'_, W> {
     pub(super) fn made_up(&mut self, name: Token) -> Result<Token, Punt> {
         let (kind, text) = match name.id {
             known::FILE => (Kind::String, quoted(&self.file_name()?)),
-            known::BASE_FILE => (Kind::String, quoted(&self.base_file()?)),
+            known::BASE_FILE => {
+                self.names_source = true;
+                (Kind::String, quoted(&self.base_file()?))
+            }
             known::LINE => (Kind::Number, self.line()?.to_string().into_bytes()),
             known::INCLUDE_LEVEL => (Kind::Number, self.level()?.to_string().into_bytes()),
             known::COUNTER if !self.live => (Kind::Number, b"0".to_vec()),

@@ -12,7 +12,7 @@ struct Changed {
 }
 
 /// The options as they are at some point of the walk.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Options {
     /// The compiler heeds the pragmas.
     heeded: bool,

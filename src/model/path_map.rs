@@ -82,6 +82,20 @@ impl PathTable {
         number
     }
 
+    /// Gives number 0 another path; false if another number has that, or there is no number.
+    pub fn rename_first(&mut self, path: &[u8]) -> bool {
+        if let Some(known) = self.find(path) {
+            return known == 0;
+        }
+        let Some(first) = self.entries.first_mut() else {
+            return false;
+        };
+        // Those that its old path leads to beyond it are led to still.
+        (first.start, first.length) = (self.bytes.len(), path.len());
+        self.bytes.extend_from_slice(path);
+        self.first.insert(hash(path), 0).is_none()
+    }
+
     /// The path of a number; empty if there is none.
     pub fn path(&self, number: usize) -> &[u8] {
         let entry = self.entries.get(number);

@@ -16,7 +16,7 @@ use super::tokens::{Kind, NO_EXPAND};
 use super::walker::{Frame, Here, Walker};
 
 pub use super::punt::Punt;
-pub use super::unit::{Budget, Closure, Lookup, Opened, Unit, Visited, World};
+pub use super::unit::{Begun, Budget, Closure, Lookup, Opened, Unit, Visited, World};
 
 /// How deep both compilers let files include one another.
 const INCLUDE_DEPTH_MAX: usize = 200;
@@ -47,12 +47,39 @@ impl<W: World + ?Sized> Walker<'_, W> {
         };
         self.list(path, at);
         self.once.entered(&mut self.resolver.files, source, at);
+        let head = self.head(path, at);
+        let begun = head.map_or(Begun::Unknown, |head| self.world.begun(self.unit, &head));
+        if let Begun::Known(beginning) = &begun {
+            if self.take_up(beginning, source) {
+                return self.run(0);
+            }
+        }
         self.own_scan = Some(self.resolver.files.scans.len());
         self.read_all(Arc::clone(&self.unit.compiler.predefined))?;
         self.command_line()?;
         self.in_source = true;
         self.enter_frame(path, at, source)?;
-        self.run()
+        if matches!(begun, Begun::Wanted) {
+            self.first_header(at)?;
+            if let Some(beginning) = self.beginning() {
+                self.world.keep(beginning);
+            }
+        }
+        self.run(0)
+    }
+
+    /// Reads the source's first directive, which is an `#include`, and what that includes.
+    fn first_header(&mut self, at: FileAt) -> Result<(), Punt> {
+        let scan = self.scan(at.scan)?;
+        let Some(first) = scan.directives.first() else {
+            return Ok(());
+        };
+        self.step()?;
+        let next = self.execute(&scan, 0, *first)?;
+        if let Some(source) = self.frames.first_mut() {
+            source.next = next;
+        }
+        self.run(1)
     }
 
     /// Macros, then `-imacros`, then what the compiler includes by itself, then `-include`: both compilers go through
@@ -89,7 +116,7 @@ impl<W: World + ?Sized> Walker<'_, W> {
             renamed: false,
             system: false,
         });
-        self.run()
+        self.run(0)
     }
 
     fn include_word(&mut self, name: &[u8]) -> Result<(), Punt> {
@@ -101,7 +128,7 @@ impl<W: World + ?Sized> Walker<'_, W> {
             angle: false,
         };
         self.include(header, Verb::Include)?;
-        self.run()
+        self.run(0)
     }
 
     /// clang's driver takes a precompiled form of a header of the command line.
@@ -128,14 +155,14 @@ impl<W: World + ?Sized> Walker<'_, W> {
         let found = self.resolver.find_preinclude(self.world, asked)?;
         if let Some(object) = found {
             self.meet(object, Verb::Include)?;
-            self.run()?;
+            self.run(0)?;
         }
         Ok(())
     }
 
-    /// Reads until no file is left that is being read.
-    fn run(&mut self) -> Result<(), Punt> {
-        while let Some(frame) = self.frames.last() {
+    /// Reads until no more than `left` files are being read.
+    fn run(&mut self, left: usize) -> Result<(), Punt> {
+        while let Some(frame) = self.frames.get(left..).and_then(<[Frame]>::last) {
             let scan = self.scan(frame.scan)?;
             let mut at = frame.next;
             let depth = self.frames.len();

@@ -63,7 +63,12 @@ pub fn server_words(
 }
 
 fn records(word: &[u8]) -> bool {
-    word.starts_with(b"-frecord-gcc-switches") || word.starts_with(b"-fverbose-asm")
+    let heads: [&[u8]; 3] = [
+        b"-fembed-bitcode",
+        b"-frecord-gcc-switches",
+        b"-fverbose-asm",
+    ];
+    heads.iter().any(|head| word.starts_with(head))
 }
 
 /// `-xc` as two words: stock's daemon refuses it as one.

@@ -33,7 +33,7 @@ pub enum Asker {
 }
 
 /// Searches for headers.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Resolver {
     clang: bool,
     /// The folders' names with a slash where it is needed.

@@ -14,7 +14,7 @@ use super::sources::Language;
 pub use super::search_chain::{FolderIdentity, SearchDir};
 
 /// All folders, in the order in which they are searched.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Default)]
 pub struct SearchPath {
     /// For `#include "…"`.
     pub dirs: Vec<SearchDir>,
@@ -30,7 +30,7 @@ pub struct SearchPath {
 }
 
 /// A macro or header given on the command line.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub enum Word {
     /// `-D`: `NAME`, `NAME=BODY`, `NAME(PARAMETERS)=BODY`.
     Define(Vec<u8>),

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 /// A folder that is searched for headers.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Default)]
 pub struct SearchDir {
     /// As the compiler spells it; empty: the working directory.
     pub path: Vec<u8>,

@@ -51,6 +51,8 @@ pub struct SideFiles {
     /// What old counts may be named after: object and source, with and without their endings.
     stems: Vec<Vec<u8>>,
     made: Vec<Made>,
+    /// clang leaves some beside what an assembler of its own reads.
+    leaves_temporary: bool,
     /// Where gcc's dumps are, and how their names begin.
     dumps: Option<(Beside, Vec<u8>)>,
 }
@@ -83,7 +85,8 @@ impl SideFiles {
         };
         let gcc = Gcc::of(words, compile);
         made.extend(words.iter().flat_map(|word| gcc.makes(word.files)));
-        made.extend(Clang::of(words, compile).makes());
+        let clang = Clang::of(words, compile);
+        made.extend(clang.makes());
         let output = sources::base_name(compile.output);
         Ok(Some(SideFiles {
             reason: reason(first),
@@ -92,6 +95,7 @@ impl SideFiles {
             output: output.to_vec(),
             stems: stems(sources::base_name(compile.input), output),
             made,
+            leaves_temporary: clang.leaves_temporary(),
             dumps: gcc.dumps(words),
         }))
     }
@@ -162,6 +166,11 @@ impl SideFiles {
     /// `-save-temps`: gcc then saves the words of response files, too, which no host is sent.
     pub fn saves_temps(&self) -> bool {
         self.kinds.contains(&Side::Temps)
+    }
+
+    /// Whether clang leaves some in the folder for temporary files, where it runs an assembler.
+    pub fn leaves_temporary(&self) -> bool {
+        self.leaves_temporary
     }
 
     /// How a compiler of this family writes such a file.

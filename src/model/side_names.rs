@@ -137,6 +137,15 @@ impl<'c> Clang<'c> {
         }
     }
 
+    /// Whether some are left beside what the assembler reads, a temporary file, if it is a program of its own.
+    pub fn leaves_temporary(&self) -> bool {
+        let Compile { assembly, lto, .. } = self.compile;
+        let has = |kind| self.words.iter().any(|word| word.files == kind);
+        let follows =
+            has(Side::Trace) || has(Side::Stats) && self.folder(Side::Stats) == Beside::Output;
+        follows && !assembly && !lto && !has(Side::Temps)
+    }
+
     /// All files that the words make.
     pub fn makes(&self) -> Vec<Made> {
         let output = without_ending(sources::base_name(self.compile.output));

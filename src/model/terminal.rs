@@ -71,10 +71,38 @@ fn is_dumb(term: &OsStr) -> bool {
     term.is_empty() || term == "dumb"
 }
 
+/// A line from its first letter on: gcc sets the driver's name in bold, by sequences such as `ESC[01m` and `ESC[K`.
+pub fn without_first_colors(line: &[u8]) -> &[u8] {
+    let mut rest = line;
+    while let Some(sequence) = rest.strip_prefix(b"\x1b[") {
+        let end = sequence.iter().position(u8::is_ascii_alphabetic);
+        match end.and_then(|end| sequence.get(end + 1..)) {
+            Some(behind) => rest = behind,
+            None => break,
+        }
+    }
+    rest
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::panic)]
     use super::*;
+
+    #[test]
+    fn names_are_found_behind_colors() {
+        for (line, rest) in [
+            (
+                &b"\x1b[01m\x1b[Kgcc:\x1b[m\x1b[K warning"[..],
+                &b"gcc:\x1b[m\x1b[K warning"[..],
+            ),
+            (b"gcc: x", b"gcc: x"),
+            (b"\x1b[01", b"\x1b[01"),
+            (b"", b""),
+        ] {
+            assert_eq!(without_first_colors(line), rest);
+        }
+    }
     use crate::model::invocation::{scan, Scan};
 
     fn same(command: &str, variables: &[(&str, &str)], columns: usize, said: &str) -> bool {

@@ -1,5 +1,6 @@
 //! The preprocessor's interface: the world that it asks, the unit that it walks, and what it answers.
 
+use std::any::Any;
 use std::sync::Arc;
 
 use super::predefined::Compiler;
@@ -28,10 +29,54 @@ pub trait World {
     /// gcc calls system headers so, with `-fcanonical-system-headers`, its default.
     fn shorter(&mut self, path: &[u8]) -> Option<Vec<u8>>;
 
+    /// What is known of units that begin like this one, for which it was asked for the source so far, and for the folders
+    /// that the search path names.
+    fn begun(&mut self, unit: &Unit<'_>, head: &Head) -> Begun {
+        let _ = (unit, head);
+        Begun::Unknown
+    }
+
+    /// How the walk stands after the first header, if `begun` has said that this is wanted: for other units that begin so.
+    fn keep(&mut self, beginning: Beginning) {
+        drop(beginning);
+    }
+
+    /// The walk goes on from the beginning that `begun` has given: all that was asked for that counts as asked now.
+    /// False if it does not go together with this source.
+    fn take_up(&mut self) -> bool {
+        false
+    }
+
     /// Whether it has taken too long by now. Asked for from time to time; the walk then ends with a punt.
     fn is_late(&mut self) -> bool {
         false
     }
+}
+
+/// How a source begins: with a header, and no other directive before it.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub struct Head {
+    /// The source's folder as it is spelled, with the slash.
+    pub dir: Vec<u8>,
+    /// The header's name.
+    pub name: &'static [u8],
+    /// `<…>`
+    pub angle: bool,
+}
+
+/// How a walk stands after a source's first header. Only walks can read it.
+pub type Beginning = Arc<dyn Any + Send + Sync>;
+
+/// What the world knows of a beginning.
+#[derive(Clone, Debug)]
+pub enum Begun {
+    /// Nothing, and it need not be told.
+    Unknown,
+    /// Other units begin so; it is wanted.
+    Wanted,
+    /// How another walk of the same compiler, with the same words, search path and folder, stood then; all that it
+    /// depends on is as it was.
+    Known(Beginning),
 }
 
 /// A file of the world.

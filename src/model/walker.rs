@@ -46,6 +46,8 @@ pub struct Walker<'w, W: World + ?Sized> {
     pub(super) carriers: Vec<Id>,
     /// There are macros that make a pragma of what they are given.
     pub(super) makers: bool,
+    /// A directive has asked for the source's name.
+    pub(super) names_source: bool,
     pub(super) options: Options,
     pub(super) once: Once,
     pub(super) closure: Closure,
@@ -135,6 +137,7 @@ impl<'w, W: World + ?Sized> Walker<'w, W> {
             operators: NumberMap::default(),
             carriers: Vec::new(),
             makers: false,
+            names_source: false,
             options: Options::new(&unit.compiler.standard, clang),
             once: Once::new(clang),
             closure: Closure::default(),

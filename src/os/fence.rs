@@ -135,8 +135,10 @@ struct Calls {
     clone: libc::c_long,
     /// The same with that in memory, where it can't be looked at: libraries then take the other.
     clone3: libc::c_long,
-    /// Whose first word says of which process.
-    limits: libc::c_long,
+    /// Whose first word says of which process: 0 is oneself.
+    of_one: &'static [libc::c_long],
+    /// Whose first word says of what kind the second is, with the kind that is a process.
+    of_many: &'static [(libc::c_long, u32)],
     /// Calls from here on are of another kind of program still.
     end: Option<u32>,
 }
@@ -194,7 +196,14 @@ const NATIVE: Calls = Calls {
     ],
     clone: libc::SYS_clone,
     clone3: libc::SYS_clone3,
-    limits: libc::SYS_prlimit64,
+    of_one: &[
+        libc::SYS_prlimit64,
+        libc::SYS_sched_setparam,
+        libc::SYS_sched_setscheduler,
+        libc::SYS_sched_setaffinity,
+        libc::SYS_sched_setattr,
+    ],
+    of_many: &[(libc::SYS_setpriority, 0), (libc::SYS_ioprio_set, 1)],
     #[cfg(target_arch = "x86_64")]
     end: Some(0x4000_0000),
     #[cfg(not(target_arch = "x86_64"))]
@@ -230,7 +239,8 @@ const OTHERS: &[Calls] = &[Calls {
     ],
     clone: 120,
     clone3: 435,
-    limits: 340,
+    of_one: &[340, 154, 156, 241, 351],
+    of_many: &[(97, 0), (289, 1)],
     end: None,
 }];
 #[cfg(not(target_arch = "x86_64"))]
@@ -252,11 +262,12 @@ const NEW: u32 = (libc::CLONE_NEWNS
     | libc::CLONE_NEWNET
     | libc::CLONE_PARENT) as u32;
 
-/// Where a filter finds the number of the call, the kind of machine, and the lower half of the first word (in memory, the
-/// machines above have it first).
+/// Where a filter finds the number of the call, the kind of machine, and the lower halves of the first words (in memory, the
+/// machines above have them first).
 const NUMBER_AT: u32 = 0;
 const MACHINE_AT: u32 = 4;
 const FIRST_WORD_AT: u32 = 16;
+const SECOND_WORD_AT: u32 = 24;
 
 const LOAD: u32 = libc::BPF_LD | libc::BPF_W | libc::BPF_ABS;
 const IF_EQUAL: u32 = libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K;
@@ -313,17 +324,21 @@ impl Calls {
         let look = || step(LOAD, FIRST_WORD_AT);
         let any_new = skip_unless(IF_ANY, NEW, 1);
         let own = skip_unless(IF_EQUAL, 0, 1);
+        let no = fails(libc::EPERM);
         let mut cases: Vec<Case> = refused.collect();
+        let of_one = self.of_one.iter();
+        cases.extend(of_one.map(|call| (*call as u32, vec![look(), own, passes(), no])));
+        cases.extend(self.of_many.iter().map(|(call, process)| {
+            let is_process = skip_unless(IF_EQUAL, *process, 3);
+            let second = step(LOAD, SECOND_WORD_AT);
+            (
+                *call as u32,
+                vec![look(), is_process, second, own, passes(), no],
+            )
+        }));
         cases.extend([
             (self.clone3 as u32, vec![fails(libc::ENOSYS)]),
-            (
-                self.clone as u32,
-                vec![look(), any_new, fails(libc::EPERM), passes()],
-            ),
-            (
-                self.limits as u32,
-                vec![look(), own, passes(), fails(libc::EPERM)],
-            ),
+            (self.clone as u32, vec![look(), any_new, no, passes()]),
         ]);
         if let Some(end) = self.end {
             cases.push((end, vec![fails(libc::ENOSYS)]));
@@ -441,7 +456,7 @@ mod tests {
     use super::*;
 
     /// What the filter says of a call: 0, or the number of a fault.
-    fn verdict(filter: &[Step], machine: u32, number: u32, first_word: u32) -> u32 {
+    fn verdict(filter: &[Step], machine: u32, number: u32, words: [u32; 2]) -> u32 {
         let (mut at, mut loaded) = (0, 0);
         loop {
             let step = filter[at];
@@ -452,7 +467,8 @@ mod tests {
                     loaded = match step.k {
                         NUMBER_AT => number,
                         MACHINE_AT => machine,
-                        _ => first_word,
+                        FIRST_WORD_AT => words[0],
+                        _ => words[1],
                     }
                 }
                 IF_EQUAL => at += jump(loaded == step.k),
@@ -476,14 +492,21 @@ mod tests {
     fn expect_known(filter: &[Step], sees_all: bool) {
         let [no, unknown] = [libc::EPERM, libc::ENOSYS].map(|number| number as u32);
         for calls in [&NATIVE].into_iter().chain(OTHERS) {
-            let said = |number: u32, word| verdict(filter, calls.machine, number, word);
-            let [clone, limits] = [calls.clone, calls.limits].map(|number| number as u32);
+            let both = |number: u32, words| verdict(filter, calls.machine, number, words);
+            let said = |number: u32, word| both(number, [word, 0]);
+            let clone = calls.clone as u32;
+            let of_many = |number: u32| {
+                let mut all = calls.of_many.iter();
+                let found = all.find(|(call, _)| *call as u32 == number);
+                found.map(|(_, process)| *process)
+            };
             for number in 0..600 {
                 let is_naming = calls.naming.contains(&number.into());
                 let is_refused = calls.refused.contains(&number.into()) || is_naming && sees_all;
                 let expected = match number {
                     _ if is_refused => no,
                     _ if number == calls.clone3 as u32 => unknown,
+                    _ if of_many(number).is_some_and(|process| process != 0) => no,
                     _ => 0,
                 };
                 assert_eq!(said(number, 0), expected, "{number}");
@@ -492,12 +515,23 @@ mod tests {
             assert_eq!(said(clone, usual as u32), 0);
             assert_eq!(said(clone, (usual | libc::CLONE_NEWUSER) as u32), no);
             assert_eq!(said(clone, (usual | libc::CLONE_PARENT) as u32), no);
-            assert_eq!(said(limits, 1), no);
+            for one in calls.of_one.iter().map(|call| *call as u32) {
+                assert_eq!((said(one, 0), said(one, 1)), (0, no));
+            }
+            for (call, process) in calls
+                .of_many
+                .iter()
+                .map(|(call, kind)| (*call as u32, *kind))
+            {
+                assert_eq!(both(call, [process, 0]), 0);
+                assert_eq!(both(call, [process, 1]), no);
+                assert_eq!(both(call, [process + 1, 0]), no);
+            }
             let expected = if calls.end.is_some() { unknown } else { 0 };
             assert_eq!(said(0x4000_0000, 0), expected);
             assert_eq!(said(u32::MAX, 0), expected);
         }
-        assert_eq!(verdict(filter, 1, 0, 0), unknown);
+        assert_eq!(verdict(filter, 1, 0, [0; 2]), unknown);
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! Hearing of files that were closed after writing in one folder (inotify), and of the removal of one file.
+//! Hearing of files that were closed after writing in one folder, or left it (inotify), and of the removal of one file.
 //! A lock file that is closed is, as a rule, a lock that was released.
 
 #![allow(unsafe_code)] // inotify is only to be had from libc.
@@ -37,7 +37,7 @@ struct Events(Option<File>);
 pub enum Closed {
     /// Nothing, for as long as was waited.
     Nothing,
-    /// Files of these names were closed.
+    /// This happened to files of these names.
     Names(Vec<Vec<u8>>),
     /// More than the kernel could note down.
     Many,
@@ -55,20 +55,32 @@ impl Closed {
 }
 
 impl Watch {
-    /// Watches `folder` from now on.
+    /// Watches `folder` from now on, for files that are closed after writing.
     pub fn start(folder: &Path) -> io::Result<Watch> {
+        Watch::with_mask(folder, libc::IN_CLOSE_WRITE)
+    }
+
+    /// Watches `folder` from now on, for files that are removed or given another name.
+    pub fn of_departures(folder: &Path) -> io::Result<Watch> {
+        Watch::with_mask(folder, libc::IN_DELETE | libc::IN_MOVED_FROM)
+    }
+
+    fn with_mask(folder: &Path, mask: u32) -> io::Result<Watch> {
         let folder = CString::new(folder.as_os_str().as_bytes())?;
         // SAFETY: the descriptor is new and ours alone; the string ends with NUL.
         unsafe {
             let fd = check(libc::inotify_init1(libc::IN_CLOEXEC | libc::IN_NONBLOCK))?;
             let events = Events(Some(File::from_raw_fd(fd)));
-            let mask = libc::IN_CLOSE_WRITE | libc::IN_ONLYDIR;
-            check(libc::inotify_add_watch(fd, folder.as_ptr(), mask))?;
+            check(libc::inotify_add_watch(
+                fd,
+                folder.as_ptr(),
+                mask | libc::IN_ONLYDIR,
+            ))?;
             Ok(Watch { events })
         }
     }
 
-    /// Waits for files to be closed, at most `timeout`.
+    /// Waits for something to happen, at most `timeout`.
     pub fn wait(&mut self, timeout: Duration) -> io::Result<Closed> {
         let Some(events) = &mut self.events.0 else {
             return Ok(Closed::Nothing);
@@ -197,6 +209,20 @@ mod tests {
             Closed::Names(vec![b"a".to_vec(), b"a-longer-name".to_vec()])
         );
         assert!(closed.includes("a") && !closed.includes("read"));
+    }
+
+    #[test]
+    fn hears_of_files_that_leave() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut watch = Watch::of_departures(dir.path()).unwrap();
+        for name in ["a", "b", "c"] {
+            fs::write(dir.path().join(name), "").unwrap();
+        }
+        assert_eq!(watch.wait(Duration::ZERO).unwrap(), Closed::Nothing);
+        fs::remove_file(dir.path().join("a")).unwrap();
+        fs::rename(dir.path().join("b"), dir.path().join("d")).unwrap();
+        let left = watch.wait(Duration::from_secs(10)).unwrap();
+        assert_eq!(left, Closed::Names(vec![b"a".to_vec(), b"b".to_vec()]));
     }
 
     #[test]

@@ -3,6 +3,7 @@
 
 use super::answers::{key, Answer, Answers, Outcome};
 use super::ask_compiler::Environment;
+use super::beginnings::Beginnings;
 use super::clock::Epoch;
 use super::place::Place;
 use super::reply::{differ_for_stock, time, Reply};
@@ -50,6 +51,7 @@ pub struct Analyst {
     /// All places.
     pub tree: Tree,
     toolchains: Toolchains,
+    beginnings: Beginnings,
     /// All answers.
     pub answers: Answers,
     turns: Turns,
@@ -70,6 +72,7 @@ impl Analyst {
         Analyst {
             tree: Tree::default(),
             toolchains: Toolchains::new(environment),
+            beginnings: Beginnings::default(),
             answers: Answers::default(),
             turns: Turns::new(available_parallelism().map_or(1, NonZero::get)),
             time_max: TIME_MAX,
@@ -133,6 +136,7 @@ impl Analyst {
         }
         if contents() > self.memory_max / 4 * 3 {
             self.answers.forget_half();
+            self.beginnings.clear();
             self.tree.shrink(self.memory_max / 4);
         }
     }
@@ -146,6 +150,7 @@ impl Analyst {
         let site = Site {
             tree: &self.tree,
             toolchains: &self.toolchains,
+            beginnings: &self.beginnings,
             epoch,
             processor_deadline: thread_time() + self.time_max,
             deadline: Instant::now() + self.time_max * WAITING_FACTOR,

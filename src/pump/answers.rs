@@ -1,6 +1,7 @@
 //! Answers that were given, each with everything that it depends on: the same question is answered again without any
 //! analysis, once it has been made sure that nothing has changed.
 
+use super::basis::Basis;
 use super::clock::Epoch;
 use super::content::{lock, Metered};
 use super::place::{Place, Relied};
@@ -29,12 +30,7 @@ pub struct Answer {
     /// What it is.
     pub outcome: Outcome,
     toolchain: Option<Arc<Toolchain>>,
-    /// Looked at for each request.
-    user: Relied,
-    /// Below the system folders, where watches may answer for them.
-    system: Relied,
-    /// While no watch tells anything since this count of changes, the system's are as they were; 0: not known.
-    unchanged_since: AtomicU64,
+    basis: Basis,
     covered: AtomicBool,
     used: AtomicU64,
     metered: Option<Metered>,
@@ -46,9 +42,7 @@ impl Answer {
         Answer {
             outcome,
             toolchain: None,
-            user: Relied::new(),
-            system: Relied::new(),
-            unchanged_since: AtomicU64::new(0),
+            basis: Basis::default(),
             covered: AtomicBool::new(true),
             used: AtomicU64::new(0),
             metered: None,
@@ -56,15 +50,10 @@ impl Answer {
     }
 
     /// An answer that holds while everything that it depends on is as it was.
-    pub fn relying(
-        outcome: Outcome,
-        toolchain: Arc<Toolchain>,
-        [user, system]: [Relied; 2],
-    ) -> Answer {
+    pub fn relying(outcome: Outcome, toolchain: Arc<Toolchain>, relied: [Relied; 2]) -> Answer {
         Answer {
             toolchain: Some(toolchain),
-            user,
-            system,
+            basis: Basis::new(relied),
             covered: AtomicBool::new(false),
             ..Answer::once(outcome)
         }
@@ -74,31 +63,7 @@ impl Answer {
         let Some(toolchain) = &self.toolchain else {
             return false;
         };
-        let same = |(place, version): &(Arc<Place>, u64)| {
-            place.check(tree.clock(), epoch).version == *version
-        };
-        self.user.iter().all(same)
-            && toolchain.is_valid(tree, epoch)
-            && self.system_is_same(tree, epoch)
-    }
-
-    fn system_is_same(&self, tree: &Tree, epoch: Epoch) -> bool {
-        // Before looking: what is told meanwhile counts as a change.
-        let changes = tree.clock().changes() + 1;
-        if self.unchanged_since.load(Ordering::Acquire) == changes {
-            return true;
-        }
-        let mut all_covered = true;
-        for (place, version) in &self.system {
-            if place.check(tree.clock(), epoch).version != *version {
-                return false;
-            }
-            all_covered &= place.is_covered(tree.clock());
-        }
-        if all_covered {
-            self.unchanged_since.store(changes, Ordering::Release);
-        }
-        true
+        toolchain.is_valid(tree, epoch) && self.basis.holds(tree, epoch)
     }
 
     /// To be called when the answer is on its way: watches the system folders, so that the next one costs less.
@@ -106,13 +71,13 @@ impl Answer {
         if self.covered.swap(true, Ordering::AcqRel) {
             return;
         }
-        for (place, _) in &self.system {
+        for (place, _) in &self.basis.system {
             tree.cover(place.parent());
         }
     }
 
     fn memory(&self, key: &[u8]) -> usize {
-        let relied = (self.user.len() + self.system.len()) * size_of::<(Arc<Place>, u64)>();
+        let relied = self.basis.count() * size_of::<(Arc<Place>, u64)>();
         let outcome = match &self.outcome {
             Outcome::Covered(reply) => reply.memory(),
             Outcome::NotCovered(why) => why.len(),

@@ -34,6 +34,7 @@ fn changes_macros(word: &[u8]) -> bool {
     const HARMLESS: &[&[u8]] = &[
         b"-F",
         b"-H",
+        b"-P",
         b"-Q",
         b"-R",
         b"-W",
@@ -41,6 +42,7 @@ fn changes_macros(word: &[u8]) -> bool {
         b"-fcoverage-compilation-dir=",
         b"-fdebug-compilation-dir",
         b"-fdiagnostics-",
+        b"-fdirectives-only",
         b"-ffile-compilation-dir=",
         b"-fmessage-length=",
         b"-fno-color-diagnostics",

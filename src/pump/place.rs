@@ -3,8 +3,8 @@
 //! nothing is there is believed as long as the folder has not changed, or is proven again.
 
 use super::clock::{Clock, Epoch};
-use super::content::{self, lock, Content, Want};
-use crate::model::about::Hash;
+use super::content::{lock, Content, Want};
+use crate::model::about::{content_hash, Hash};
 use crate::model::path_map::PathMap;
 use crate::os::identity::{self, now, Identity, Kind, Moment};
 use std::ffi::{CString, OsStr};
@@ -312,7 +312,7 @@ impl Place {
         }
         let moment = now();
         match self.read(&identity) {
-            Ok((bytes, same)) if same == identity && content::hash(&bytes) == content.hash => {
+            Ok((bytes, same)) if same == identity && content_hash(&bytes) == content.hash => {
                 state.content = Some((content, moment));
             }
             Ok((_, other)) => state.becomes(There::Something(other), clock),
@@ -360,9 +360,9 @@ impl Place {
             state.becomes(There::Something(identity), clock);
         }
         let known = state.content.take().map(|(content, _)| content);
-        let hash = content::hash(&bytes);
+        let found = content_hash(&bytes);
         let content = match known {
-            Some(known) if known.hash == hash => known,
+            Some(known) if known.hash == found => known,
             Some(_) => {
                 state.becomes(There::Something(identity), clock);
                 Arc::new(Content::new(&bytes, clock.meter()))
@@ -375,9 +375,9 @@ impl Place {
     }
 
     /// The bytes that the file holds, which are to have this hash.
-    pub fn bytes(&self, hash: &Hash) -> io::Result<Vec<u8>> {
+    pub fn bytes(&self, expected: &Hash) -> io::Result<Vec<u8>> {
         let (bytes, _) = self.read(&Identity::of(&self.path)?)?;
-        match content::hash(&bytes) == *hash {
+        match content_hash(&bytes) == *expected {
             true => Ok(bytes),
             false => Err(io::Error::other("it changes while it is read")),
         }

@@ -1,7 +1,7 @@
 //! What is known of a compiler, with those options that change it: its folders, its own macros, its answers about its
 //! operators. Asked once, and again when the compiler, or anything that its answer depends on, is another.
 
-use super::ask_compiler::{self, ask, Environment};
+use super::ask_compiler::{self, ask, Environment, Said};
 use super::clock::Epoch;
 use super::compiler_flags::{flags, names_relative_folder, user_root};
 use super::content::lock;
@@ -172,12 +172,7 @@ impl Toolchain {
         if program.is_none_or(|program| is_ourselves(&program)) {
             return Err(fault("it is no compiler".to_owned()));
         }
-        let said = key.run(cwd, environment, &["-E", "-dD", "-v"], "/dev/null", b"");
-        let said = said.map_err(|err| fault(err.to_string()))?;
-        if !said.success {
-            let error = ask_compiler::first_error(&said.messages);
-            return Err(fault(format!("can't ask it for its folders: {error}")));
-        }
+        let (said, values) = key.introduce(cwd, environment).map_err(fault)?;
         let searched = search_output::read(&said.messages)
             .ok_or_else(|| fault("couldn't determine default system include directories".into()))?;
         let family = family(&said.output).ok_or_else(|| fault("of no known family".into()))?;
@@ -195,7 +190,11 @@ impl Toolchain {
             system,
             relied: relied.places,
             listed,
-            values: Mutex::default(),
+            values: Mutex::new(Asked {
+                in_advance: values.is_some(),
+                values: values.unwrap_or_default(),
+                singly: 0,
+            }),
             // Where it was asked first may be gone when it is asked again, for somebody elsewhere.
             cwd: key.cwd.clone().unwrap_or_else(|| b"/".to_vec()),
             key,
@@ -229,6 +228,31 @@ impl Toolchain {
 }
 
 impl Key {
+    /// Asks for folders and macros, and in the same run for what is asked in advance; starting a compiler takes longer than
+    /// all its answers. One that stumbles over a question is asked for the rest alone.
+    fn introduce(
+        &self,
+        cwd: &[u8],
+        environment: &Environment,
+    ) -> Result<(Said, Option<Values>), String> {
+        const ALL: [&str; 3] = ["-E", "-dD", "-v"];
+        let questions = questions::in_advance();
+        let source = questions::source(&questions);
+        let said = self.run(cwd, environment, &ALL, "-", &source);
+        let said = said.map_err(|err| err.to_string())?;
+        let values = questions::values(&questions, &said.output, &said.messages);
+        if said.success || values.is_some() {
+            return Ok((said, values));
+        }
+        let said = self.run(cwd, environment, &ALL, "/dev/null", b"");
+        let said = said.map_err(|err| err.to_string())?;
+        if !said.success {
+            let error = ask_compiler::first_error(&said.messages);
+            return Err(format!("can't ask it for its folders: {error}"));
+        }
+        Ok((said, None))
+    }
+
     fn run(
         &self,
         cwd: &[u8],
@@ -236,7 +260,7 @@ impl Key {
         options: &[&str],
         source: &str,
         input: &[u8],
-    ) -> std::io::Result<ask_compiler::Said> {
+    ) -> std::io::Result<Said> {
         let mut words: Vec<&OsStr> = self.flags.iter().map(OsString::as_os_str).collect();
         words.extend(options.iter().map(OsStr::new));
         words.extend(["-x", self.language, source].map(OsStr::new));

@@ -1,23 +1,28 @@
 //! The machine as the preprocessor asks about it for one request: which file a path leads to, what it holds, what the
 //! compiler answers. Everything that was asked is noted with the version that was seen, absences included.
 
+use super::basis::Basis;
+use super::beginnings::{Beginnings, Kept, Key, Known};
 use super::clock::Epoch;
 use super::content::{Content, Want};
+use super::met::{Folder, Met};
 use super::place::{Place, Relied, Seen};
 use super::toolchain::{is_below, Toolchain, Toolchains};
 use super::tree::Tree;
 use super::walk::{walk, Trouble};
-use crate::model::path_map::{PathMap, PathTable};
-use crate::model::preprocessor::{Opened, World};
+use crate::model::path_map::PathTable;
+use crate::model::preprocessor::{Begun, Opened, Unit, World};
 use crate::model::search::FolderIdentity;
+use crate::model::unit::{Beginning, Head};
 use crate::os::identity::{Identity, Kind};
 use crate::os::process::thread_time;
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// How many questions are answered between two looks at the clock.
 const QUESTIONS_PER_LOOK: u32 = 256;
+
+pub use super::met::{File, Found};
 
 /// What one request may use.
 #[derive(Clone, Copy, Debug)]
@@ -26,6 +31,8 @@ pub struct Site<'s> {
     pub tree: &'s Tree,
     /// All compilers.
     pub toolchains: &'s Toolchains,
+    /// How other units began.
+    pub beginnings: &'s Beginnings,
     /// The request.
     pub epoch: Epoch,
     /// When it must be done, in processor time of its thread.
@@ -38,64 +45,26 @@ pub struct Site<'s> {
 #[derive(Debug)]
 pub struct LocalWorld<'w> {
     site: Site<'w>,
-    toolchain: &'w Toolchain,
+    toolchain: &'w Arc<Toolchain>,
     cwd: Arc<Place>,
+    hermetic: bool,
     /// System folders; none if their files travel, too.
     system: &'w [Arc<Place>],
-    folders: PathMap<Folder>,
-    /// Paths that lead to files, and by their numbers what they lead to.
-    opened: PathTable,
-    found: Vec<Found>,
-    files: Vec<File>,
-    numbers: HashMap<(u64, u64), u32>,
-    folder_numbers: HashMap<(u64, u64), u64>,
+    met: Met,
     /// What was looked at: below the system folders, and elsewhere.
     relied: [Relied; 2],
-    missed: PathTable,
+    /// Which beginning is wanted, or has been given.
+    begun: Option<(Key, Option<Arc<Kept>>)>,
     searched: Vec<Vec<u8>>,
     trouble: Option<Trouble>,
     questions: u32,
-}
-
-/// What a folder's name leads to.
-#[derive(Clone, Debug)]
-struct Folder {
-    place: Option<Arc<Place>>,
-    /// It is, or by its name would be, below a system folder, whose files a host has already.
-    system: bool,
-    /// What is in it is below a system folder, whether or not that travels.
-    below: bool,
-}
-
-/// What a path leads to.
-#[derive(Clone, Debug)]
-pub struct Found {
-    /// Number of the file.
-    pub file: u32,
-    /// Where it really is.
-    pub place: Arc<Place>,
-    /// The last name of the path is a link.
-    pub linked: bool,
-    /// It is below a system folder, so that a host has it already.
-    pub system: bool,
-}
-
-/// A file that was opened.
-#[derive(Clone, Debug)]
-pub struct File {
-    /// What it holds.
-    pub content: Arc<Content>,
-    /// Which state of it that is.
-    pub identity: Identity,
-    /// As the preprocessor knows it.
-    pub opened: Opened,
 }
 
 impl<'w> LocalWorld<'w> {
     /// The world of a request in `cwd`. With `hermetic` no folder is taken for the system's.
     pub fn new(
         site: Site<'w>,
-        toolchain: &'w Toolchain,
+        toolchain: &'w Arc<Toolchain>,
         cwd: Arc<Place>,
         hermetic: bool,
     ) -> LocalWorld<'w> {
@@ -104,14 +73,10 @@ impl<'w> LocalWorld<'w> {
             toolchain,
             cwd,
             system: if hermetic { &[] } else { &toolchain.system },
-            folders: PathMap::default(),
-            opened: PathTable::default(),
-            found: Vec::new(),
-            files: Vec::new(),
-            numbers: HashMap::new(),
-            folder_numbers: HashMap::new(),
+            hermetic,
+            met: Met::default(),
             relied: Default::default(),
-            missed: PathTable::default(),
+            begun: None,
             searched: Vec::new(),
             trouble: None,
             questions: 0,
@@ -135,27 +100,27 @@ impl<'w> LocalWorld<'w> {
 
     /// What the path of that number leads to.
     pub fn found_by_number(&self, number: usize) -> Option<&Found> {
-        self.found.get(number)
+        self.met.found.get(number)
     }
 
     /// What a path that was opened leads to.
     pub fn found(&self, path: &[u8]) -> Option<&Found> {
-        self.found.get(self.opened.find(path)?)
+        self.met.found.get(self.met.opened.find(path)?)
     }
 
     /// The file of that number.
     pub fn file(&self, number: u32) -> Option<&File> {
-        self.files.get(number as usize)
+        self.met.files.get(number as usize)
     }
 
     /// All paths that lead to files.
     pub fn opened(&self) -> &PathTable {
-        &self.opened
+        &self.met.opened
     }
 
     /// Where nothing was found below the system folders.
     pub fn missed(&self) -> &PathTable {
-        &self.missed
+        &self.met.missed
     }
 
     /// The folders of the search path that are there.
@@ -218,11 +183,11 @@ impl<'w> LocalWorld<'w> {
     }
 
     fn folder_at(&mut self, path: &[u8]) -> Folder {
-        if let Some(known) = self.folders.get(path) {
+        if let Some(known) = self.met.folders.get(path) {
             return known.clone();
         }
         let folder = self.look_for_folder(path);
-        self.folders.insert(path.into(), folder.clone());
+        self.met.folders.insert(path.into(), folder.clone());
         folder
     }
 
@@ -361,13 +326,13 @@ impl<'w> LocalWorld<'w> {
     /// Notes that nothing is at `path`, if a host must know that.
     fn miss(&mut self, path: &[u8], folder: &Folder) {
         if folder.system {
-            self.missed.insert(path);
+            self.met.missed.insert(path);
         }
     }
 
     fn number(&mut self, place: &Arc<Place>, identity: &Identity, system: bool) -> Option<u32> {
         let inode = (identity.device, identity.inode);
-        if let Some(number) = self.numbers.get(&inode) {
+        if let Some(number) = self.met.numbers.get(&inode) {
             return Some(*number);
         }
         let want = self.want(system);
@@ -379,9 +344,9 @@ impl<'w> LocalWorld<'w> {
                 return None;
             }
         };
-        let number = u32::try_from(self.files.len()).ok()?;
+        let number = u32::try_from(self.met.files.len()).ok()?;
         let scan = loaded.content.scan(self.toolchain.compiler.dialect)?;
-        self.files.push(File {
+        self.met.files.push(File {
             opened: Opened {
                 file: number,
                 scan,
@@ -390,7 +355,7 @@ impl<'w> LocalWorld<'w> {
             content: loaded.content,
             identity: loaded.identity,
         });
-        self.numbers.insert(inode, number);
+        self.met.numbers.insert(inode, number);
         Some(number)
     }
 
@@ -418,8 +383,8 @@ impl World for LocalWorld<'_> {
         let file = known.or_else(|| {
             let found = self.find(path)?;
             let file = found.file;
-            self.opened.insert(path);
-            self.found.push(found);
+            self.met.opened.insert(path);
+            self.met.found.push(found);
             Some(file)
         });
         Some(self.file(file?)?.opened.clone())
@@ -440,15 +405,63 @@ impl World for LocalWorld<'_> {
         let place = self.folder_at(path).place?;
         let seen = place.check(self.site.tree.clock(), self.site.epoch);
         let identity = seen.identity?;
-        let next = self.folder_numbers.len() as u64;
+        let next = self.met.folder_numbers.len() as u64;
         let inode = (identity.device, identity.inode);
-        Some(*self.folder_numbers.entry(inode).or_insert(next))
+        Some(*self.met.folder_numbers.entry(inode).or_insert(next))
     }
 
     fn shorter(&mut self, path: &[u8]) -> Option<Vec<u8>> {
         self.open(path)?;
         let real = self.found(path)?.place.path();
         (real.len() < path.len()).then(|| real.to_vec())
+    }
+
+    fn begun(&mut self, unit: &Unit<'_>, head: &Head) -> Begun {
+        let Site {
+            tree,
+            epoch,
+            beginnings,
+            ..
+        } = self.site;
+        let key = Key::new((self.toolchain, &self.cwd, self.hermetic), unit, head);
+        match beginnings.find(&key, tree, epoch) {
+            Known::New => Begun::Unknown,
+            Known::Seen => {
+                self.begun = Some((key, None));
+                Begun::Wanted
+            }
+            Known::Kept(kept) => {
+                let beginning = Arc::clone(&kept.beginning);
+                self.begun = Some((key, Some(kept)));
+                Begun::Known(beginning)
+            }
+        }
+    }
+
+    fn keep(&mut self, beginning: Beginning) {
+        if let (Some((key, None)), None) = (self.begun.take(), &self.trouble) {
+            if let Some(kept) = Kept::new(beginning, &self.met, &self.relied) {
+                self.site.beginnings.keep(key, kept, self.site.epoch);
+            }
+        }
+    }
+
+    fn take_up(&mut self) -> bool {
+        let Some((_, Some(kept))) = self.begun.take() else {
+            return false;
+        };
+        let Some(met) = kept.met(&self.met) else {
+            return false;
+        };
+        self.met = met;
+        let Basis { user, system, .. } = kept.basis();
+        for (relied, places) in self.relied.iter_mut().zip([user, system]) {
+            let new = places
+                .iter()
+                .filter(|(place, _)| place.note(self.site.epoch));
+            relied.extend(new.cloned());
+        }
+        true
     }
 
     fn is_late(&mut self) -> bool {

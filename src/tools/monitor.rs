@@ -97,7 +97,7 @@ fn line(text: &mut Vec<u8>, record: &Record) {
 }
 
 /// At most `bytes_max` of a name that somebody else has written: it may not move the terminal's cursor.
-fn printable(name: &[u8], bytes_max: usize) -> Vec<u8> {
+pub fn printable(name: &[u8], bytes_max: usize) -> Vec<u8> {
     let seen = |byte: &u8| match byte.is_ascii_control() {
         true => b'?',
         false => *byte,
@@ -105,7 +105,8 @@ fn printable(name: &[u8], bytes_max: usize) -> Vec<u8> {
     name.iter().take(bytes_max).map(seen).collect()
 }
 
-fn name(phase: Phase) -> &'static str {
+/// What people are told of a phase: stock's words.
+pub fn name(phase: Phase) -> &'static str {
     match phase {
         Phase::Startup => "Startup",
         Phase::Blocked => "Blocked",
@@ -129,6 +130,8 @@ mod tests {
             host: host.to_vec(),
             slot: 3,
             phase,
+            since: Duration::ZERO,
+            age: None,
         };
         String::from_utf8_lossy(&pass(&[record])).into_owned()
     }

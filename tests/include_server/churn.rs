@@ -3,7 +3,7 @@
 
 use crate::common::have;
 use crate::server::Server;
-use distcc::model::direct::{Answer, Query};
+use distcc::model::direct::Query;
 use std::fs::{self, OpenOptions, Permissions};
 use std::io::Write;
 use std::os::unix::ffi::OsStrExt;
@@ -128,27 +128,15 @@ fn change(dice: &mut Dice, root: &Path) -> String {
     format!("{kind} at {folder}/{name}, {text:?}, {other}")
 }
 
-fn same(server: &Server, query: &Query, what: &str) {
-    let known = server.ask(query);
-    let fresh = Server::start().ask(query);
-    if known != fresh {
-        let show = |answer: &Answer| match answer {
-            Answer::NotCovered(why) => why.clone(),
-            Answer::Covered(covered) => format!("{:?}", Server::apart(covered)),
-        };
-        panic!("{what}:\n{}\n{}", show(&known), show(&fresh));
-    }
-}
-
-/// The question about `x.c`, for a gcc that takes `sys` for a folder of the system's.
-fn query(server: &Server) -> Query {
+/// The question about a source, for a gcc that takes `sys` for a folder of the system's.
+fn query(server: &Server, source: &str) -> Query {
     let sys = server.at("sys");
     let script = format!("#!/bin/sh\nexec /usr/bin/gcc -isystem {sys} \"$@\"\n");
     let gcc = server.write("gcc", script);
     fs::set_permissions(&gcc, Permissions::from_mode(0o755)).unwrap();
     Query {
         program: gcc.as_os_str().as_bytes().to_vec(),
-        ..server.query("gcc -Ia -Ib -c x.c")
+        ..server.query(&format!("gcc -Ia -Ib -c {source}"))
     }
 }
 
@@ -161,7 +149,7 @@ fn files_with_names_elsewhere_are_looked_at() {
     let server = Server::start();
     server.write("x.c", "#include <h.h>\n");
     let header = server.write("sys/h.h", TEXTS[0]);
-    let query = query(&server);
+    let query = query(&server, "x.c");
     let link = server.work().join("link");
     fs::hard_link(header, &link).unwrap();
     // So old that its identity alone tells its state.
@@ -171,7 +159,7 @@ fn files_with_names_elsewhere_are_looked_at() {
             server.ask(&query);
         }
         put(&link, text);
-        same(&server, &query, text);
+        server.says_what_a_new_one_says(&query, text);
         std::thread::sleep(Duration::from_millis(2100));
     }
 }
@@ -200,7 +188,11 @@ fn a_server_that_has_seen_all_knows_no_more_than_a_new_one() {
         server.write(name, TEXTS[1]);
     }
     server.write("sys/y.h", "");
-    let query = query(&server);
+    for name in ["y.c", "z.c"] {
+        server.write(name, "#include <h.h>\n#include <d/g.h>\n");
+    }
+    let others = ["y.c", "z.c"].map(|source| query(&server, source));
+    let query = query(&server, "x.c");
     let seed = number("SEED", 1);
     let mut dice = Dice(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
     let mut story = Vec::new();
@@ -215,10 +207,10 @@ fn a_server_that_has_seen_all_knows_no_more_than_a_new_one() {
         }
         std::thread::sleep(Duration::from_millis(pause));
         let last = &story[story.len().saturating_sub(6)..];
-        same(
-            &server,
-            &query,
-            &format!("seed {seed}, round {round}: {last:#?}"),
-        );
+        // Those that begin likewise, so that how they begin is known.
+        for query in &others {
+            server.ask(query);
+        }
+        server.says_what_a_new_one_says(&query, &format!("seed {seed}, round {round}: {last:#?}"));
     }
 }

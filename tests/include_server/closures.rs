@@ -53,6 +53,18 @@ fn what_is_needed_and_no_more() {
          #include \"sub/../local.h\"\n#ifdef NOT_DEFINED\n#include \"never.h\"\n#include \"inactive.h\"\n#endif\n\
          #include HDR\n",
     );
+    // Headers of one content would be others for gcc if a second began between them.
+    let now = std::time::SystemTime::now();
+    for name in [
+        "inc/computed.h",
+        "inc/sub/subconf.h",
+        "real/deep/linked_real.h",
+        "src/local.h",
+        "src/util.h",
+    ] {
+        let file = fs::File::options().write(true).open(server.at(name));
+        file.unwrap().set_modified(now).unwrap();
+    }
     let mut query = server.query("gcc -I../inc -I../lib -c main.c -o main.o");
     query.cwd = server.at("src").into_bytes();
     query.pwd.clone_from(&query.cwd);
@@ -322,7 +334,7 @@ fn the_entry_for_our_daemon_tells_all() {
             (meta.mtime(), meta.mtime_nsec())
         );
     }
-    let stdio = distcc::pump::content::hash(&fs::read("/usr/include/stdio.h").unwrap());
+    let stdio = distcc::model::about::content_hash(&fs::read("/usr/include/stdio.h").unwrap());
     let number = |dir: &[u8]| got.about.system_dirs.iter().position(|known| known == dir);
     let at = number(b"/usr/include").unwrap();
     let expected = Lookup::Found {

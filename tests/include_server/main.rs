@@ -4,6 +4,7 @@
 
 #[path = "../common/mod.rs"]
 mod common;
+mod beginnings;
 mod churn;
 mod closures;
 mod fresh;

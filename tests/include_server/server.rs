@@ -149,6 +149,19 @@ impl Server {
 
     /// Why a command is not covered.
     #[track_caller]
+    /// Asserts that this server, whatever it has seen, says what one says that has seen nothing.
+    pub fn says_what_a_new_one_says(&self, query: &Query, what: &str) {
+        let known = self.ask(query);
+        let new = Server::start().ask(query);
+        if known != new {
+            let show = |answer: &Answer| match answer {
+                Answer::NotCovered(why) => why.clone(),
+                Answer::Covered(covered) => format!("{:?}", Server::apart(covered)),
+            };
+            panic!("{what}:\n{}\n{}", show(&known), show(&new));
+        }
+    }
+
     pub fn not_covered(&self, command: &str) -> String {
         match self.ask(&self.query(command)) {
             Answer::NotCovered(why) => why,

@@ -1,0 +1,358 @@
+//! `distcc doctor`: looks for what goes wrong in practice, on this machine and on each host, and says how to mend it. Hosts
+//! are asked at the same time, and no longer than they are given; nothing is left behind, and nothing is changed.
+
+use super::doctor_builds::Builds;
+use super::doctor_hosts::{self, Inquiry};
+use super::toolchain::{self, Toolchain};
+use super::{doctor_compilers, doctor_folders, doctor_here, doctor_path};
+use crate::farm::include_start::{IncludeServer, Plan};
+use crate::farm::private_folder::PrivateFolder;
+use crate::farm::slots::Slots;
+use crate::farm::topdir::TopDir;
+use crate::model::error::{Code, Error, Result, Status};
+use crate::model::findings::{Finding, Findings, Level, Topic};
+use crate::model::hosts::HostList;
+use crate::model::settings::ClientSettings;
+use crate::os::{logging, supervise};
+use std::env;
+use std::ffi::OsString;
+use std::fs::File;
+use std::io::{self, Write};
+use std::sync::mpsc::{self, RecvTimeoutError, Sender};
+use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// How long a host is asked, if `--time` says nothing.
+const TIME: Duration = Duration::from_secs(10);
+
+/// How long what is under way when that time is over may take to end.
+const GRACE: Duration = Duration::from_secs(2);
+
+/// How often it is looked whether somebody wants us to end.
+const TICK: Duration = Duration::from_millis(100);
+
+/// What the private folder's name begins with.
+const FOLDER_PREFIX: &str = "distcc-doctor.";
+
+/// The status if something is wrong.
+const FAULTY: Status = Status(1);
+
+const HELP: &str = "\
+Usage: distcc doctor [--json] [--time SECONDS] [HOST...]
+
+Looks for what goes wrong in practice, and says how to mend it: variables, folders, PATH and its links, the host list, and
+each host of it, or the hosts that are named: is it reached, does it let this machine in, which protocols does it speak, are
+its compilers those of this machine, and does a compile there give the object that a compile here gives? Changes nothing.
+
+  --json          findings as JSON: version, level, warnings, faults, and checks with check, about, level, what, mend, see
+  --time SECONDS  how long a host is asked at most (10); hosts are asked at the same time
+  --help          this text
+
+The exit status is 0 if there are no faults, though there may be warnings, and 1 if there are.
+";
+
+/// `doctor [OPTION…] [HOST…]`; all words, the first is `doctor`.
+pub fn doctor(argv: Vec<OsString>) -> Result<Status> {
+    let Some(options) = Options::read(argv.get(1..).unwrap_or_default())? else {
+        let _ = io::stdout().write_all(HELP.as_bytes());
+        return Ok(Status::OK);
+    };
+    supervise::note_final_signals().map_err(|err| Error::io("catch signals", &err))?;
+    let mut report = Report {
+        is_json: options.json,
+        findings: Findings::default(),
+    };
+    examine(&options, &mut report);
+    if let Some(signal) = supervise::noted() {
+        supervise::end_by(signal);
+    }
+    let text = match options.json {
+        true => report.findings.json(),
+        false => format!("{}\n", report.findings.summary()),
+    };
+    let mut out = io::stdout();
+    let written = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+    written.map_err(|err| Error::io("write to stdout", &err))?;
+    Ok(match report.findings.level() {
+        Level::Fault => FAULTY,
+        _ => Status::OK,
+    })
+}
+
+/// What is asked for.
+#[derive(Debug, PartialEq, Eq)]
+struct Options {
+    json: bool,
+    time: Duration,
+    hosts: Vec<OsString>,
+}
+
+impl Options {
+    /// `None` if help is wanted.
+    fn read(words: &[OsString]) -> Result<Option<Options>> {
+        let mut options = Options {
+            json: false,
+            time: TIME,
+            hosts: Vec::new(),
+        };
+        let mut words = words.iter();
+        while let Some(word) = words.next() {
+            match word.to_str() {
+                Some("--help" | "-h") => return Ok(None),
+                Some("--json") => options.json = true,
+                Some("--time") => options.time = seconds(words.next())?,
+                Some(word) if word.starts_with("--time=") => {
+                    options.time =
+                        seconds(word.strip_prefix("--time=").map(OsString::from).as_ref())?;
+                }
+                Some(word) if word.starts_with('-') => {
+                    let why = format!(
+                        "unknown option {word}; `distcc doctor --help` shows how it is used"
+                    );
+                    return Err(Error::new(Code::BadArguments, why));
+                }
+                _ => options.hosts.push(word.clone()),
+            }
+        }
+        Ok(Some(options))
+    }
+}
+
+fn seconds(word: Option<&OsString>) -> Result<Duration> {
+    let number = word.and_then(|word| word.to_str()?.parse().ok());
+    match number {
+        Some(seconds @ 1..=3600) => Ok(Duration::from_secs(seconds)),
+        _ => {
+            let why = "--time wants a number of seconds from 1 to 3600";
+            Err(Error::new(Code::BadArguments, why))
+        }
+    }
+}
+
+/// Takes findings as they come.
+struct Report {
+    is_json: bool,
+    findings: Findings,
+}
+
+impl Report {
+    fn add(&mut self, finding: Finding) {
+        if !self.is_json {
+            // Whoever has closed stdout is told at the end.
+            let _ = io::stdout().write_all(finding.text().as_bytes());
+        }
+        self.findings.0.push(finding);
+    }
+}
+
+fn examine(options: &Options, report: &mut Report) {
+    let path = env::var_os("PATH").unwrap_or_default();
+    let settings = doctor_here::variables(&mut |finding| report.add(finding));
+    doctor_path::look(
+        &path,
+        env::var_os("CCACHE_PREFIX").as_deref(),
+        &mut |finding| report.add(finding),
+    );
+    doctor_here::daemon(&mut |finding| report.add(finding));
+    let Some(settings) = settings else { return };
+    logging::client(&settings);
+    report.add(doctor_folders::tmpdir(&settings));
+    let top = doctor_folders::distcc_dir(&settings, &mut |finding| report.add(finding));
+    let list = doctor_here::host_list(&options.hosts, top.as_ref(), &settings, &mut |finding| {
+        report.add(finding)
+    });
+    let folder = match PrivateFolder::create(&settings.tmpdir, FOLDER_PREFIX) {
+        Ok(folder) => folder,
+        Err(err) => {
+            return report.add(
+                Finding::ok("tmpdir", "", err.message)
+                    .fault("without it nothing can be tried", Topic::Folders),
+            );
+        }
+    };
+    let toolchain = toolchain::find(&path);
+    let bench = Bench {
+        options,
+        settings,
+        top,
+        folder,
+        toolchain,
+    };
+    bench.ask_hosts(list.unwrap_or_default(), report);
+}
+
+/// What the hosts are asked with.
+struct Bench<'o> {
+    options: &'o Options,
+    settings: ClientSettings,
+    top: Option<TopDir>,
+    folder: PrivateFolder,
+    toolchain: Toolchain,
+}
+
+impl Bench<'_> {
+    fn ask_hosts(&self, list: HostList, report: &mut Report) {
+        let folder = self.folder.path();
+        let compilers = doctor_compilers::of_this_machine(
+            &self.toolchain,
+            self.settings.rewrite_cross,
+            folder,
+            Instant::now() + self.options.time,
+        );
+        say_compilers(&compilers, report);
+        let source = folder.join("probe.c");
+        let first = compilers.iter().find(|one| one.here.is_ok());
+        let first = first.and_then(|one| self.toolchain.compilers.get(one.names.first()?));
+        let first = first.map(|file| file.as_path());
+        doctor_here::include_server(&self.settings, &list, &source, first, &mut |finding| {
+            report.add(finding)
+        });
+        let is_pump = list.hosts.iter().any(|host| host.cpp && !host.down);
+        let server = is_pump.then(|| self.include_server());
+        if let Some(Err(why)) = &server {
+            let finding = Finding::ok("include-server", "", format!("it can't be started: {why}"));
+            report.add(finding.fault(
+                "see INCLUDE_SERVER_ARGS and TMPDIR; without it sources are preprocessed here",
+                Topic::Pump,
+            ));
+        }
+        let until = Instant::now() + self.options.time;
+        let mut settings = self.settings.clone();
+        settings.connect_timeout = settings.connect_timeout.min(self.options.time);
+        settings.io_timeout = settings.io_timeout.min(self.options.time);
+        let inquiry = Inquiry {
+            slots: self
+                .top
+                .as_ref()
+                .and_then(|top| Slots::open(top, &self.settings).ok()),
+            lock_dir: self
+                .top
+                .as_ref()
+                .map_or(String::new(), |top| top.lock_dir().display().to_string()),
+            builds: Builds {
+                folder: folder.to_owned(),
+                path: self.toolchain.path.clone(),
+                include_server: match &server {
+                    Some(Ok((_, socket))) => Ok(socket.clone()),
+                    Some(Err(why)) => Err(why.clone()),
+                    None => Err("there is no include server".to_owned()),
+                },
+                until,
+            },
+            settings,
+            compilers,
+            until,
+        };
+        let said = ask(list, inquiry, until + GRACE);
+        said.into_iter().for_each(|finding| report.add(finding));
+    }
+
+    /// An include server for this run, with its socket.
+    fn include_server(&self) -> std::result::Result<(IncludeServer, std::path::PathBuf), String> {
+        let folder = self.folder.path();
+        let log = |name: &str| File::create(folder.join(name)).map_err(|err| err.to_string());
+        let plan = Plan::new(folder, Vec::new()).output(log("include.out")?, log("include.err")?);
+        let server = plan.start().map_err(|err| err.message)?;
+        Ok((server, plan.socket().to_owned()))
+    }
+}
+
+fn say_compilers(compilers: &[doctor_compilers::Compiler], report: &mut Report) {
+    if compilers.is_empty() {
+        return report.add(Finding::ok("compilers", "", "there is no C or C++ compiler on PATH besides links to distcc").fault(
+            "install one, e.g. `apt-get install gcc g++`: what can't be sent away, and preprocessing, needs it",
+            Topic::Compilers,
+        ));
+    }
+    for compiler in compilers {
+        if let Err(why) = &compiler.here {
+            let what = format!("on this machine it does not compile: {why}");
+            report.add(Finding::ok("compilers", compiler.called(), what).warning(
+                "install what it misses, or take it off PATH",
+                Topic::Compilers,
+            ));
+        }
+    }
+}
+
+/// Asks all hosts at once. Findings are in the order of the list.
+fn ask(list: HostList, inquiry: Inquiry, until: Instant) -> Vec<Finding> {
+    let inquiry = Arc::new(inquiry);
+    let (sender, receiver) = mpsc::channel();
+    let tokens: Vec<String> = list.hosts.iter().map(|host| host.token.clone()).collect();
+    let mut said: Vec<Vec<Finding>> = tokens.iter().map(|_| Vec::new()).collect();
+    let mut is_asked: Vec<bool> = vec![true; tokens.len()];
+    for (number, host) in list.hosts.into_iter().enumerate() {
+        let inquiry = Arc::clone(&inquiry);
+        let sender: Sender<(usize, Option<Finding>)> = sender.clone();
+        thread::spawn(move || {
+            // That nobody hears any more is the end of a run that was ended.
+            doctor_hosts::check(&host, &inquiry, &|finding| {
+                let _ = sender.send((number, Some(finding)));
+            });
+            let _ = sender.send((number, None));
+        });
+    }
+    drop(sender);
+    while is_asked.contains(&true) && Instant::now() < until && supervise::noted().is_none() {
+        match receiver.recv_timeout(TICK) {
+            Ok((number, Some(finding))) => said[number].push(finding),
+            Ok((number, None)) => is_asked[number] = false,
+            Err(RecvTimeoutError::Timeout) => {}
+            Err(RecvTimeoutError::Disconnected) => break,
+        }
+    }
+    for ((said, token), _) in said
+        .iter_mut()
+        .zip(&tokens)
+        .zip(&is_asked)
+        .filter(|(_, asked)| **asked)
+    {
+        said.push(
+            Finding::ok(
+                "time",
+                token,
+                "it did not answer everything in the time that it had",
+            )
+            .fault(
+                "`distcc doctor --time 60` gives it more; what stands above is what was found out",
+                Topic::NotReached,
+            ),
+        );
+    }
+    said.into_iter().flatten().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    fn read(words: &[&str]) -> Result<Option<Options>> {
+        let words: Vec<OsString> = words.iter().map(OsString::from).collect();
+        Options::read(&words)
+    }
+
+    #[test]
+    fn words_are_options_and_hosts() {
+        let options = read(&["--json", "a/3", "--time=7", "@b"]).unwrap().unwrap();
+        assert!(options.json);
+        assert_eq!(options.time, Duration::from_secs(7));
+        assert_eq!(options.hosts, ["a/3", "@b"]);
+        assert_eq!(read(&["--time", "60"]).unwrap().unwrap().time.as_secs(), 60);
+        assert_eq!(read(&["a", "--help"]).unwrap(), None);
+        for wrong in [
+            &["--time"][..],
+            &["--time", "0"],
+            &["--time=x"],
+            &["--frob"],
+        ] {
+            assert_eq!(
+                read(wrong).unwrap_err().code,
+                Code::BadArguments,
+                "{wrong:?}"
+            );
+        }
+    }
+}

@@ -1,0 +1,483 @@
+//! `distcc doctor`: one host of the list. Is it left alone, is it reached, does it let us in, which protocols and compilers
+//! does it have, and does a compile there give what a compile here gives? Each step is bound in time, and no host gets a
+//! mark for what is found.
+
+use super::bounded;
+use super::doctor_builds::Builds;
+use super::doctor_compilers::{ask, takes_text, Compiler, Told, Verdict};
+use crate::farm::slots::{Slots, Trait};
+use crate::farm::transport::{addresses, ssh_words};
+use crate::model::error::{Code, Error};
+use crate::model::findings::{Finding, Level, Topic};
+use crate::model::hosts::{HostSpec, Place};
+use crate::model::settings::ClientSettings;
+use crate::model::wire::{Remark, Version};
+use std::io;
+use std::net::{SocketAddr, TcpStream};
+use std::path::Path;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+/// A clock that is off by less matters to nobody, in seconds.
+const CLOCK_OFF_MAX_S: i64 = 60;
+
+/// A host that is left alone for longer than this is so because of a mark from the future.
+const SHUNNED_MAX: Duration = Duration::from_secs(24 * 3600);
+
+/// The compiler that a compile is tried with: the first of these that the host has, else any.
+const PREFERRED: [&str; 4] = ["gcc", "cc", "clang", "g++"];
+
+/// What all hosts are asked with.
+#[derive(Debug)]
+pub struct Inquiry {
+    /// Timeouts in it are short.
+    pub settings: ClientSettings,
+    /// Where marks are, if there is such a folder.
+    pub slots: Option<Slots>,
+    /// That folder, for people.
+    pub lock_dir: String,
+    /// This machine's compilers.
+    pub compilers: Vec<Compiler>,
+    /// How compiles are tried.
+    pub builds: Builds,
+    /// When it is too late to ask for more.
+    pub until: Instant,
+}
+
+/// Asks a host everything, and says each thing as soon as it is known.
+pub fn check(host: &HostSpec, inquiry: &Inquiry, say: &dyn Fn(Finding)) {
+    if host.place == Place::Local {
+        return say(Finding::ok(
+            "host",
+            &host.token,
+            format!(
+                "this machine, {} jobs at once, without a daemon",
+                host.slots
+            ),
+        ));
+    }
+    if host.down {
+        return say(Finding::ok("host", &host.token, "marked ,down: not used"));
+    }
+    marks(host, inquiry, say);
+    let is_reached = match &host.place {
+        Place::Tcp { host: name, port } => reach(host, name, *port, inquiry, say),
+        Place::Ssh {
+            user,
+            host: name,
+            command,
+        } => log_in(host, user.as_deref(), name, command, inquiry, say),
+        Place::Local => true,
+    };
+    if !is_reached {
+        return;
+    }
+    if let Some(compiler) = compilers(host, inquiry, say) {
+        inquiry.builds.try_on(host, &compiler, say);
+    }
+}
+
+/// What earlier compiles have noted of it.
+fn marks(host: &HostSpec, inquiry: &Inquiry, say: &dyn Fn(Finding)) {
+    let Some(slots) = &inquiry.slots else { return };
+    if let Some(rest) = slots.shunned_for(host) {
+        let mark = format!("{}/backoff_{}_0", inquiry.lock_dir, host.key());
+        let what = match rest > SHUNNED_MAX {
+            true => "left alone for more than a day still: its mark is from the future".to_owned(),
+            false => format!(
+                "left alone for {} s still, because it failed",
+                rest.as_secs() + 1
+            ),
+        };
+        say(Finding::ok("backoff", &host.token, what).warning(
+            format!("once it works again, `rm {mark}` lets it be used at once"),
+            Topic::NotReached,
+        ));
+    }
+    for (what, words) in [
+        (Trait::NoPaths, "its daemon can't show compilers our paths"),
+        (
+            Trait::NoOtherSystem,
+            "it takes none but its own system headers",
+        ),
+        (Trait::NoSides, "no files but the object come home from it"),
+        (
+            Trait::Inexact,
+            "it has given debug information that was not exact",
+        ),
+    ] {
+        if slots.knows(host, what) {
+            say(Finding::ok(
+                "noted",
+                &host.token,
+                format!("{words} (found by a compile of the last ten minutes)"),
+            ));
+        }
+    }
+}
+
+/// Connects to each of its addresses. Whether one let us.
+fn reach(host: &HostSpec, name: &str, port: u16, inquiry: &Inquiry, say: &dyn Fn(Finding)) -> bool {
+    let found = match addresses(name, port) {
+        Ok(found) if !found.is_empty() => found,
+        other => {
+            let why = other.map_or_else(|err| err.message, |_| "it has no address".to_owned());
+            say(Finding::ok("resolve", &host.token, why).fault(
+                "correct the name in the host list, add it to /etc/hosts, or name the address itself",
+                Topic::NotReached,
+            ));
+            return false;
+        }
+    };
+    if name.parse::<std::net::IpAddr>().is_err() {
+        let all: Vec<String> = found
+            .iter()
+            .map(|address| address.ip().to_string())
+            .collect();
+        say(Finding::ok(
+            "resolve",
+            &host.token,
+            format!("{name} is {}", all.join(", ")),
+        ));
+    }
+    let tried: Vec<_> = found
+        .iter()
+        .map(|address| (*address, connect_to(address, inquiry)))
+        .collect();
+    let is_reached = tried.iter().any(|(_, tried)| tried.is_ok());
+    for (address, tried) in &tried {
+        say(match tried {
+            Ok(time) => Finding::ok(
+                "connect",
+                &host.token,
+                format!("{address} answers after {:.1} ms", time.as_secs_f64() * 1e3),
+            ),
+            Err(err) => {
+                let level = if is_reached {
+                    Level::Warning
+                } else {
+                    Level::Fault
+                };
+                unreached(host, address, err, level)
+            }
+        });
+    }
+    is_reached
+}
+
+fn connect_to(address: &SocketAddr, inquiry: &Inquiry) -> io::Result<Duration> {
+    let begun = Instant::now();
+    TcpStream::connect_timeout(address, inquiry.settings.connect_timeout).map(|_| begun.elapsed())
+}
+
+fn unreached(host: &HostSpec, address: &SocketAddr, err: &io::Error, level: Level) -> Finding {
+    let port = address.port();
+    let (what, mend) = match err.kind() {
+        io::ErrorKind::ConnectionRefused => (
+            format!("{address} refuses connections"),
+            format!("start the daemon there, `distccd --daemon --allow NETWORK`; if it runs, `ss -ltn` there shows whether it listens on port {port}, and for others than its own machine"),
+        ),
+        io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock => (
+            format!("{address} does not answer"),
+            format!("let TCP port {port} through the firewalls on the way, and see whether the machine is on"),
+        ),
+        io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable => (
+            format!("there is no way to {address}: {err}"),
+            format!("see whether the machine is on, and what `ip route get {}` says", address.ip()),
+        ),
+        io::ErrorKind::PermissionDenied => (
+            format!("connecting to {address}: {err}"),
+            "a firewall or sandbox of this machine forbids it: let distcc out".to_owned(),
+        ),
+        _ => (
+            format!("connecting to {address}: {err}"),
+            "see whether the machine is on, and whether its daemon runs".to_owned(),
+        ),
+    };
+    Finding::ok("connect", &host.token, what).of_level(level, mend, Topic::NotReached)
+}
+
+/// Logs in as compiles would, but so that nobody is asked for a password, and has the daemon's program say its version.
+fn log_in(
+    host: &HostSpec,
+    user: Option<&str>,
+    name: &str,
+    daemon: &str,
+    inquiry: &Inquiry,
+    say: &dyn Fn(Finding),
+) -> bool {
+    let words = ssh_words(inquiry.settings.ssh.as_deref());
+    let (program, words) = match words.split_first() {
+        Some(parts) => parts,
+        None => return false,
+    };
+    let mut command = Command::new(program);
+    command.args(words);
+    if Path::new(program).file_name() == Some("ssh".as_ref()) {
+        command.args(["-o", "BatchMode=yes"]);
+    }
+    if let Some(user) = user {
+        command.args(["-l", user]);
+    }
+    command.args([name, daemon, "--version"]);
+    let shown = program.to_string_lossy();
+    let finding = |what: String| Finding::ok("ssh", &host.token, what);
+    match bounded::run(&mut command, inquiry.until) {
+        Ok(ended) if ended.is_well() => {
+            let version = ended.stdout.lines().next().unwrap_or_default();
+            say(finding(format!("{shown} logs in, and {daemon} there is {version}")));
+            return true;
+        }
+        Ok(ended) => say(finding(format!("`{shown} {name} {daemon} --version` {}", ended.describe())).fault(
+            format!("try it by hand: it must ask for nothing (`ssh-copy-id {name}`); if {daemon} is not found there, name it: @{name}:/usr/local/bin/distccd"),
+            Topic::NotReached,
+        )),
+        Err(err) => say(finding(format!("{shown} can't be run: {err}")).fault(
+            "install ssh, or let DISTCC_SSH name it",
+            Topic::NotReached,
+        )),
+    }
+    false
+}
+
+/// Names of compilers, sorted by what the host makes of them.
+#[derive(Default)]
+struct Sorted<'c> {
+    same: Vec<&'c Compiler>,
+    alike: Vec<&'c Compiler>,
+    other: Vec<(&'c Compiler, String)>,
+    refused: Vec<(&'c Compiler, String)>,
+    late: Vec<&'c Compiler>,
+    /// Of the last one that was compiled.
+    remark: Option<Remark>,
+    ahead: Option<i64>,
+}
+
+impl<'c> Sorted<'c> {
+    fn add(&mut self, compiler: &'c Compiler, told: Told) {
+        match told.verdict {
+            Verdict::Same => self.same.push(compiler),
+            Verdict::Alike => self.alike.push(compiler),
+            Verdict::Other(there) => {
+                let what = match &compiler.here {
+                    Ok(here) if here.version != there.version => {
+                        format!("version {} there, {} here", there.version, here.version)
+                    }
+                    Ok(here) => format!("for {} there, for {} here", there.target, here.target),
+                    Err(_) => format!("version {} there", there.version),
+                };
+                self.other.push((compiler, what));
+            }
+            Verdict::Refused(why) => self.refused.push((compiler, why)),
+        }
+        self.remark = self.remark.or(told.remark);
+        self.ahead = self.ahead.or(told.ahead);
+    }
+
+    fn accepted(&self) -> Vec<&'c Compiler> {
+        let others = self.other.iter().map(|(compiler, _)| *compiler);
+        let same = self.same.iter().chain(&self.alike).copied();
+        same.chain(others).collect()
+    }
+}
+
+/// Asks for each compiler of this machine. Gives the one to try a compile with.
+fn compilers(host: &HostSpec, inquiry: &Inquiry, say: &dyn Fn(Finding)) -> Option<String> {
+    let mut sorted = Sorted::default();
+    let usable = inquiry.compilers.iter().filter(|one| one.here.is_ok());
+    for compiler in usable.clone() {
+        if Instant::now() >= inquiry.until {
+            sorted.late.push(compiler);
+            continue;
+        }
+        match ask(host, &inquiry.settings, compiler) {
+            Ok(told) => sorted.add(compiler, told),
+            Err(err) if err.code == Code::Truncated => {
+                sorted
+                    .refused
+                    .push((compiler, "it hangs up without a word".to_owned()));
+            }
+            Err(err) => {
+                say(no_daemon(host, &err));
+                return None;
+            }
+        }
+    }
+    let first = sorted
+        .accepted()
+        .first()
+        .copied()
+        .or_else(|| usable.clone().next())?;
+    let text = [Version::V1, Version::V2]
+        .map(|version| takes_text(host, &inquiry.settings, first, version));
+    let accepted = sorted.accepted();
+    if accepted.is_empty() && text.iter().all(|taken| taken.is_err()) {
+        say(shut_out(host, &sorted));
+        return None;
+    }
+    say(protocols(host, &text, !accepted.is_empty()));
+    say_compilers(host, &sorted, say);
+    say_daemon(host, &sorted, say);
+    let has = |name: &&str| {
+        let mut names = accepted.iter().flat_map(|compiler| &compiler.names);
+        names.any(|known| known == name)
+    };
+    let preferred = PREFERRED.iter().find(|name| has(name));
+    let any = accepted.first().and_then(|compiler| compiler.names.first());
+    preferred.map(|name| (*name).to_owned()).or(any.cloned())
+}
+
+/// What answered did not answer as a daemon would.
+fn no_daemon(host: &HostSpec, err: &Error) -> Finding {
+    let finding = Finding::ok("protocol", &host.token, &err.message);
+    match err.code {
+        Code::Timeout => finding.fault(
+            "it takes connections but answers nothing: see whether its daemon has been stopped, or waits for memory",
+            Topic::NotReached,
+        ),
+        Code::ConnectFailed => finding.fault("it was reached a moment ago: see its daemon's log", Topic::NotReached),
+        _ => finding.fault(
+            "what answers there does not speak as distccd does: see what listens on that port, and name distccd's",
+            Topic::NotReached,
+        ),
+    }
+}
+
+/// Not one compiler was accepted.
+fn shut_out(host: &HostSpec, sorted: &Sorted) -> Finding {
+    let is_said = |why: &str| why.contains("job refused") || why.contains("exec");
+    let is_preferred = |one: &Compiler| {
+        PREFERRED
+            .iter()
+            .any(|name| one.names.iter().any(|known| known == name))
+    };
+    let spoken = || sorted.refused.iter().filter(|(_, why)| is_said(why));
+    let said = spoken()
+        .find(|(one, _)| is_preferred(one))
+        .or_else(|| spoken().next());
+    match said {
+        Some((_, why)) => Finding::ok("compilers", &host.token, format!("none of this machine's is accepted; {why}")).fault(
+            "install the same compilers there; if they are installed, run ./install.sh there again, or see its --compilers",
+            Topic::Refused,
+        ),
+        None if !sorted.late.is_empty() => Finding::ok("compilers", &host.token, "there was no time left to ask for them")
+            .fault("`distcc doctor --time 60` gives it more time", Topic::NotReached),
+        None if matches!(host.place, Place::Ssh { .. }) => Finding::ok("access", &host.token, "ssh logs in, but distccd there ends without an answer").fault(
+            "read what it has said on this terminal; it may lack the compiler, or a folder for temporary files that it may write",
+            Topic::Refused,
+        ),
+        None => Finding::ok("access", &host.token, "it takes connections, but hangs up on every request").fault(
+            "let this machine in there: `--allow ADDRESS`; else, on a stock daemon, let the compilers be run (/usr/lib/distcc); its log says which it is",
+            Topic::Refused,
+        ),
+    }
+}
+
+fn protocols(host: &HostSpec, text: &[Result<(), Error>; 2], is_third: bool) -> Finding {
+    let works = [text[0].is_ok(), text[1].is_ok(), is_third];
+    let names = ["1 (plain)", "2 (lzo)", "3 (pump)"];
+    let of = |wanted: bool| -> Vec<&str> {
+        let those = works
+            .iter()
+            .zip(names)
+            .filter(|(works, _)| **works == wanted);
+        those.map(|(_, name)| name).collect()
+    };
+    let (good, bad) = (of(true), of(false));
+    let wanted = match (host.cpp, host.lzo) {
+        (true, _) => works[2],
+        (false, true) => works[1],
+        (false, false) => works[0],
+    };
+    if bad.is_empty() {
+        return Finding::ok(
+            "protocol",
+            &host.token,
+            "it speaks 1 (plain), 2 (lzo) and 3 (pump)",
+        );
+    }
+    let why = text.iter().find_map(|taken| taken.as_ref().err());
+    let why = why.map_or(String::new(), |err| format!(": {}", err.message));
+    let what = format!(
+        "it speaks {}, but not {}{why}",
+        good.join(", "),
+        bad.join(", ")
+    );
+    let level = if wanted { Level::Warning } else { Level::Fault };
+    Finding::ok("protocol", &host.token, what).of_level(
+        level,
+        "end its entry in what it speaks: nothing, ,lzo or ,cpp,lzo; or install a newer distccd there",
+        Topic::Pump,
+    )
+}
+
+fn say_compilers(host: &HostSpec, sorted: &Sorted, say: &dyn Fn(Finding)) {
+    let names = |all: &[&Compiler]| {
+        let names: Vec<String> = all.iter().map(|one| one.called()).collect();
+        names.join(", ")
+    };
+    let finding = |what: String| Finding::ok("compilers", &host.token, what);
+    if !sorted.same.is_empty() {
+        say(finding(format!(
+            "the same as here: {}",
+            names(&sorted.same)
+        )));
+    }
+    if !sorted.alike.is_empty() {
+        say(finding(format!(
+            "of the same version, but not of the same build: {}",
+            names(&sorted.alike)
+        ))
+        .warning(
+            "install the same package of the compiler on both machines",
+            Topic::Compilers,
+        ));
+    }
+    for (compiler, what) in &sorted.other {
+        say(finding(format!("{}: {what}", compiler.called())).fault(
+            "install the same version there, or build with the compiler's full name, such as gcc-12 or x86_64-linux-gnu-gcc-12",
+            Topic::Compilers,
+        ));
+    }
+    if let Some((_, why)) = sorted.refused.first() {
+        let refused: Vec<&Compiler> = sorted.refused.iter().map(|(one, _)| *one).collect();
+        say(finding(format!("not accepted: {}; {why}", names(&refused))).warning(
+            "if builds use them, install them there and let the daemon run them (./install.sh again, or --compilers)",
+            Topic::Refused,
+        ));
+    }
+    if !sorted.late.is_empty() {
+        say(finding(format!(
+            "no time was left to ask for: {}",
+            names(&sorted.late)
+        ))
+        .warning(
+            "`distcc doctor --time 60` gives it more time",
+            Topic::NotReached,
+        ));
+    }
+}
+
+/// Whose daemon it is, and how its clock goes.
+fn say_daemon(host: &HostSpec, sorted: &Sorted, say: &dyn Fn(Finding)) {
+    say(Finding::ok(
+        "daemon",
+        &host.token,
+        match sorted.remark {
+            Some(Remark::Exact) => "one of ours, which shows compilers the client's own paths",
+            Some(_) => "one of ours",
+            None => "a stock daemon, or one of ours that can't show compilers the client's paths",
+        },
+    ));
+    let Some(ahead) = sorted.ahead else { return };
+    let clock = |what: String| Finding::ok("clock", &host.token, what);
+    let way = if ahead > 0 { "ahead" } else { "behind" };
+    say(match (ahead.abs() > CLOCK_OFF_MAX_S, sorted.remark) {
+        (true, _) => clock(format!("it is {} s {way} of this machine's", ahead.abs())).warning(
+            "set both machines' clocks by NTP; objects with __DATE__ and __TIME__ show it, and logs are hard to compare",
+            Topic::Compilers,
+        ),
+        (false, Some(_)) => clock("as here".to_owned()),
+        (false, None) => clock("as here, as far as its time zone lets one see".to_owned()),
+    });
+}

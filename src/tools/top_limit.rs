@@ -1,0 +1,170 @@
+//! What limits the build, in one line, from what is seen at one moment. Where several things could be the reason, the one is
+//! told that somebody can do something about.
+
+use super::top_sample::Sample;
+use crate::farm::state::Phase;
+
+/// The line.
+pub fn limit(sample: &Sample) -> String {
+    let found = what_limits(sample);
+    let shunned = sample.hosts.iter().filter_map(|host| {
+        let rest = host.shunned?;
+        Some((&host.name, rest.as_secs() + 1))
+    });
+    match shunned.collect::<Vec<_>>()[..] {
+        [] => found,
+        [(name, rest)] => {
+            format!("{name} is left alone for {rest} s still, because it failed; {found}")
+        }
+        [(name, rest), ..] => format!(
+            "{} hosts are left alone because they failed, such as {name} for {rest} s still; {found}",
+            sample.hosts.iter().filter(|host| host.shunned.is_some()).count()
+        ),
+    }
+}
+
+fn what_limits(sample: &Sample) -> String {
+    let waiting = &sample.waiting;
+    let slots: usize = sample.usable().map(|host| host.slots).sum();
+    let taken: usize = sample.usable().map(|host| host.taken.len()).sum();
+    let count = |phases: &[Phase]| {
+        let jobs = sample.jobs().filter(|job| phases.contains(&job.phase));
+        jobs.count()
+    };
+    if sample.jobs().next().is_none() && waiting.all() == 0 && taken == 0 {
+        return "nothing runs".to_owned();
+    }
+    if slots == 0 {
+        let why = match &sample.no_list {
+            Some(why) => why,
+            None => "no other machine can be used now",
+        };
+        return format!("everything is compiled here: {why}");
+    }
+    let preprocess = count(&[Phase::Preprocess]);
+    if waiting.preprocess > 0 || preprocess * 2 > taken && taken == slots {
+        return format!(
+            "this machine preprocesses {preprocess} and {} wait to do so, with {taken} of {slots} slots elsewhere: pump mode \
+             would take that from it, or a lower -j",
+            waiting.preprocess
+        );
+    }
+    if taken == slots {
+        return match waiting.elsewhere {
+            0 => format!("all {slots} slots elsewhere are taken and nobody waits: -j fits them"),
+            waiting => format!(
+                "all {slots} slots elsewhere are taken and {waiting} wait: more servers would help"
+            ),
+        };
+    }
+    if waiting.here > 0 {
+        return format!(
+            "{} wait for this machine, since they can't be sent away: DISTCC_LOG and distcc why say why",
+            waiting.here
+        );
+    }
+    let network = count(&[Phase::Connect, Phase::Send, Phase::Receive]);
+    if network >= 2 && network * 2 > taken {
+        return format!(
+            "{network} of {taken} jobs elsewhere connect, send or receive: the network, or this machine"
+        );
+    }
+    format!(
+        "{} of {slots} slots elsewhere are free and nobody waits for them: a higher -j would use them, if there is more to compile",
+        slots - taken
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tools::top_sample::{HostNow, Job, Waiting};
+    use std::time::Duration;
+
+    fn host(name: &str, slots: usize, phases: &[Phase]) -> HostNow {
+        let jobs = phases.iter().enumerate().map(|(slot, phase)| Job {
+            pid: 1,
+            slot,
+            phase: *phase,
+            file: "x.c".to_owned(),
+            since: Duration::ZERO,
+            age: None,
+        });
+        HostNow {
+            name: name.to_owned(),
+            is_here: name == "localhost",
+            slots,
+            taken: (0..phases.len()).collect(),
+            jobs: jobs.collect(),
+            ..HostNow::default()
+        }
+    }
+
+    fn told(hosts: Vec<HostNow>, elsewhere: usize, preprocess: usize, here: usize) -> String {
+        limit(&Sample {
+            hosts,
+            waiting: Waiting {
+                elsewhere,
+                preprocess,
+                here,
+            },
+            ..Sample::default()
+        })
+    }
+
+    #[test]
+    fn each_limit_has_its_line() {
+        use Phase::{Compile, Preprocess, Receive, Send};
+        let here = |phases: &[Phase]| host("localhost", 4, phases);
+        let busy = || host("a", 2, &[Compile, Compile]);
+        let half = |phases: &[Phase]| host("a", 8, phases);
+        for (found, line) in [
+            (told(vec![here(&[]), half(&[])], 0, 0, 0), "nothing runs"),
+            (
+                told(vec![here(&[]), busy()], 5, 0, 0),
+                "all 2 slots elsewhere are taken and 5 wait: more servers would help",
+            ),
+            (
+                told(vec![here(&[]), busy()], 0, 0, 0),
+                "all 2 slots elsewhere are taken and nobody waits: -j fits them",
+            ),
+            (
+                told(vec![here(&[]), half(&[Compile])], 0, 0, 0),
+                "7 of 8 slots elsewhere are free and nobody waits for them",
+            ),
+            (
+                told(vec![here(&[Preprocess; 4]), busy()], 3, 6, 0),
+                "this machine preprocesses 4 and 6 wait to do so, with 2 of 2 slots elsewhere: pump mode",
+            ),
+            (
+                told(vec![here(&[Compile; 4]), half(&[Compile])], 0, 0, 3),
+                "3 wait for this machine, since they can't be sent away",
+            ),
+            (
+                told(vec![here(&[]), half(&[Send, Receive, Send])], 0, 0, 0),
+                "3 of 3 jobs elsewhere connect, send or receive",
+            ),
+            (
+                told(vec![here(&[Compile])], 0, 0, 0),
+                "everything is compiled here: no other machine can be used now",
+            ),
+        ] {
+            assert!(found.starts_with(line), "{found}");
+        }
+    }
+
+    #[test]
+    fn hosts_that_are_left_alone_are_named_and_not_counted() {
+        let mut failed = host("b", 8, &[]);
+        failed.shunned = Some(Duration::from_millis(42_500));
+        let busy = || host("a", 1, &[Phase::Compile]);
+        let found = told(vec![busy(), failed.clone()], 1, 0, 0);
+        assert_eq!(
+            found,
+            "b is left alone for 43 s still, because it failed; all 1 slots elsewhere are taken and 1 wait: more servers would help"
+        );
+        let found = told(vec![busy(), failed.clone(), failed], 1, 0, 0);
+        assert!(found
+            .starts_with("2 hosts are left alone because they failed, such as b for 43 s still; "));
+    }
+}
