@@ -18,24 +18,25 @@ struct Group {
     names: &'static Names,
 }
 
-/// What the files are called, and the line about memory that is given back when it is needed.
+/// What the files are called, and the lines about memory that is given back when it is needed: files that are kept, also those
+/// that were read more than once, and what is remembered of them.
 #[derive(Debug)]
 struct Names {
     limits: &'static [&'static str],
     used: &'static str,
-    spare: &'static str,
+    spare: &'static [&'static str],
 }
 
 const VERSION_1: Names = Names {
     limits: &["memory.limit_in_bytes"],
     used: "memory.usage_in_bytes",
-    spare: "total_inactive_file ",
+    spare: &["total_inactive_file ", "total_active_file "],
 };
 
 const VERSION_2: Names = Names {
     limits: &["memory.max", "memory.high"],
     used: "memory.current",
-    spare: "inactive_file ",
+    spare: &["inactive_file ", "active_file ", "slab_reclaimable "],
 };
 
 /// What there is, in bytes.
@@ -110,7 +111,8 @@ impl Group {
         let total = limits.filter_map(|name| number(name)).min()?;
         let used = number(self.names.used)?;
         let stat = read("memory.stat").unwrap_or_default();
-        let spare = number_after(&stat, self.names.spare).unwrap_or(0);
+        let spare = self.names.spare.iter();
+        let spare = spare.filter_map(|name| number_after(&stat, name)).sum();
         let left = total.saturating_sub(used.saturating_sub(spare));
         Some(Room { total, left })
     }
@@ -169,7 +171,12 @@ mod tests {
             ),
             (
                 "system.slice/memory.stat",
-                format!("anon 1\ninactive_file {}\n", 300 * MEGABYTE),
+                format!(
+                    "anon 1\ninactive_file {}\nactive_file {}\nslab_reclaimable {}\n",
+                    200 * MEGABYTE,
+                    70 * MEGABYTE,
+                    30 * MEGABYTE
+                ),
             ),
             ("system.slice/distccd/memory.max", "max\n".to_owned()),
             ("system.slice/distccd/memory.current", "1\n".to_owned()),

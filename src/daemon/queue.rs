@@ -64,9 +64,10 @@ impl<P: Clone + Eq + Hash, T> Queue<P, T> {
     }
 
     /// Waits until the slot of this number has something to do. While others are at work nothing is begun unless
-    /// `has_room` says so. `None`: the slot shall end.
+    /// `has_room` says so, which may take its time: it is asked while nobody is kept from the queue. `None`: the slot shall end.
     pub fn take(&self, slot: usize, has_room: impl Fn() -> bool) -> Option<(T, Turn<'_, P, T>)> {
         let mut state = self.state();
+        let mut may_begin = false;
         loop {
             if state.is_closed || slot >= state.slots {
                 // What woke this slot may have been meant for another.
@@ -74,9 +75,10 @@ impl<P: Clone + Eq + Hash, T> Queue<P, T> {
                 return None;
             }
             if state.turns.is_empty() {
+                may_begin = false;
                 let woken = self.changed.wait(state);
                 state = woken.unwrap_or_else(PoisonError::into_inner);
-            } else if state.running == 0 || has_room() {
+            } else if state.running == 0 || may_begin {
                 let item = state.next()?;
                 state.running += 1;
                 if !state.turns.is_empty() {
@@ -84,10 +86,15 @@ impl<P: Clone + Eq + Hash, T> Queue<P, T> {
                 }
                 return Some((item, Turn(self)));
             } else {
-                state.held_back += 1;
-                let woken = self.changed.wait_timeout(state, RECHECK);
-                state = woken.unwrap_or_else(PoisonError::into_inner).0;
-                state.held_back -= 1;
+                drop(state);
+                may_begin = has_room();
+                state = self.state();
+                if !may_begin && state.running > 0 && !state.is_closed {
+                    state.held_back += 1;
+                    let woken = self.changed.wait_timeout(state, RECHECK);
+                    state = woken.unwrap_or_else(PoisonError::into_inner).0;
+                    state.held_back -= 1;
+                }
             }
         }
     }
@@ -188,6 +195,19 @@ mod tests {
         assert_eq!((first.0, asked.get()), ("first", 0));
         let second = queue.take(1, no_room).unwrap();
         assert_eq!((second.0, asked.get()), ("second", 2));
+    }
+
+    #[test]
+    fn nobody_is_kept_from_the_queue_while_memory_is_asked_about() {
+        let queue = Queue::new(2);
+        queue.put(1, "first");
+        queue.put(1, "second");
+        let _first = queue.take(0, || true).unwrap();
+        let asking = || {
+            queue.put(2, "third");
+            queue.waiting() == 2
+        };
+        assert_eq!(queue.take(1, asking).unwrap().0, "second");
     }
 
     #[test]
