@@ -229,13 +229,7 @@ pub static ROWS: &[OptionRow] = &[
     row("-fimplicit-module", Joined, Local(Modules)),
     row("-final_output", Joined, Local(NamesFile)),
     row("-finput-charset=", Joined, Local(Preprocessing)),
-    row("-finput-charset=CP1252", Word, OnlyOurs(Preprocessing)),
-    row("-finput-charset=ISO-8859-1", Word, OnlyOurs(Preprocessing)),
-    row("-finput-charset=ISO-8859-15", Word, OnlyOurs(Preprocessing)),
     row("-finput-charset=UTF-8", Word, Is(Code)),
-    row("-finput-charset=iso-8859-1", Word, OnlyOurs(Preprocessing)),
-    row("-finput-charset=iso-8859-15", Word, OnlyOurs(Preprocessing)),
-    row("-finput-charset=latin1", Word, OnlyOurs(Preprocessing)),
     row("-finput-charset=utf-8", Word, Is(Code)),
     row(
         "-finstrument-functions-exclude-file-list=",

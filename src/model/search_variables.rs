@@ -28,6 +28,7 @@ pub fn words(
     let mut words = Vec::new();
     append(&mut words, "-I", ANY_LANGUAGE, lookup)?;
     let after_all_others = !words.is_empty();
+    let of_any = words.len();
     for name in of_language(invocation.language, family) {
         append(&mut words, "-isystem", name, lookup)?;
     }
@@ -38,10 +39,17 @@ pub fn words(
         let mut pairs = invocation.argv.iter().zip(&invocation.roles);
         pairs.any(|(other, of)| *of == role && other.as_bytes().starts_with(word))
     };
+    // What gcc keeps of its preprocessor's output tells the folders of the variables from those of the option.
+    let keeps = |word: &OsString| {
+        let word = word.as_bytes();
+        word.starts_with(b"-save-temps") || word.starts_with(b"--save-temps")
+    };
+    let shows =
+        words.len() > of_any && family == Some(Family::Gcc) && invocation.argv.iter().any(keeps);
     // gcc's driver hands the folders of `-Wp,` on after all others.
     let out_of_order = has(Role::Preprocess, b"-Wp,") || has(Role::Preprocess, b"-Xpreprocessor");
-    if family.is_none() || after_all_others && out_of_order || has(Role::Code, b"-Wmissing-include")
-    {
+    let warns = has(Role::Code, b"-Wmissing-include");
+    if family.is_none() || after_all_others && out_of_order || shows || warns {
         return Err(Reason::new(
             "no option does what CPATH or one of its kin does here",
         ));
@@ -150,10 +158,16 @@ mod tests {
             ("gcc -Xpreprocessor -Ib -c x.c", "CPATH", "a"),
             ("gcc -Wmissing-include-dirs -c x.c", "CPATH", "a"),
             ("tcc -c x.c", "CPATH", "a"),
+            ("gcc -save-temps=obj -c x.c", "C_INCLUDE_PATH", "a"),
+            ("gcc --save-temps -c x.c", "C_INCLUDE_PATH", "a"),
         ] {
             assert!(made(command, &[(variable, value)]).is_err(), "{command}");
         }
         let system = &[("C_INCLUDE_PATH", "a")];
-        assert_eq!(made("gcc -Wp,-Ib -c x.c", system).unwrap(), "-isystema");
+        for command in ["gcc -Wp,-Ib -c x.c", "clang -save-temps -c x.c"] {
+            assert_eq!(made(command, system).unwrap(), "-isystema");
+        }
+        let any = made("gcc -save-temps -c x.c", &[("CPATH", "a")]);
+        assert_eq!(any.unwrap(), "-Ia");
     }
 }
