@@ -98,7 +98,6 @@ impl Tree {
             return;
         };
         let drained = notifier.drain(&mut |change| {
-            self.clock.changed();
             match change {
                 Change::Lost => self.clock.lose_trust(),
                 Change::Gone(folder) => {
@@ -118,6 +117,8 @@ impl Tree {
                     }
                 }
             }
+            // Last: who sees that nothing has changed since must also see what is no longer believed.
+            self.clock.changed();
         });
         if drained.is_err() {
             self.clock.lose_trust();
