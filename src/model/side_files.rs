@@ -212,8 +212,10 @@ fn place<'n>(name: &'n [u8], output: &[u8]) -> Option<Option<(Beside, &'n [u8])>
 /// Whether the last word about it is `-flto`.
 pub fn is_lto(words: &[&[u8]]) -> bool {
     let mut words = words.iter().rev();
-    let last = words.find(|word| word.starts_with(b"-flto") || **word == b"-fno-lto");
-    last.is_some_and(|word| word.starts_with(b"-flto"))
+    // `-flto-partition=…` and its kin don't turn it on.
+    let turns_on = |word: &[u8]| word == b"-flto" || word.starts_with(b"-flto=");
+    let last = words.find(|word| turns_on(word) || **word == b"-fno-lto");
+    last.is_some_and(|word| turns_on(word))
 }
 
 fn stems(input: &[u8], output: &[u8]) -> Vec<Vec<u8>> {
