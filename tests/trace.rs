@@ -155,6 +155,23 @@ fn trouble_with_the_file_is_one_warning() {
     }
 }
 
+/// What the file has by now may be all that files may have here, though the object is small.
+#[test]
+fn a_file_as_large_as_may_be_does_not_end_the_client() {
+    if !have("trace", &["gcc"]) {
+        return;
+    }
+    let (farm, trace) = farm();
+    fs::File::create(&trace).unwrap().set_len(64 << 20).unwrap();
+    let client = farm.client(Which::Ours, "localhost");
+    let client = client.env("DISTCC_TRACE", &trace).env("DISTCC_LOG", "");
+    let distcc = env!("CARGO_BIN_EXE_distcc");
+    let script = format!("ulimit -f 65536; exec {distcc} gcc -c x.c");
+    let said = client.run_other(&["sh", "-c", &script]).expect(0).stderr;
+    assert!(said.contains("DISTCC_TRACE: add to "), "{said}");
+    assert!(farm.path("work/x.o").exists());
+}
+
 /// A build of a few files, some of them here.
 fn build(farm: &Farm, trace: &Path) {
     let daemon = farm.daemon(Which::Ours).start();

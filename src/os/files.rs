@@ -35,13 +35,19 @@ pub fn open_plain(path: &Path) -> io::Result<Option<File>> {
 }
 
 /// Adds `line` to the end of `path`, which is made if need be, in one piece: others may do the same at the same time. What
-/// would keep us waiting, such as a pipe that nobody reads, is an error.
+/// would keep us waiting, such as a pipe that nobody reads, is an error; so is a file that has the size that the limit on
+/// files allows, which would else be our end. For programs with one thread.
 pub fn append_whole(path: &Path, line: &[u8]) -> io::Result<()> {
     let mut options = OpenOptions::new();
     options.append(true).create(true);
     let flags = libc::O_NONBLOCK | libc::O_NOCTTY;
-    let written = options.custom_flags(flags).open(path)?.write(line)?;
-    match written == line.len() {
+    let mut file = options.custom_flags(flags).open(path)?;
+    // SAFETY: signal takes any valid signal, and what it gave back.
+    let before = unsafe { libc::signal(libc::SIGXFSZ, libc::SIG_IGN) };
+    let written = file.write(line);
+    // SAFETY: as above.
+    unsafe { libc::signal(libc::SIGXFSZ, before) };
+    match written? == line.len() {
         true => Ok(()),
         false => Err(io::Error::from(io::ErrorKind::WriteZero)),
     }
