@@ -121,6 +121,8 @@ fn answer_for_cell(daemon: &UnixStream, common: &View, taken: Option<OwnedFd>) -
     let mut work = || cell::live(daemon, common, taken.take().flatten());
     let first = apart::start_beside(&mut work).map_err(|err| ("start a process", err))?;
     drop(taken);
+    // Jobs are in our group; until Linux 6.12 one could stop us by it, for all that come after.
+    apart::ignore_stops();
     let counted = common.is_counted;
     let proc = Path::new("."); // We are there.
     let counted = counted.then_some((PROCESSES_MAX, proc));

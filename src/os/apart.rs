@@ -122,6 +122,15 @@ pub fn end_group_with_parent() {
     }
 }
 
+/// From here on this process is not stopped by the signals of a terminal. For one that starts no program any more, which
+/// would inherit that.
+pub fn ignore_stops() {
+    for signal in [libc::SIGTSTP, libc::SIGTTIN, libc::SIGTTOU] {
+        // SAFETY: signal takes any valid signal.
+        unsafe { libc::signal(signal, libc::SIG_IGN) };
+    }
+}
+
 /// How the watch over a child ended.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Watched {

@@ -63,16 +63,18 @@ fn children(process: &Path) -> Vec<u32> {
     pids.filter_map(|pid| pid.parse().ok()).collect()
 }
 
-/// What a process has in memory that is not of files; what processes share since a fork is counted in each.
+/// What a process has in memory, or had there before it was swapped out, that is not of files; what processes share since a fork is counted in each.
 fn quick_bytes(process: &Path) -> Option<u64> {
     let status = fs::read_to_string(process.join("status")).ok()?;
-    bytes_after(&status, "RssAnon:")
+    let swapped = bytes_after(&status, "VmSwap:").unwrap_or(0);
+    Some(bytes_after(&status, "RssAnon:")?.saturating_add(swapped))
 }
 
 /// The same, with a part only of what is shared.
 fn exact_bytes(process: &Path) -> Option<u64> {
     let rollup = fs::read_to_string(process.join("smaps_rollup")).ok()?;
-    bytes_after(&rollup, "Pss_Anon:")
+    let swapped = bytes_after(&rollup, "SwapPss:").unwrap_or(0);
+    Some(bytes_after(&rollup, "Pss_Anon:")?.saturating_add(swapped))
 }
 
 fn bytes_after(text: &str, name: &str) -> Option<u64> {
@@ -120,6 +122,21 @@ mod tests {
         let held = |group, enough: u64| held_in(dir.path(), 10, group, enough * 1024) / 1024;
         assert_eq!((held(false, 1111), held(false, 1110)), (1111, 445));
         assert_eq!((held(true, 20_000), held(true, 11_110)), (11_111, 4445));
+    }
+
+    #[test]
+    fn what_was_swapped_out_is_still_held() {
+        let dir = tempfile::tempdir().unwrap();
+        process(dir.path(), 10, 10, "", [5, 4]);
+        let add = |name: &str, line: &str| {
+            let path = dir.path().join("10").join(name);
+            let text = fs::read_to_string(&path).unwrap();
+            fs::write(path, text + line).unwrap();
+        };
+        add("status", "VmSwap:\t   700 kB\n");
+        add("smaps_rollup", "SwapPss:   600 kB\n");
+        let held = |enough: u64| held_in(dir.path(), 10, false, enough * 1024) / 1024;
+        assert_eq!((held(705), held(704)), (705, 604));
     }
 
     #[test]
