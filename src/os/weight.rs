@@ -141,11 +141,15 @@ mod tests {
 
     #[test]
     fn this_process_holds_what_it_has_touched() {
-        let before = held(std::process::id(), false, 0);
-        let touched = vec![1_u8; 50 << 20];
-        let with_it = held(std::process::id(), false, 0);
-        assert!(with_it >= before + (40 << 20), "{before}, then {with_it}");
-        drop(touched);
+        // Other tests of this process give memory back meanwhile.
+        let mut grows = (0..20).map(|_| {
+            let before = held(std::process::id(), false, 0);
+            let touched = std::hint::black_box(vec![1_u8; 50 << 20]);
+            let with_it = held(std::process::id(), false, 0);
+            drop(touched);
+            with_it >= before + (40 << 20)
+        });
+        assert!(grows.any(|does| does));
         assert_eq!(held(u32::MAX, false, 0), 0);
     }
 }
