@@ -25,6 +25,15 @@ pub unsafe fn words(argc: c_int, argv: *const *const c_char) -> Vec<OsString> {
         .collect()
 }
 
+/// The folder of this program, as a static C library asks for it at every start: the name of our own file, looked up in
+/// `/proc`, one part in fifty of a client's work. It is wanted for libraries that are named relative to it, of which there
+/// are none; -1 says that it is not known. Where the library is another one, or not static, nobody calls this.
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
+#[no_mangle]
+extern "C" fn _dl_get_origin() -> *const c_char {
+    std::ptr::without_provenance(usize::MAX)
+}
+
 /// For a program that does the same again and again: of memory that was freed up to `bytes` are kept for the next time,
 /// instead of being given back to the system and asked for again, page by page.
 pub fn keep_freed_memory(bytes: i32) {
