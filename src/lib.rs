@@ -26,6 +26,7 @@ pub mod model {
     pub mod received;
     pub mod dependencies;
     pub mod indentation;
+    pub mod landmarks;
     pub mod plain_text;
     pub mod clang_text;
     pub mod plain;

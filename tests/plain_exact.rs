@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use distcc::model::invocation::{scan, Invocation, Scan};
+use distcc::model::landmarks::Landmarks;
 use distcc::model::plain::{self, Recipe, Way, Wishes};
 use distcc::model::plain_text::OwnSource;
 use distcc::model::received::scan_received;
@@ -241,7 +242,8 @@ fn fate(bench: &Bench, command: &str) -> Fate {
         }
         None => fs::read(project.join(&invocation.input)).unwrap(),
     };
-    if plain::text_keeps_local(&text, &invocation, family, recipe.way).is_some() {
+    let landmarks = Landmarks::of(&text);
+    if plain::text_keeps_local(&text, &landmarks, &invocation, family, recipe.way).is_some() {
         return Fate::Refused;
     }
     let local = bench.local(&invocation).unwrap();

@@ -12,6 +12,7 @@ use crate::model::decode_reply::ReplyDecoder;
 use crate::model::error::{Error, Result};
 use crate::model::hosts::HostSpec;
 use crate::model::invocation::Invocation;
+use crate::model::landmarks::Landmarks;
 use crate::model::plain::{self, Family, Recipe, Way, Wishes};
 use crate::model::settings::ClientSettings;
 use crate::model::trace::Activity;
@@ -213,7 +214,7 @@ fn begin_text<'s>(job: &mut Job, slot: &'s Slot, means: &mut Means) -> Result<Un
 
 fn finish_text(job: &mut Job, under_way: UnderWay) -> std::result::Result<(), String> {
     let input = &job.invocation.input;
-    let prepared = match under_way {
+    let mut prepared = match under_way {
         _ if job.prepared.is_some() => return Ok(()),
         Some((preprocessor, cpu)) => {
             let done = preprocessor.finish().map_err(|err| err.to_string())?;
@@ -225,24 +226,32 @@ fn finish_text(job: &mut Job, under_way: UnderWay) -> std::result::Result<(), St
                 "cpp {} on localhost completed ok",
                 base_name(input).to_string_lossy()
             );
-            let (mut text, said) = (done.text, done.said);
-            if job.recipe.way == Way::Expanded {
-                plain::unmark_expansions(&mut text);
+            Prepared {
+                text: done.text,
+                said: done.said,
             }
-            Prepared { text, said }
         }
         None => Prepared {
             text: fs::read(input).map_err(|err| err.to_string())?.into(),
             said: Vec::new(),
         },
     };
+    let landmarks = Landmarks::of(&prepared.text);
+    if job.recipe.way == Way::Expanded {
+        plain::unmark_expansions(&mut prepared.text, &landmarks.hashes);
+    }
     if !prepared.said.is_empty() && job.recipe.way != Way::Expanded {
         return Err(
             "the preprocessor has something to say, and the compiler would say it again".to_owned(),
         );
     }
-    for text in [&prepared.text[..], &job.recipe.edit.macros] {
-        match plain::text_keeps_local(text, job.invocation, job.family, job.recipe.way) {
+    let macros = &job.recipe.edit.macros;
+    for (text, landmarks) in [
+        (&prepared.text[..], landmarks),
+        (macros, Landmarks::of(macros)),
+    ] {
+        let way = job.recipe.way;
+        match plain::text_keeps_local(text, &landmarks, job.invocation, job.family, way) {
             Some(why) if !text.is_empty() => return Err(why.to_string()),
             _ => {}
         }

@@ -16,6 +16,7 @@ use super::clang_text;
 use super::dependencies;
 use super::indentation;
 use super::invocation::{Invocation, Reason, Role};
+use super::landmarks::Landmarks;
 use super::plain_text::{self, TextEdit};
 use super::sources;
 
@@ -148,24 +149,26 @@ pub fn recipe(
 /// Why the text can't be compiled elsewhere. `text` is what the preprocessor wrote, or the preprocessed source.
 pub fn text_keeps_local(
     text: &[u8],
+    landmarks: &Landmarks,
     invocation: &Invocation,
     family: Option<Family>,
     way: Way,
 ) -> Option<Reason> {
-    if plain_text::reads_files(text) {
+    if plain_text::reads_files(text, &landmarks.includes) {
         return Some(Reason::new(
             ".incbin or .include reads a file of this machine",
         ));
     }
     let of_gcc =
         matches!(way, Way::Expanded | Way::DirectivesOnly) && family != Some(Family::Clang);
-    if let Some(why) = plain_text::odd_pragma(text).filter(|_| of_gcc) {
+    if let Some(why) = plain_text::odd_pragma(text, &landmarks.gcc).filter(|_| of_gcc) {
         return Some(Reason::new(why));
     }
     match way {
         Way::AsIs => as_is_keeps_local(text, invocation, family),
-        Way::Expanded => memmem::find(text, b"__builtin_source_location")
-            .map(|_| Reason::new("std::source_location needs the columns of the source")),
+        Way::Expanded => landmarks
+            .asks_location
+            .then(|| Reason::new("std::source_location needs the columns of the source")),
         Way::DirectivesOnly if !plain_text::directives_only_is_known(text) => Some(Reason::new(
             "how this version of gcc keeps columns in preprocessed text has not been tried",
         )),
@@ -346,6 +349,10 @@ mod tests {
     use std::ffi::OsStr;
     use std::path::Path;
 
+    fn keeps_local(text: &[u8], job: &Invocation, way: Way) -> Option<Reason> {
+        text_keeps_local(text, &Landmarks::of(text), job, Some(Family::Gcc), way)
+    }
+
     fn invocation(command: &str) -> Invocation {
         let argv: Vec<OsString> = command.split(' ').map(OsString::from).collect();
         match scan(&argv, &|_| None) {
@@ -476,8 +483,7 @@ mod tests {
     fn preprocessed_text_must_tell_its_name() {
         let plain = invocation("gcc -c x.i -o x.o");
         let debug = invocation("gcc -g -c x.i -o x.o");
-        let keeps =
-            |text: &[u8], job| text_keeps_local(text, job, Some(Family::Gcc), Way::AsIs).is_some();
+        let keeps = |text: &[u8], job| keeps_local(text, job, Way::AsIs).is_some();
         assert!(keeps(b"int a;\n", &plain));
         assert!(!keeps(b"# 0 \"x.c\"\nint a;\n", &plain));
         assert!(keeps(b"# 0 \"x.c\"\nint a;\n", &debug));
@@ -487,7 +493,7 @@ mod tests {
     #[test]
     fn text_and_object_are_judged_by_the_way_they_were_made() {
         let (plain, debug) = (invocation("gcc -c x.c"), invocation("gcc -g -c x.c"));
-        let keeps = |text, job, way| text_keeps_local(text, job, Some(Family::Gcc), way);
+        let keeps = keeps_local;
         assert!(keeps(&b"__DATE__"[..], &plain, Way::Expanded).is_none());
         let known = &b"#define __GNUC__ 12\n"[..];
         assert!(keeps(known, &debug, Way::DirectivesOnly).is_none());

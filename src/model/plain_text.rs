@@ -73,17 +73,18 @@ pub fn leading_markers(text: &[u8]) -> impl Iterator<Item = Marker<'_>> {
 
 /// Takes the mark of a system header from what its macros are expanded to in other files. The compiler, which knows where a
 /// macro stood, warns of some things there; of a text that is marked so, never. So it may warn of more now, but of nothing less.
-pub fn unmark_expansions(text: &mut [u8]) {
+/// `hashes` are the [`super::landmarks`] of that name.
+pub fn unmark_expansions(text: &mut [u8], hashes: &[usize]) {
     // Within a file that is no system header, and what was marked since without a sign that it is for good.
     let (mut own, mut pending, mut spans) = (true, Vec::new(), Vec::new());
-    for at in memmem::find_iter(text, b"\n# ") {
-        let rest = text.get(at + 1..).unwrap_or_default();
+    for at in hashes.iter().copied() {
+        let rest = text.get(at..).unwrap_or_default();
         let length = memchr::memchr(b'\n', rest).unwrap_or(rest.len());
         let Some(found) = rest.get(..length).and_then(marker) else {
             continue;
         };
         let has = |flag| found.flags.contains(&flag);
-        let end = at + 1 + length;
+        let end = at + length;
         match (has(b'1') || has(b'2'), has(b'3')) {
             // A file that says of itself that it is a system header is left by a flag.
             (true, system) => {
@@ -107,9 +108,9 @@ pub fn working_directory<'a>(marker: &Marker<'a>) -> Option<&'a [u8]> {
     marker.name.strip_suffix(b"//")
 }
 
-/// Does assembler code in the text read a file of this machine?
-pub fn reads_files(text: &[u8]) -> bool {
-    memmem::find_iter(text, b".inc").any(|at| {
+/// Does assembler code in the text, with `.inc` in these places, read a file of this machine?
+pub fn reads_files(text: &[u8], includes: &[usize]) -> bool {
+    includes.iter().any(|at| {
         let rest = text.get(at + b".inc".len()..).unwrap_or_default();
         rest.starts_with(b"bin") || rest.strip_prefix(b"lude").is_some_and(quotes_next)
     })
@@ -129,9 +130,10 @@ fn quotes_next(mut rest: &[u8]) -> bool {
 
 /// Why a pragma keeps gcc's text here. One that changes the compiler's options: it then defines other macros in a compile, and
 /// does not when it only preprocesses. Its own headers undo what they do; of the pragmas of others the text says too little.
-/// And the one that says that a compile would take a precompiled header: see `-fpch-preprocess`.
-pub fn odd_pragma(text: &[u8]) -> Option<&'static str> {
-    memmem::find_iter(text, b"GCC").find_map(|at| {
+/// And the one that says that a compile would take a precompiled header: see `-fpch-preprocess`. `gcc` are the places of
+/// that word.
+pub fn odd_pragma(text: &[u8], gcc: &[usize]) -> Option<&'static str> {
+    gcc.iter().find_map(|at| {
         let (before, rest) = text.split_at_checked(at + b"GCC".len()).unwrap_or_default();
         let word = rest.trim_ascii_start();
         let is_word = word.len() < rest.len();
@@ -299,7 +301,16 @@ pub fn as_source(text: &[u8]) -> Option<OwnSource> {
 mod tests {
     #![allow(clippy::unwrap_used)]
 
+    use super::super::landmarks::Landmarks;
     use super::*;
+
+    fn reads(text: &[u8]) -> bool {
+        reads_files(text, &Landmarks::of(text).includes)
+    }
+
+    fn odd(text: &[u8]) -> Option<&'static str> {
+        odd_pragma(text, &Landmarks::of(text).gcc)
+    }
 
     #[test]
     fn markers_are_read_and_nothing_else() {
@@ -332,9 +343,9 @@ mod tests {
 
     #[test]
     fn files_read_by_the_assembler_are_seen() {
-        assert!(reads_files(b"asm(\".incbin \\\"x\\\"\");"));
-        assert!(reads_files(b"asm(\".include\\t\\\"x\\\"\");"));
-        assert!(!reads_files(
+        assert!(reads(b"asm(\".incbin \\\"x\\\"\");"));
+        assert!(reads(b"asm(\".include\\t\\\"x\\\"\");"));
+        assert!(!reads(
             b"a.include(\"x\"); b.increment(); #include \"x.inc\""
         ));
     }
@@ -349,7 +360,7 @@ mod tests {
             "# 1 \"/opt/x.h\" 1 3\n_Pragma(\"GCC pop_options\")\n",
             "# 1 \"/usr/include/x.h\" 1 3 4\nint x;\n# 2 \"a.c\" 2\nDO(GCC reset_options)\n",
         ] {
-            assert!(odd_pragma(text.as_bytes()).is_some(), "{text}");
+            assert!(odd(text.as_bytes()).is_some(), "{text}");
         }
         for text in [
             "",
@@ -358,7 +369,7 @@ mod tests {
             "# 0 \"a.c\"\n# 33 \"/usr/lib/gcc/x86_64-linux-gnu/12/include/xmmintrin.h\" 3 4\n#pragma GCC target(\"sse\")\n",
             "# 0 \"a.c\"\n# 1 \"/usr/include/x.h\" 1 3 4\n\n#pragma GCC optimize(3)\n",
         ] {
-            assert!(odd_pragma(text.as_bytes()).is_none(), "{text}");
+            assert!(odd(text.as_bytes()).is_none(), "{text}");
         }
     }
 
@@ -366,7 +377,8 @@ mod tests {
     fn what_system_macros_expand_to_is_unmarked() {
         let unmarked = |text: &str| {
             let mut bytes = text.as_bytes().to_vec();
-            unmark_expansions(&mut bytes);
+            let hashes = Landmarks::of(&bytes).hashes;
+            unmark_expansions(&mut bytes, &hashes);
             String::from_utf8(bytes).unwrap_or_default()
         };
         let header = "# 0 \"a.c\"\n# 1 \"/usr/include/s.h\" 1 3 4\n# 9 \"/usr/include/s.h\" 3 4\nint s;\n# 2 \"a.c\" 2\n";
