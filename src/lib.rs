@@ -106,6 +106,7 @@ pub mod os {
     pub mod liveness;
     pub mod weight;
     pub mod apart;
+    pub mod first;
     pub mod signals;
     pub mod machine;
     pub mod daemonize;
