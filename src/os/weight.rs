@@ -40,16 +40,29 @@ fn held_in(proc: &Path, leader: u32, group: bool, enough: u64) -> u64 {
     }
 }
 
-/// The folders of these processes in a table of processes.
+/// The folders of these processes in a table of processes. Where one of them is not to be seen, as the first process of a cell
+/// is not with `hidepid`, its children are looked for in the leader's group.
 fn family(proc: &Path, leader: u32, group: bool) -> Vec<PathBuf> {
-    let mut found = BTreeSet::from([leader]);
-    if group {
-        found.extend(liveness::members(proc, leader).map(|(pid, _)| pid));
-    }
-    let mut next: Vec<u32> = found.iter().copied().collect();
     let folder = |pid: u32| proc.join(pid.to_string());
-    while let Some(parent) = next.pop() {
-        for child in children(&folder(parent)) {
+    let members = || liveness::members(proc, leader).map(|(pid, _)| pid);
+    let mut found = BTreeSet::from([leader]);
+    let mut next = vec![leader];
+    let mut has_group = false;
+    let mut asks_for_group = group;
+    loop {
+        let children = match next.pop() {
+            _ if asks_for_group && !has_group => {
+                has_group = true;
+                next.extend(found.iter());
+                members().collect()
+            }
+            Some(parent) => children(&folder(parent)).unwrap_or_else(|| {
+                asks_for_group = true;
+                Vec::new()
+            }),
+            None => break,
+        };
+        for child in children {
             if found.len() < PROCESSES_MAX && found.insert(child) {
                 next.push(child);
             }
@@ -58,16 +71,16 @@ fn family(proc: &Path, leader: u32, group: bool) -> Vec<PathBuf> {
     found.into_iter().map(folder).collect()
 }
 
-/// The children of all threads of a process.
-fn children(process: &Path) -> Vec<u32> {
-    let threads = fs::read_dir(process.join("task"));
-    let lists = threads.into_iter().flatten().flatten().map(|thread| {
+/// The children of all threads of a process; nothing if it is not to be seen.
+fn children(process: &Path) -> Option<Vec<u32>> {
+    let threads = fs::read_dir(process.join("task")).ok()?;
+    let lists = threads.flatten().map(|thread| {
         let list = fs::read_to_string(thread.path().join("children"));
         list.unwrap_or_default()
     });
     let lists: String = lists.collect();
     let pids = lists.split_ascii_whitespace();
-    pids.filter_map(|pid| pid.parse().ok()).collect()
+    Some(pids.filter_map(|pid| pid.parse().ok()).collect())
 }
 
 /// What a process has in memory, or had there before it was swapped out, that is not of files on disk; what processes share is
@@ -143,6 +156,20 @@ mod tests {
         let held = |group, enough: u64| held_in(dir.path(), 10, group, enough * 1024) / 1024;
         assert_eq!((held(false, 1111), held(false, 1110)), (1111, 445));
         assert_eq!((held(true, 20_000), held(true, 11_110)), (11_111, 4445));
+    }
+
+    #[test]
+    fn children_of_who_is_not_seen_are_found_by_their_group() {
+        let dir = tempfile::tempdir().unwrap();
+        process(dir.path(), 10, 10, "11", [1, 1]);
+        process(dir.path(), 12, 10, "13", [10, 10]);
+        process(dir.path(), 13, 13, "", [100, 100]);
+        process(dir.path(), 14, 14, "", [1000, 1000]);
+        let held = || held_in(dir.path(), 10, false, u64::MAX) / 1024;
+        assert_eq!(held(), 111);
+        // As soon as it is seen it tells itself.
+        process(dir.path(), 11, 10, "", [0, 0]);
+        assert_eq!(held(), 1);
     }
 
     #[test]
