@@ -62,6 +62,17 @@ pub struct Load {
     peers: Mutex<HashMap<IpAddr, Arc<Sum>>>,
 }
 
+/// Who waits for what a connection holds.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Wanted {
+    /// It may take its time.
+    Nobody,
+    /// Others of the same peer: it may be slow, but not silent.
+    Own,
+    /// Other peers: it may not be slow.
+    Others,
+}
+
 /// A connection that waits for room, as long as this lives.
 #[derive(Debug)]
 pub struct WaitsForRoom(Arc<Load>, Arc<Sum>);
@@ -151,10 +162,15 @@ impl Held {
         WaitsForRoom(self.load.clone(), self.own.clone())
     }
 
-    /// Whether other peers wait for room, and this one has more than its part of it.
-    pub fn keeps_others_out(&self) -> bool {
+    /// Who waits for room of which this peer has more than its part.
+    pub fn wanted_by(&self) -> Wanted {
         let waiting = |sum: &Sum| sum.waiting.load(Ordering::Relaxed);
-        waiting(&self.load.all) > waiting(&self.own) && self.must_wait()
+        match (waiting(&self.load.all), waiting(&self.own)) {
+            (0, _) => Wanted::Nobody,
+            _ if !self.must_wait() => Wanted::Nobody,
+            (all, own) if all > own => Wanted::Others,
+            _ => Wanted::Own,
+        }
     }
 
     /// Holds so many bytes more; whether all together still hold no more than they may.
@@ -229,15 +245,17 @@ mod tests {
         assert!(slow.grow(WAITING_BYTES_MAX + 1));
         let next = Held::new(&load, peer(1));
         let own = next.wait_for_room();
-        assert!(slow.must_wait() && !slow.keeps_others_out());
+        assert!(slow.must_wait());
+        assert_eq!(slow.wanted_by(), Wanted::Own);
         let other = Held::new(&load, peer(2));
         let waits = other.wait_for_room();
-        assert!(slow.keeps_others_out());
+        assert_eq!(slow.wanted_by(), Wanted::Others);
         // It waits, and has nothing.
-        assert!(!other.keeps_others_out());
+        assert_eq!(other.wanted_by(), Wanted::Nobody);
         drop(waits);
-        assert!(!slow.keeps_others_out());
+        assert_eq!(slow.wanted_by(), Wanted::Own);
         drop(own);
+        assert_eq!(slow.wanted_by(), Wanted::Nobody);
         let begun = Instant::now();
         assert!(!slow.turned_away_since(begun));
         next.turn_away();

@@ -2,7 +2,7 @@
 //! come, so that only whole requests take a job slot. Also ends answers that a client is slow to take, and sees to it that
 //! wishes are heard.
 
-use super::arrivals::{Arrived, Held, Load, Unsent};
+use super::arrivals::{Arrived, Held, Load, Unsent, Wanted};
 use super::ending::{self, Client};
 use super::job::{self, TRANSFER};
 use super::repeats::Repeats;
@@ -260,18 +260,23 @@ impl<'f> Front<'f> {
         self.connections_max().div_ceil(2)
     }
 
-    /// Returns when a peer that was last heard of at `last_byte`, and is served since `begun`, has had its time: who is
-    /// slow must not keep others waiting.
+    /// Returns when a peer that was last heard of at `last_byte`, and is served since `begun`, has had its time: who is slow
+    /// must not keep others waiting, and who is silent not even its own.
     async fn patience(
         &self,
         begun: Instant,
         last_byte: &Cell<Instant>,
-        others_wait: impl Fn() -> bool,
+        wanted_by: impl Fn() -> Wanted,
     ) -> io::Error {
         loop {
             let now = Instant::now();
             let silent = last_byte.get() + self.shop.config().silence;
-            if silent <= now || others_wait() && begun + SLOW <= now {
+            let is_over = match wanted_by() {
+                Wanted::Nobody => false,
+                Wanted::Own => last_byte.get() + SLOW <= now,
+                Wanted::Others => begun + SLOW <= now,
+            };
+            if silent <= now || is_over {
                 return io::ErrorKind::TimedOut.into();
             }
             Timer::at(silent.min(now + LOOK)).await;
@@ -407,21 +412,26 @@ impl<'f> Front<'f> {
             io::ErrorKind::TimedOut.into()
         };
         let watching = async {
-            let others_wait = || self.others_wait(&held.borrow());
-            let err = or(self.patience(begun, &last_byte, others_wait), ending).await;
+            let wanted_by = || self.wanted_by(&held.borrow());
+            let err = or(self.patience(begun, &last_byte, wanted_by), ending).await;
             Err(Lost::Io(err))
         };
         or(reading, watching).await
     }
 
-    /// Whether somebody waits for what this connection holds. As long as nobody does a slow one has all the time that it takes.
-    fn others_wait(&self, held: &Held) -> bool {
+    /// Who waits for what this connection holds. As long as nobody does a slow one has all the time that it takes.
+    fn wanted_by(&self, held: &Held) -> Wanted {
         let now = Instant::now();
         let since = |time: Duration| now.checked_sub(time).unwrap_or(now);
         let knocked = self.knocked.get();
-        knocked.is_some_and(|at| at >= since(KNOCKED))
-            || held.keeps_others_out()
-            || held.connections_of_peer() >= self.share() && held.turned_away_since(since(SLOW))
+        if knocked.is_some_and(|at| at >= since(KNOCKED)) {
+            return Wanted::Others;
+        }
+        let has_share = held.connections_of_peer() >= self.share();
+        match held.wanted_by() {
+            Wanted::Nobody if has_share && held.turned_away_since(since(SLOW)) => Wanted::Own,
+            wanted => wanted,
+        }
     }
 
     async fn send_late<'e, T>(&'f self, executor: &LocalExecutor<'e>) -> io::Result<T>
@@ -453,8 +463,8 @@ impl<'f> Front<'f> {
             }
             Ok(())
         };
-        let others_wait = || self.others_wait(&held);
-        let watching = async { Err(self.patience(begun, &last_byte, others_wait).await) };
+        let wanted_by = || self.wanted_by(&held);
+        let watching = async { Err(self.patience(begun, &last_byte, wanted_by).await) };
         let sent: io::Result<()> = or(sending, watching).await;
         if let Err(err) = sent {
             ending = ending.not_sent(&client, &err);
