@@ -220,6 +220,8 @@ pub mod pump {
     pub mod search_output;
     pub mod ask_compiler;
     pub mod compiler_flags;
+    pub mod asking;
+    pub mod reliance;
     pub mod toolchain;
     pub mod beginnings;
     pub mod world;
