@@ -330,6 +330,43 @@ fn folders_and_lists_that_are_no_good_are_named() {
     farm.expect_clean("looks at what is no good");
 }
 
+/// Where nothing can be tried for want of a folder, that is said once, and what was not done is no fault.
+#[test]
+fn one_cause_is_one_fault() {
+    let farm = Farm::new();
+    let client = client(&farm, "127.0.0.1:1").env("TMPDIR", farm.path("nowhere"));
+    let found = doctor(&client, &[], 1);
+    found.expect("tmpdir", "", "fault", "let TMPDIR name a folder");
+    found.expect("hosts", "", "ok", "not asked");
+    assert_eq!(found.0.iter().filter(|one| one[2] == "fault").count(), 1);
+}
+
+/// What is advised for links that a distcc which went has left behind does away with them.
+#[test]
+fn the_advice_for_links_that_lead_nowhere_works() {
+    let farm = Farm::new();
+    let links = farm.path("links");
+    fs::create_dir(&links).unwrap();
+    for name in ["gcc", "gcc-99"] {
+        symlink("/gone/bin/distcc", links.join(name)).unwrap();
+    }
+    symlink(OURS, farm.path("bin/update-distcc-symlinks")).unwrap();
+    let mut folders = vec![links.clone(), farm.path("bin")];
+    folders.extend(["/usr/bin", "/bin"].map(PathBuf::from));
+    let path = std::env::join_paths(folders).unwrap();
+    let client = farm.client(Which::Ours, "a,down").env("PATH", path);
+    let advice = format!("update-distcc-symlinks --dir {}", links.display());
+    let found = doctor(&client, &[], 0);
+    found.expect("links", "", "warning", &format!("`{advice}`"));
+    client.run_other(&["sh", "-c", &advice]).expect(0);
+    let found = doctor(&client, &[], 0);
+    assert!(
+        found.0.iter().all(|one| one[0] != "links"),
+        "{:#?}",
+        found.0
+    );
+}
+
 #[test]
 fn what_may_be_meant_is_a_warning() {
     let farm = Farm::new();
