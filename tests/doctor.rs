@@ -214,13 +214,13 @@ fn another_version_and_another_build_of_the_compiler_are_told_apart() {
         return;
     }
     let farm = Farm::new();
-    let script = |words: &str| {
+    let script_of = |first: &str, words: &str| {
         let folder = farm.new_folder("compiler");
         fs::set_permissions(&folder, fs::Permissions::from_mode(0o777)).unwrap();
         let gcc = folder.join("gcc");
         fs::write(
             &gcc,
-            format!("#!/bin/sh\nexec /usr/bin/gcc {words} \"$@\"\n"),
+            format!("#!/bin/sh\n{first}\nexec /usr/bin/gcc {words} \"$@\"\n"),
         )
         .unwrap();
         fs::set_permissions(&gcc, fs::Permissions::from_mode(0o755)).unwrap();
@@ -232,10 +232,13 @@ fn another_version_and_another_build_of_the_compiler_are_told_apart() {
         ];
         farm.daemon(Which::Ours).options(&options).start()
     };
+    let script = |words: &str| script_of("", words);
     let other = script("-U__VERSION__ '-D__VERSION__=\"1.2.3\"'");
     let alike = script("-Dprobe -fno-ident");
     let target = script("-m32");
-    let hosts = [other.host(), alike.host(), target.host()];
+    // What __TIME__ is there, so that the same compiler seems to run on a machine whose clock shows 2001.
+    let late = script_of("export SOURCE_DATE_EPOCH=1000000000", "");
+    let hosts = [other.host(), alike.host(), target.host(), late.host()];
     let client = client(&farm, &hosts.join(" ")).env("DISTCC_NO_REWRITE_CROSS", "");
     let found = doctor(&client, &[PATIENT], 1);
     found.expect(
@@ -262,6 +265,9 @@ fn another_version_and_another_build_of_the_compiler_are_told_apart() {
         "fault",
         "gcc: for i386, linux, pointers of 4 bytes",
     );
+    found.expect("clock", &late.host(), "warning", " s behind this machine's");
+    found.expect("clock", &late.host(), "warning", "by NTP");
+    found.expect_no_other(&late.host(), &["clock"]);
 }
 
 #[test]

@@ -191,10 +191,18 @@ fn states(top: &TopDir, say: &mut dyn FnMut(Finding)) {
     match state::read_all(top) {
         Ok(living) => {
             let dead = before.saturating_sub(living.len());
-            say(Finding::ok("state", "", match dead {
-                0 => format!("{} at work", counted(living.len(), "client")),
-                _ => format!("{} at work; {dead} files of clients that were killed, which monitors pass over and remove", counted(living.len(), "client")),
-            }));
+            say(Finding::ok(
+                "state",
+                "",
+                match dead {
+                    0 => format!("{} at work", counted(living.len(), "client")),
+                    _ => format!(
+                        "{} at work; {} of clients that were killed, which monitors pass over",
+                        counted(living.len(), "client"),
+                        counted(dead, "file")
+                    ),
+                },
+            ));
         }
         Err(err) => say(Finding::ok("state", "", err.message)
             .warning("monitors show nothing until that is mended", Topic::Folders)),

@@ -471,9 +471,9 @@ fn say_daemon(host: &HostSpec, sorted: &Sorted, say: &dyn Fn(Finding)) {
     ));
     let Some(ahead) = sorted.ahead else { return };
     let clock = |what: String| Finding::ok("clock", &host.token, what);
-    let way = if ahead > 0 { "ahead" } else { "behind" };
+    let way = if ahead > 0 { "ahead of" } else { "behind" };
     say(match (ahead.abs() > CLOCK_OFF_MAX_S, sorted.remark) {
-        (true, _) => clock(format!("it is {} s {way} of this machine's", ahead.abs())).warning(
+        (true, _) => clock(format!("it is {} s {way} this machine's", ahead.abs())).warning(
             "set both machines' clocks by NTP; objects with __DATE__ and __TIME__ show it, and logs are hard to compare",
             Topic::Compilers,
         ),

@@ -46,6 +46,8 @@ pub struct View {
     pub scroll: usize,
     /// It is enough.
     pub is_over: bool,
+    /// The shell is to have the terminal for a while.
+    pub is_to_stop: bool,
 }
 
 impl View {
@@ -54,6 +56,7 @@ impl View {
         let is_control = key.modifiers.contains(KeyModifiers::CONTROL);
         match key.code {
             KeyCode::Char('c') if is_control => self.is_over = true,
+            KeyCode::Char('z') if is_control => self.is_to_stop = true,
             _ if self.shows_help => self.shows_help = false,
             KeyCode::Char('q') | KeyCode::Esc => self.is_over = true,
             KeyCode::Char('p' | ' ') => self.is_paused = !self.is_paused,
