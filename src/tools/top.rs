@@ -121,7 +121,7 @@ fn print(text: &str) -> Result<Status> {
 /// Plain lines, again and again.
 fn list(looker: &mut Looker, options: Options) -> Result<Status> {
     loop {
-        let status = print(&block(&looker.look()?))?;
+        let status = print(&block(&looker.look()?, options.once))?;
         if options.once || status != Status::OK {
             return Ok(status);
         }
