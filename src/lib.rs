@@ -114,6 +114,7 @@ pub mod os {
     pub mod log_json;
     pub mod logging;
     pub mod supervise;
+    pub mod job_control;
 }
 
 /// Floor 2: what the programs on one machine share: slots, state, links to hosts.
