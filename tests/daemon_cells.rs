@@ -148,7 +148,8 @@ fn one_that_has_ended_meanwhile_is_replaced() {
 /// How the process between the daemon and a compiler ends says nothing of the source: the client hears of no status.
 #[test]
 fn one_that_ends_under_its_job_is_trouble_of_this_host() {
-    let ways: [(fn(DaemonPlan) -> DaemonPlan, &[Version]); 2] = [
+    type Way = (fn(DaemonPlan) -> DaemonPlan, &'static [Version]);
+    let ways: [Way; 2] = [
         (|plan| plan, &[Version::V1, Version::V3]),
         (|plan| plan.without_namespaces(), &[Version::V1]),
     ];
