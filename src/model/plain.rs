@@ -103,7 +103,7 @@ pub fn recipe(
     cwd: &dyn Fn() -> PathBuf,
     wishes: Wishes,
 ) -> Result<Recipe, Reason> {
-    if sources::language_of(&invocation.input).is_none() {
+    if !sources::is_known_to_stock(&invocation.input) {
         return Err(Reason::new("servers know sources by their extension"));
     }
     if let Some(why) = &invocation.only_ours {
@@ -161,6 +161,16 @@ pub fn text_keeps_local(
         matches!(way, Way::Expanded | Way::DirectivesOnly) && family != Some(Family::Clang);
     if let Some(why) = plain_text::odd_pragma(text).filter(|_| of_gcc) {
         return Some(Reason::new(why));
+    }
+    let warns_of_bodies = family == Some(Family::Clang)
+        && way != Way::AsIs
+        && !has(invocation, |word| {
+            matches!(word, b"-w" | b"-Wno-empty-body")
+        });
+    if warns_of_bodies && indentation::has_empty_body(text) {
+        return Some(Reason::new(
+            "clang warns of empty bodies by the lines of the file",
+        ));
     }
     match way {
         Way::AsIs => as_is_keeps_local(text, invocation, family),
@@ -310,9 +320,14 @@ fn preprocessor_words(invocation: &Invocation, family: Option<Family>, way: Way)
         Way::RewriteIncludes => &["-E", "-frewrite-includes"],
         Way::AsIs | Way::Expanded => &["-E"],
     };
-    // gcc then says where a whole compile would take a precompiled header.
-    let pch = (family == Some(Family::Gcc)).then_some("-fpch-preprocess");
-    let mode = mode.iter().copied().chain(pch);
+    let more = match family {
+        // It then says where a whole compile would take a precompiled header.
+        Some(Family::Gcc) => Some("-fpch-preprocess"),
+        // If this run crashes, so does the one that follows, and tells of it.
+        Some(Family::Clang) => Some("-fno-crash-diagnostics"),
+        None => None,
+    };
+    let mode = mode.iter().copied().chain(more);
     words.splice(1..1, mode.map(OsString::from));
     words.extend(dependencies::preprocessor_words(
         invocation,
@@ -433,7 +448,7 @@ mod tests {
         let recipe = made("clang -gdwarf-4 -DA=1 -U B -D C -c x.c -o x.o", true).unwrap();
         assert_eq!(
             line(&recipe.preprocessor_argv.unwrap()),
-            "clang -E -frewrite-includes -gdwarf-4 -DA=1 -U B -D C x.c -fdiagnostics-color=always"
+            "clang -E -frewrite-includes -fno-crash-diagnostics -gdwarf-4 -DA=1 -U B -D C x.c -fdiagnostics-color=always"
         );
         assert_eq!(
             line(&recipe.server_argv),
