@@ -28,15 +28,15 @@ pub fn extends_ascii(value: &[u8]) -> bool {
 /// directive goes on behind a backslash, or a comment that is not at its end.
 pub fn decides_in_ascii(text: &[u8]) -> bool {
     const MARKS: [&[u8]; 5] = [b"#", b"%:", b"??=", b".inc", b"_Pragma"];
-    let mut goes_on = false;
+    let (mut goes_on, mut in_comment) = (false, false);
     let mut lines = text.split(|byte| *byte == b'\n');
     lines.all(|line| {
         let last = |part: &[u8]| memchr::memmem::rfind(line, part);
-        let in_comment = goes_on && last(b"*/").is_none();
         let decides = goes_on || MARKS.iter().any(|mark| last(mark).is_some());
         let end = line.trim_ascii_end();
-        let is_open = in_comment || last(b"/*") > last(b"*/");
-        goes_on = decides && (is_open || end.ends_with(b"\\") || end.ends_with(b"??/"));
+        let (begins, ends) = (last(b"/*"), last(b"*/"));
+        in_comment = decides && (begins > ends || in_comment && ends.is_none());
+        goes_on = in_comment || decides && (end.ends_with(b"\\") || end.ends_with(b"??/"));
         !decides || line.is_ascii()
     })
 }
@@ -87,7 +87,7 @@ mod tests {
             &b"int a;\nconst char *s = \"caf\xe9\"; // \xe9 \\\nint b\xe9;\n"[..],
             b"#include \"a.h\"\n/* \xe9\n \xe9 */ int x;",
             b"#define A /* a */ 1\n\"\xe9\"",
-            b"#define A \\\n 1\n\"\xe9\"",
+            b"#define A \\\n 1\nint x = \"\xe9\"[0];",
         ] {
             assert!(decides_in_ascii(text), "{text:?}");
         }

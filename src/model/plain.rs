@@ -174,11 +174,16 @@ pub fn text_keeps_local(
     }
     match way {
         Way::AsIs => as_is_keeps_local(text, invocation, family),
-        Way::Expanded => memmem::find(text, b"__builtin_source_location")
+        Way::Expanded => [&b"__builtin_source_location"[..], b"__builtin_COLUMN"]
+            .iter()
+            .find(|word| memmem::find(text, word).is_some())
             .map(|_| Reason::new("std::source_location needs the columns of the source")),
         Way::DirectivesOnly if !plain_text::directives_only_is_known(text) => Some(Reason::new(
             "how this version of gcc keeps columns in preprocessed text has not been tried",
         )),
+        Way::RewriteIncludes if clang_text::counts_in_conditions(text, invocation) => {
+            Some(Reason::new("a condition counts on __COUNTER__"))
+        }
         Way::DirectivesOnly | Way::RewriteIncludes => plain_text::unexpanded(text)
             .map(|name| Reason::new(format!("{name} would get the server's value"))),
     }
