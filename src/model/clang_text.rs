@@ -396,6 +396,26 @@ mod tests {
     }
 
     #[test]
+    fn conditions_that_count_are_seen() {
+        let counts =
+            |command, text: &str| counts_in_conditions(text.as_bytes(), &invocation(command));
+        for text in [
+            "#if __COUNTER__\n#endif\n",
+            " # define A \\\n __COUNTER__\n#define B(x) x A\n#if 0\n# elif B(1)\n#endif\n",
+            "#if(__COUNTER__)\n#endif\n",
+        ] {
+            assert!(counts("clang -c x.c", text), "{text}");
+        }
+        for text in [
+            "#define A __COUNTER__\nint x = A;\n#if 1\n#elif B\n#endif\n#ifdef A\n#endif\n",
+            "#if 1\n#endif\n",
+        ] {
+            assert!(!counts("clang -c x.c", text), "{text}");
+        }
+        assert!(counts("clang -DA=__COUNTER__ -c x.c", "#if A\n#endif\n"));
+    }
+
+    #[test]
     fn what_shows_the_hosts_words_stays() {
         for (command, stays) in [
             ("clang -g -c a.c", false),

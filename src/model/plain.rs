@@ -174,10 +174,7 @@ pub fn text_keeps_local(
     }
     match way {
         Way::AsIs => as_is_keeps_local(text, invocation, family),
-        Way::Expanded => [&b"__builtin_source_location"[..], b"__builtin_COLUMN"]
-            .iter()
-            .find(|word| memmem::find(text, word).is_some())
-            .map(|_| Reason::new("std::source_location needs the columns of the source")),
+        Way::Expanded => asks_for_places(text, of_gcc),
         Way::DirectivesOnly if !plain_text::directives_only_is_known(text) => Some(Reason::new(
             "how this version of gcc keeps columns in preprocessed text has not been tried",
         )),
@@ -187,6 +184,20 @@ pub fn text_keeps_local(
         Way::DirectivesOnly | Way::RewriteIncludes => plain_text::unexpanded(text)
             .map(|name| Reason::new(format!("{name} would get the server's value"))),
     }
+}
+
+/// Whether the object holds lines or columns that expanded text has not: where a macro's words are on several lines, clang's
+/// text has them on one.
+fn asks_for_places(text: &[u8], of_gcc: bool) -> Option<Reason> {
+    const PLACES: [&[u8]; 3] = [
+        b"__builtin_source_location",
+        b"__builtin_COLUMN",
+        b"__builtin_LINE",
+    ];
+    let kept = usize::from(of_gcc);
+    let mut lost = PLACES.iter().take(PLACES.len() - kept);
+    let asks = lost.any(|word| memmem::find(text, word).is_some());
+    asks.then(|| Reason::new("the compiler is asked for lines or columns of the source"))
 }
 
 /// The files that `dropped_pragma` is to be asked about before the text may travel; names are relative to the working directory.

@@ -343,6 +343,22 @@ mod tests {
     use super::*;
 
     #[test]
+    fn raw_strings_keep_what_looks_like_markers() {
+        for string in [
+            "R\"(\n# 33 \"s.h\" 3 4\n)\"",
+            "u8R\"x(\n)\"\n# 33 \"s.h\" 3 4\n)x\"",
+        ] {
+            let text =
+                format!("# 1 \"a.cc\"\nchar s[] = {string};\n# 2 \"s.h\" 3 4\nx\n# 3 \"a.cc\"\n");
+            let mut edited = text.clone().into_bytes();
+            unmark_expansions(&mut edited);
+            let expected = text.replace("# 2 \"s.h\" 3 4", "# 2 \"s.h\"    ");
+            assert_eq!(String::from_utf8(edited).unwrap(), expected);
+        }
+        assert_eq!(raw_strings(b"\"FOR\"(\")\" R\"x y(\" R\"("), []);
+    }
+
+    #[test]
     fn markers_are_read_and_nothing_else() {
         let found = marker(b"# 12 \"dir/x.c\" 1 3").unwrap();
         assert_eq!(
