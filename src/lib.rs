@@ -16,6 +16,7 @@ pub mod model {
     pub mod option_table;
     pub mod family;
     pub mod expand;
+    pub mod handed_on;
     pub mod command_line;
     pub mod side_names;
     pub mod side_files;
@@ -25,11 +26,13 @@ pub mod model {
     pub mod explain;
     pub mod received;
     pub mod dependencies;
+    pub mod charset;
     pub mod indentation;
     pub mod plain_text;
     pub mod clang_text;
     pub mod plain;
     pub mod search_variables;
+    pub mod locale;
     pub mod terminal;
     pub mod stock_limits;
     pub mod pump_words;
@@ -99,6 +102,7 @@ pub mod os {
     pub mod limits;
     pub mod fence;
     pub mod handover;
+    pub mod locale;
     pub mod terminal;
     pub mod net;
     pub mod gather;

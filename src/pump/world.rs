@@ -157,6 +157,18 @@ impl<'w> LocalWorld<'w> {
         })
     }
 
+    /// The content of a file as it travels under its name there.
+    pub fn packed(&self, place: &Place) -> Result<Arc<Content>, Trouble> {
+        let Site { tree, epoch, .. } = self.site;
+        let want = Want {
+            scan: None,
+            packet: true,
+        };
+        let loaded = place.load(tree.clock(), epoch, want);
+        let loaded = loaded.map_err(|err| Trouble::new("read", place.path(), &err))?;
+        Ok(loaded.content)
+    }
+
     /// What went wrong while it was asked, if anything; then what it answered is worth nothing.
     pub fn trouble(&mut self) -> Option<Trouble> {
         self.trouble.take()
