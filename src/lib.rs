@@ -91,6 +91,7 @@ pub mod os {
     pub mod sys;
     pub mod start;
     pub mod cleanup;
+    pub mod spawn;
     pub mod lock;
     pub mod watch;
     pub mod notify;
