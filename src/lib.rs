@@ -91,6 +91,7 @@ pub mod os {
     pub mod sys;
     pub mod start;
     pub mod cleanup;
+    pub mod spawn;
     pub mod lock;
     pub mod watch;
     pub mod notify;
@@ -110,6 +111,7 @@ pub mod os {
     pub mod liveness;
     pub mod weight;
     pub mod apart;
+    pub mod first;
     pub mod signals;
     pub mod machine;
     pub mod daemonize;
@@ -117,6 +119,7 @@ pub mod os {
     pub mod log_json;
     pub mod logging;
     pub mod supervise;
+    pub mod job_control;
 }
 
 /// Floor 2: what the programs on one machine share: slots, state, links to hosts.
@@ -223,6 +226,8 @@ pub mod pump {
     pub mod search_output;
     pub mod ask_compiler;
     pub mod compiler_flags;
+    pub mod asking;
+    pub mod reliance;
     pub mod toolchain;
     pub mod beginnings;
     pub mod world;

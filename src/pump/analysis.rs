@@ -370,7 +370,7 @@ fn reply(
     answers: SystemAnswers,
 ) -> Reply {
     let is_system = |path: &[u8]| {
-        let below = |folder: &Arc<Place>| super::toolchain::is_below(path, folder.path());
+        let below = |folder: &Arc<Place>| super::reliance::is_below(path, folder.path());
         toolchain.system.iter().any(below)
     };
     let pwd_differs = query.pwd != query.cwd && !query.pwd.is_empty();

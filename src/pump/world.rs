@@ -7,7 +7,8 @@ use super::clock::Epoch;
 use super::content::{Content, Want};
 use super::met::{Folder, Met};
 use super::place::{Place, Relied, Seen};
-use super::toolchain::{is_below, Toolchain, Toolchains};
+use super::reliance::is_below;
+use super::toolchain::{Toolchain, Toolchains};
 use super::tree::Tree;
 use super::walk::{walk, Trouble};
 use crate::model::path_map::PathTable;
@@ -407,7 +408,11 @@ impl World for LocalWorld<'_> {
             return None;
         }
         let question = (operator.to_vec(), operand.to_vec());
-        self.site.toolchains.value(self.toolchain, question)
+        let value = self.site.toolchains.value(self.toolchain, question);
+        value.unwrap_or_else(|trouble| {
+            self.trouble = Some(trouble);
+            None
+        })
     }
 
     fn folder(&mut self, path: &[u8]) -> Option<u64> {

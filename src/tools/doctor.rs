@@ -157,19 +157,20 @@ fn examine(options: &Options, report: &mut Report) {
     doctor_here::daemon(&mut |finding| report.add(finding));
     let Some(settings) = settings else { return };
     logging::client(&settings);
-    report.add(doctor_folders::tmpdir(&settings));
+    let tmpdir = doctor_folders::tmpdir(&settings);
+    let is_tmpdir_good = tmpdir.level != Level::Fault;
+    report.add(tmpdir);
     let top = doctor_folders::distcc_dir(&settings, &mut |finding| report.add(finding));
     let list = doctor_here::host_list(&options.hosts, top.as_ref(), &settings, &mut |finding| {
         report.add(finding)
     });
     let folder = match PrivateFolder::create(&settings.tmpdir, FOLDER_PREFIX) {
         Ok(folder) => folder,
-        Err(err) => {
-            return report.add(
-                Finding::ok("tmpdir", "", err.message)
-                    .fault("without it nothing can be tried", Topic::Folders),
-            );
+        Err(err) if is_tmpdir_good => {
+            let mend = doctor_folders::TMPDIR_WANTED;
+            return report.add(Finding::ok("tmpdir", "", err.message).fault(mend, Topic::Folders));
         }
+        Err(_) => return hosts_not_asked(report),
     };
     let toolchain = toolchain::find(&path);
     let bench = Bench {
@@ -180,6 +181,15 @@ fn examine(options: &Options, report: &mut Report) {
         toolchain,
     };
     bench.ask_hosts(list.unwrap_or_default(), report);
+}
+
+/// Without a folder nothing can be tried, as has been said by then.
+fn hosts_not_asked(report: &mut Report) {
+    report.add(Finding::ok(
+        "hosts",
+        "",
+        "not asked: that needs a TMPDIR which can be used",
+    ));
 }
 
 /// What the hosts are asked with.

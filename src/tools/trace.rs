@@ -5,6 +5,7 @@ use super::trace_events::Events;
 use super::trace_index::{entries, Index};
 use super::trace_summary::Summary;
 use crate::model::error::{Code, Error, Result, Status};
+use crate::model::findings::counted;
 use crate::model::option_words::{spread, Valued};
 use crate::os::files::open_plain;
 use serde_json::json;
@@ -160,9 +161,10 @@ fn tell(options: &Options) -> Result<String> {
     }
     let mut text = String::new();
     if index.damaged > 0 {
+        let count = usize::try_from(index.damaged).unwrap_or(usize::MAX);
         text.push_str(&format!(
-            "{} damaged lines were passed over\n",
-            index.damaged
+            "passed over: {}\n",
+            counted(count, "damaged line")
         ));
     }
     if summaries.is_empty() {
@@ -172,7 +174,7 @@ fn tell(options: &Options) -> Result<String> {
         text.push_str(&summary.text(index + 1));
         text.push('\n');
     }
-    if let Some(path) = &options.events {
+    if let Some(path) = options.events.as_ref().filter(|_| !summaries.is_empty()) {
         text.push_str(&format!(
             "open {} in https://ui.perfetto.dev or chrome://tracing\n",
             path.display()
