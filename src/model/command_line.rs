@@ -330,7 +330,7 @@ impl<'a> Walker<'_, 'a> {
             Effect::PreprocessorWord | Effect::AssemblerParts | Effect::Llvm => {
                 return Err(Reason::Value(found.row.name.to_owned(), text(value)));
             }
-            Effect::DumpName if self.side != Side::Daemon => {
+            Effect::DumpName if self.side != Side::Daemon && stays_below(value) => {
                 let reason = Reason::Option(text(word), Why::NamesFile);
                 self.walk.only_ours.get_or_insert_with(|| reason.clone());
                 self.walk.dump_name.get_or_insert(reason);
@@ -509,6 +509,12 @@ fn check_family(row: &OptionRow, word: &[u8]) -> Result<(), Reason> {
         return Err(Reason::UnknownOption(text(word)));
     }
     Ok(())
+}
+
+/// Whether a path leads nowhere else than below the folder that it starts from.
+fn stays_below(path: &[u8]) -> bool {
+    let mut parts = path.split(|byte| *byte == b'/');
+    !path.starts_with(b"/") && parts.all(|part| part != b"..")
 }
 
 /// A target names programs (`TARGET-as`), so it must not be a path.

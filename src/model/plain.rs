@@ -208,6 +208,28 @@ pub fn sources_to_check(text: &[u8], recipe: &Recipe) -> Vec<PathBuf> {
     }
 }
 
+/// The files of which clang is to warn if their last line has no end, which its text gives them; names are relative to the
+/// working directory.
+pub fn sources_with_ends(
+    text: &[u8],
+    invocation: &Invocation,
+    family: Option<Family>,
+    recipe: &Recipe,
+) -> Vec<PathBuf> {
+    let asks = |word: &[u8]| {
+        let warning = word.strip_prefix(b"-W").unwrap_or_default();
+        let warning = warning.strip_prefix(b"error=").unwrap_or(warning);
+        matches!(word, b"-pedantic" | b"-pedantic-errors")
+            || matches!(warning, b"pedantic" | b"everything" | b"newline-eof")
+            || warning.ends_with(b"-pedantic") && !warning.starts_with(b"no-")
+    };
+    let is_clangs = family == Some(Family::Clang) && recipe.way != Way::AsIs;
+    match is_clangs && has(invocation, asks) {
+        true => plain_text::own_files(text),
+        false => Vec::new(),
+    }
+}
+
 /// Is a result marked by the server that made it, so that a local run's would differ? Then compile here.
 pub fn betrays_server(object: &[u8], stderr: &[u8], invocation: &Invocation, way: Way) -> bool {
     if plain_text::shows_server_file(object) || plain_text::shows_server_file(stderr) {
