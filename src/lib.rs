@@ -38,6 +38,8 @@ pub mod model {
     pub mod pump_words;
     pub mod missed;
     pub mod lzo_encoder;
+    pub mod lzo_pieces;
+    pub mod lzo_lanes;
     pub mod lzo;
     pub mod packets;
     pub mod wire;
