@@ -391,15 +391,7 @@ pub fn is_below(path: &[u8], folder: &[u8]) -> bool {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use crate::model::invocation::{scan, Scan};
-
-    fn invocation(line: &str) -> Invocation {
-        let argv: Vec<OsString> = line.split(' ').map(OsString::from).collect();
-        match scan(&argv, &|_| None) {
-            Scan::Distributable(invocation) => invocation,
-            Scan::Local(local) => panic!("{line}: {}", local.reason),
-        }
-    }
+    use crate::model::testing::invocation;
 
     #[test]
     fn below_is_by_whole_names() {
