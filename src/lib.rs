@@ -16,6 +16,7 @@ pub mod model {
     pub mod option_table;
     pub mod family;
     pub mod expand;
+    pub mod handed_on;
     pub mod command_line;
     pub mod side_names;
     pub mod side_files;
@@ -27,11 +28,13 @@ pub mod model {
     pub mod explain;
     pub mod received;
     pub mod dependencies;
+    pub mod charset;
     pub mod indentation;
     pub mod plain_text;
     pub mod clang_text;
     pub mod plain;
     pub mod search_variables;
+    pub mod locale;
     pub mod terminal;
     pub mod stock_limits;
     pub mod pump_words;
@@ -90,6 +93,7 @@ pub mod os {
     pub mod sys;
     pub mod start;
     pub mod cleanup;
+    pub mod spawn;
     pub mod lock;
     pub mod watch;
     pub mod notify;
@@ -101,6 +105,7 @@ pub mod os {
     pub mod limits;
     pub mod fence;
     pub mod handover;
+    pub mod locale;
     pub mod terminal;
     pub mod net;
     pub mod gather;
@@ -108,6 +113,7 @@ pub mod os {
     pub mod liveness;
     pub mod weight;
     pub mod apart;
+    pub mod first;
     pub mod signals;
     pub mod machine;
     pub mod daemonize;
@@ -222,6 +228,8 @@ pub mod pump {
     pub mod search_output;
     pub mod ask_compiler;
     pub mod compiler_flags;
+    pub mod asking;
+    pub mod reliance;
     pub mod toolchain;
     pub mod beginnings;
     pub mod world;

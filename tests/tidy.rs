@@ -4,6 +4,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 const LINES_PER_FILE_MAX: usize = 600;
 const PROGRAMS: &[&str] = &["client", "daemon", "pump", "tools"];
@@ -92,6 +93,21 @@ fn the_architecture_names_every_file() {
     let table = table.into_iter().filter(|name| !name.contains('/'));
     found.extend(unmatched("tests", &tests, &table.collect::<Vec<String>>()));
     assert!(found.is_empty(), "\n{}\n", found.join("\n"));
+}
+
+/// With `std` it asks the processor what it can do before it first searches: seven instructions that a virtual machine
+/// stops at, 50 µs of each run of the client. Any dependency may bring that feature to it.
+#[test]
+fn searching_asks_no_processor() {
+    let tree = Command::new(env!("CARGO"))
+        .args(["tree", "--offline", "--locked", "--invert", "memchr"])
+        .args(["--edges", "features,no-dev"])
+        .current_dir(root(""))
+        .output()
+        .unwrap();
+    let tree = String::from_utf8(tree.stdout).unwrap();
+    assert!(tree.contains("memchr feature \"alloc\""), "{tree}");
+    assert!(!tree.contains("memchr feature \"std\""), "{tree}");
 }
 
 #[test]

@@ -5,13 +5,15 @@ use crate::model::native_proof::Answer;
 use crate::model::wait_status::WaitStatus;
 use crate::os::gather::{self, Gatherer};
 use crate::os::pages::Bytes;
+use crate::os::spawn::{spawn_group, Spawned};
 use crate::os::{cleanup, files};
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io::{self, Write};
+use std::os::fd::AsFd;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, Command, ExitStatus};
 
 /// What the system calls a file that may be run but is no program: ENOEXEC of Linux.
 const NOT_A_PROGRAM: i32 = 8;
@@ -56,7 +58,7 @@ pub fn become_command(argv: &[OsString]) -> Error {
 /// in memory.
 #[derive(Debug)]
 pub struct Preprocessor {
-    child: Child,
+    child: Spawned,
     signals: cleanup::ChildGuard,
     text: Gatherer,
     said: File,
@@ -78,13 +80,14 @@ pub fn start_preprocessor(argv: &[OsString]) -> Result<Preprocessor> {
     let trouble = |err| Error::io("prepare to run the preprocessor", &err);
     let (text, stdout) = gather::pipe().map_err(trouble)?;
     let said = files::memory_file().map_err(trouble)?;
-    let stderr = said.try_clone().map_err(trouble)?;
-    let (child, signals) = spawn(argv, true, |command| {
-        command
-            .stdin(Stdio::null())
-            .stdout(stdout)
-            .stderr(stderr)
-            .process_group(0)
+    let stdin = File::open("/dev/null").map_err(trouble)?;
+    let stdio = [stdin.as_fd(), stdout.as_fd(), said.as_fd()];
+    let start = || spawn_group(argv, stdio);
+    let (child, signals) = cleanup::start_guarded(true, start, Spawned::id).map_err(|err| {
+        exec_failed(
+            argv.first().map_or(OsStr::new(""), OsString::as_os_str),
+            &err,
+        )
     })?;
     Ok(Preprocessor {
         child,
@@ -104,7 +107,7 @@ impl Preprocessor {
         let status = self.child.wait().map_err(trouble)?;
         drop(self.signals);
         Ok(Preprocessed {
-            status: wait_status(status),
+            status,
             text,
             said: files::memory_contents(&self.said).map_err(trouble)?,
         })

@@ -13,7 +13,7 @@ use super::statistics::{Connection, Desk};
 use super::web;
 use crate::model::decode::RequestDecoder;
 use crate::model::wire::WireError;
-use crate::os::net::canonical;
+use crate::os::net::{canonical, wait_any, Event};
 use crate::os::signals::{Wish, Wishes};
 use async_net::TcpListener;
 use smol::channel::Receiver;
@@ -34,6 +34,9 @@ const SLOW: Duration = Duration::from_secs(15);
 
 /// How often to look whether others wait.
 const LOOK: Duration = Duration::from_secs(3);
+
+/// For how long somebody counts as waiting who was found to wait.
+const KNOCKED: Duration = Duration::from_secs(1);
 
 /// How long to wait until something that ran out is there again.
 const PAUSE: Duration = Duration::from_millis(20);
@@ -84,6 +87,8 @@ struct Front<'f> {
     desk: Arc<Desk>,
     repeats: RefCell<Repeats>,
     complained: Cell<Option<Instant>>,
+    /// When somebody was seen to wait for a connection although there can be no more.
+    knocked: Cell<Option<Instant>>,
 }
 
 /// Serves until a final signal comes, or the jobs are done that were at work when we were asked to leave. Connections beyond
@@ -98,6 +103,7 @@ pub fn run(listeners: Vec<std::net::TcpListener>, mut site: Site) -> io::Result<
         desk: site.shop.statistics.desk(),
         repeats: RefCell::new(Repeats::new(Instant::now())),
         complained: Cell::default(),
+        knocked: Cell::default(),
     };
     let signals = Async::new(site.shop.signals.0.as_fd())?;
     let (taking, sending) = (LocalExecutor::new(), LocalExecutor::new());
@@ -170,7 +176,7 @@ impl<'f> Front<'f> {
         'f: 'e,
     {
         if let Some(listener) = listener {
-            if let Err(err) = web::serve(listener, self.shop, executor).await {
+            if let Err(err) = web::serve(listener, self.shop, &self.repeats, executor).await {
                 log::error!("serve statistics: {err}");
             }
         }
@@ -200,6 +206,10 @@ impl<'f> Front<'f> {
     {
         loop {
             if self.is_full() {
+                let now = Instant::now();
+                if let Ok(Some(_)) = wait_any([(listener.as_fd(), Event::Read)], Some(now)) {
+                    self.knocked.set(Some(now));
+                }
                 Timer::after(PAUSE).await;
                 continue;
             }
@@ -274,6 +284,9 @@ impl<'f> Front<'f> {
         if is_allowed && held.connections_of_peer() <= self.share() {
             return true;
         }
+        if is_allowed {
+            held.turn_away();
+        }
         self.shop.statistics.refused();
         if self.may_say(address.ip(), REFUSALS_SAID) {
             match is_allowed {
@@ -303,10 +316,12 @@ impl<'f> Front<'f> {
     ) {
         let since = Instant::now();
         let mut pause = PAUSE;
+        let waits = held.wait_for_room();
         while held.must_wait() {
             Timer::after(pause).await;
             pause = (pause * 2).min(PAUSE_MAX); // Thousands may wait.
         }
+        drop(waits);
         let received = self.receive(&stream, since, &mut held).await;
         let input = match into_file(stream) {
             Ok(input) => input,
@@ -399,9 +414,14 @@ impl<'f> Front<'f> {
         or(reading, watching).await
     }
 
-    /// Whether somebody may wait for what this connection holds.
+    /// Whether somebody waits for what this connection holds. As long as nobody does a slow one has all the time that it takes.
     fn others_wait(&self, held: &Held) -> bool {
-        self.is_full() || held.must_wait() || held.connections_of_peer() >= self.share()
+        let now = Instant::now();
+        let since = |time: Duration| now.checked_sub(time).unwrap_or(now);
+        let knocked = self.knocked.get();
+        knocked.is_some_and(|at| at >= since(KNOCKED))
+            || held.keeps_others_out()
+            || held.connections_of_peer() >= self.share() && held.turned_away_since(since(SLOW))
     }
 
     async fn send_late<'e, T>(&'f self, executor: &LocalExecutor<'e>) -> io::Result<T>

@@ -103,7 +103,7 @@ pub fn recipe(
     cwd: &dyn Fn() -> PathBuf,
     wishes: Wishes,
 ) -> Result<Recipe, Reason> {
-    if sources::language_of(&invocation.input).is_none() {
+    if !sources::is_known_to_stock(&invocation.input) {
         return Err(Reason::new("servers know sources by their extension"));
     }
     if let Some(why) = &invocation.only_ours {
@@ -162,16 +162,42 @@ pub fn text_keeps_local(
     if let Some(why) = plain_text::odd_pragma(text).filter(|_| of_gcc) {
         return Some(Reason::new(why));
     }
+    let warns_of_bodies = family == Some(Family::Clang)
+        && way != Way::AsIs
+        && !has(invocation, |word| {
+            matches!(word, b"-w" | b"-Wno-empty-body")
+        });
+    if warns_of_bodies && indentation::has_empty_body(text) {
+        return Some(Reason::new(
+            "clang warns of empty bodies by the lines of the file",
+        ));
+    }
     match way {
         Way::AsIs => as_is_keeps_local(text, invocation, family),
-        Way::Expanded => memmem::find(text, b"__builtin_source_location")
-            .map(|_| Reason::new("std::source_location needs the columns of the source")),
+        Way::Expanded => asks_for_places(text, of_gcc),
         Way::DirectivesOnly if !plain_text::directives_only_is_known(text) => Some(Reason::new(
             "how this version of gcc keeps columns in preprocessed text has not been tried",
         )),
+        Way::RewriteIncludes if clang_text::counts_in_conditions(text, invocation) => {
+            Some(Reason::new("a condition counts on __COUNTER__"))
+        }
         Way::DirectivesOnly | Way::RewriteIncludes => plain_text::unexpanded(text)
             .map(|name| Reason::new(format!("{name} would get the server's value"))),
     }
+}
+
+/// Whether the object holds lines or columns that expanded text has not: where a macro's words are on several lines, clang's
+/// text has them on one.
+fn asks_for_places(text: &[u8], of_gcc: bool) -> Option<Reason> {
+    const PLACES: [&[u8]; 3] = [
+        b"__builtin_source_location",
+        b"__builtin_COLUMN",
+        b"__builtin_LINE",
+    ];
+    let kept = usize::from(of_gcc);
+    let mut lost = PLACES.iter().take(PLACES.len() - kept);
+    let asks = lost.any(|word| memmem::find(text, word).is_some());
+    asks.then(|| Reason::new("the compiler is asked for lines or columns of the source"))
 }
 
 /// The files that `dropped_pragma` is to be asked about before the text may travel; names are relative to the working directory.
@@ -310,9 +336,14 @@ fn preprocessor_words(invocation: &Invocation, family: Option<Family>, way: Way)
         Way::RewriteIncludes => &["-E", "-frewrite-includes"],
         Way::AsIs | Way::Expanded => &["-E"],
     };
-    // gcc then says where a whole compile would take a precompiled header.
-    let pch = (family == Some(Family::Gcc)).then_some("-fpch-preprocess");
-    let mode = mode.iter().copied().chain(pch);
+    let more = match family {
+        // It then says where a whole compile would take a precompiled header.
+        Some(Family::Gcc) => Some("-fpch-preprocess"),
+        // If this run crashes, so does the one that follows, and tells of it.
+        Some(Family::Clang) => Some("-fno-crash-diagnostics"),
+        None => None,
+    };
+    let mode = mode.iter().copied().chain(more);
     words.splice(1..1, mode.map(OsString::from));
     words.extend(dependencies::preprocessor_words(
         invocation,
@@ -425,7 +456,7 @@ mod tests {
         let recipe = made("clang -gdwarf-4 -DA=1 -U B -D C -c x.c -o x.o", true).unwrap();
         assert_eq!(
             line(&recipe.preprocessor_argv.unwrap()),
-            "clang -E -frewrite-includes -gdwarf-4 -DA=1 -U B -D C x.c -fdiagnostics-color=always"
+            "clang -E -frewrite-includes -fno-crash-diagnostics -gdwarf-4 -DA=1 -U B -D C x.c -fdiagnostics-color=always"
         );
         assert_eq!(
             line(&recipe.server_argv),

@@ -93,7 +93,7 @@ pub fn stock_differs(
     if invocation.only_ours.is_some() {
         return invocation.only_ours.clone();
     }
-    if sources::language_of(&invocation.input).is_none() {
+    if !sources::is_known_to_stock(&invocation.input) {
         return Some(Reason::new("stock knows sources by their extension"));
     }
     let mut words = invocation.argv.iter().map(|word| word.as_bytes());

@@ -117,9 +117,18 @@ pub fn start_child(
     leads_group: bool,
     start: impl FnOnce() -> io::Result<Child>,
 ) -> io::Result<(Child, ChildGuard)> {
+    start_guarded(leads_group, start, Child::id)
+}
+
+/// The same for a child of any kind, with the number that `id` says.
+pub fn start_guarded<C>(
+    leads_group: bool,
+    start: impl FnOnce() -> io::Result<C>,
+    id: impl FnOnce(&C) -> u32,
+) -> io::Result<(C, ChildGuard)> {
     STARTING.fetch_add(1, Ordering::SeqCst);
     let started = start().map(|child| {
-        let guard = pass_signals_to(child.id(), leads_group);
+        let guard = pass_signals_to(id(&child), leads_group);
         (child, guard)
     });
     if STARTING.fetch_sub(1, Ordering::SeqCst) == 1 {

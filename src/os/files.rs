@@ -55,7 +55,14 @@ pub fn append_whole(path: &Path, line: &[u8]) -> io::Result<()> {
 
 /// Writes `contents` as `path`, whole or not at all where `existing` leaves the choice.
 pub fn write_output(path: &Path, contents: &[u8], existing: Existing) -> io::Result<()> {
-    match fs::metadata(path) {
+    let meta = match fs::symlink_metadata(path) {
+        Ok(meta) if meta.is_symlink() => match fs::metadata(path) {
+            Err(_) if existing != Existing::Replace => return write_in_place(path, contents),
+            followed => followed,
+        },
+        found => found,
+    };
+    match meta {
         Ok(meta) if meta.is_dir() => Err(io::Error::from_raw_os_error(libc::EISDIR)),
         Ok(meta) if !meta.is_file() => write_in_place(path, contents),
         Ok(meta) => match existing {
@@ -68,9 +75,6 @@ pub fn write_output(path: &Path, contents: &[u8], existing: Existing) -> io::Res
                 write_beside(path, contents, Old::Replaced, None)
             }
         },
-        Err(_) if existing != Existing::Replace && path.is_symlink() => {
-            write_in_place(path, contents)
-        }
         Err(_) => write_beside(path, contents, Old::Replaced, None),
     }
 }

@@ -95,7 +95,10 @@ impl Bytes {
         }
         match &mut self.kind {
             Kind::Few(bytes) => {
-                let map = MmapOptions::new().len(count.max(1)).map_anon()?;
+                if count == 0 {
+                    return Ok((bytes, &mut []));
+                }
+                let map = MmapOptions::new().len(count).map_anon()?;
                 Ok((bytes, &mut self.room.insert(map)[..count]))
             }
             Kind::Many(large) => {

@@ -100,7 +100,7 @@ impl<W: Write> Events<W> {
         if !std::mem::replace(&mut self.is_first, false) {
             self.out.write_all(b",\n")?;
         }
-        serde_json::to_writer(&mut self.out, event).map_err(io::Error::from)
+        self.out.write_all(event.to_string().as_bytes())
     }
 }
 
