@@ -21,6 +21,8 @@ pub mod model {
     pub mod side_names;
     pub mod side_files;
     pub mod invocation;
+    #[cfg(test)]
+    pub mod testing;
     pub mod native;
     pub mod native_proof;
     pub mod explain;
@@ -257,6 +259,7 @@ pub mod pump {
 
 /// Floor 3: the small programs around them.
 pub mod tools {
+    pub mod output;
     pub mod toolchain;
     pub mod keeper;
     pub mod sample;

@@ -4,9 +4,7 @@
 
 mod common;
 
-use common::{
-    have, signal, wait_for, Client, Ending, Farm, Peer, Running, Script, Which, BOUND, OURS,
-};
+use common::{have, signal, wait_for, Client, Farm, Peer, Running, Which, BOUND, OURS};
 use std::fs;
 use std::io::{Read, Write};
 use std::os::unix::process::ExitStatusExt;
@@ -14,16 +12,6 @@ use std::process::Child;
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
-
-/// Takes connections and whatever comes, and never answers.
-fn silent() -> Peer {
-    Peer::play(Script {
-        read: 0,
-        reply: Vec::new(),
-        pace: None,
-        ending: Ending::Stall,
-    })
-}
 
 fn start(client: &Client, object: &str) -> Running {
     client.start(&["gcc", "-c", "words.c", "-o", object]).0
@@ -131,7 +119,7 @@ fn a_busy_farm_on_a_terminal() {
     }
     let farm = Farm::new();
     farm.write("words.c", "int f(void) { return 1; }\n");
-    let server = silent();
+    let server = Peer::silent();
     let hosts = format!("{}/2 127.0.0.1:1/3", server.host());
     let client = farm.client(Which::Ours, &hosts);
     fs::create_dir_all(farm.path("top/lock")).unwrap();
@@ -290,7 +278,7 @@ fn both_kinds_of_clients_as_plain_lines() {
     }
     let farm = Farm::new();
     farm.write("words.c", "int f(void) { return 1; }\n");
-    let server = silent();
+    let server = Peer::silent();
     let client = farm.client(Which::Ours, &format!("{}/4", server.host()));
     let mut clients: Vec<Running> = [Which::Ours, Which::Stock]
         .map(|which| start(&farm.client(which, &format!("{}/4", server.host())), "x.o"))

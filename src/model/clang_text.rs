@@ -383,17 +383,9 @@ fn folders(invocation: &Invocation) -> Vec<PathBuf> {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::panic, clippy::unwrap_used)]
+    #![allow(clippy::unwrap_used)]
     use super::*;
-    use crate::model::invocation::{scan, Scan};
-
-    fn invocation(command: &str) -> Invocation {
-        let argv: Vec<OsString> = command.split(' ').map(OsString::from).collect();
-        match scan(&argv, &|_| None) {
-            Scan::Distributable(invocation) => invocation,
-            Scan::Local(local) => panic!("{command}: {}", local.reason),
-        }
-    }
+    use crate::model::testing::invocation;
 
     #[test]
     fn conditions_that_count_are_seen() {

@@ -392,20 +392,12 @@ fn has(invocation: &Invocation, test: impl Fn(&[u8]) -> bool) -> bool {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::panic, clippy::unwrap_used)]
+    #![allow(clippy::unwrap_used)]
 
     use super::*;
-    use crate::model::invocation::{scan, Scan};
+    use crate::model::testing::invocation;
     use std::ffi::OsStr;
     use std::path::Path;
-
-    fn invocation(command: &str) -> Invocation {
-        let argv: Vec<OsString> = command.split(' ').map(OsString::from).collect();
-        match scan(&argv, &|_| None) {
-            Scan::Distributable(invocation) => invocation,
-            Scan::Local(local) => panic!("{command}: {}", local.reason),
-        }
-    }
 
     fn made(command: &str, color: bool) -> Result<Recipe, Reason> {
         let invocation = invocation(command);

@@ -298,21 +298,13 @@ fn family(macros: &[u8]) -> Option<Family> {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used, clippy::panic)]
+    #![allow(clippy::unwrap_used)]
     use super::*;
-    use crate::model::invocation::{scan, Invocation, Scan};
-    use std::ffi::{OsStr, OsString};
+    use crate::model::testing::invocation;
+    use std::ffi::OsStr;
     use std::fs::{self, Permissions};
     use std::os::unix::fs::PermissionsExt;
     use std::path::PathBuf;
-
-    fn invocation(line: &str) -> Invocation {
-        let argv: Vec<OsString> = line.split(' ').map(OsString::from).collect();
-        match scan(&argv, &|_| None) {
-            Scan::Distributable(invocation) => invocation,
-            Scan::Local(local) => panic!("{line}: {}", local.reason),
-        }
-    }
 
     /// A compiler that is a script, and who asks it.
     struct Asked {

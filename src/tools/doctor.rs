@@ -3,6 +3,7 @@
 
 use super::doctor_builds::Builds;
 use super::doctor_hosts::{self, Inquiry};
+use super::output::print;
 use super::toolchain::{self, Toolchain};
 use super::{doctor_compilers, doctor_folders, doctor_here, doctor_path};
 use crate::farm::include_start::{IncludeServer, Plan};
@@ -55,8 +56,7 @@ The exit status is 0 if there are no faults, though there may be warnings, and 1
 /// `doctor [OPTION…] [HOST…]`; all words, the first is `doctor`.
 pub fn doctor(argv: Vec<OsString>) -> Result<Status> {
     let Some(options) = Options::read(argv.get(1..).unwrap_or_default())? else {
-        let _ = io::stdout().write_all(HELP.as_bytes());
-        return Ok(Status::OK);
+        return print(HELP);
     };
     supervise::note_final_signals().map_err(|err| Error::io("catch signals", &err))?;
     let mut report = Report {
@@ -71,10 +71,9 @@ pub fn doctor(argv: Vec<OsString>) -> Result<Status> {
         true => report.findings.json(),
         false => format!("{}\n", report.findings.summary()),
     };
-    let mut out = io::stdout();
-    let written = out.write_all(text.as_bytes()).and_then(|()| out.flush());
-    written.map_err(|err| Error::io("write to stdout", &err))?;
+    let printed = print(text)?;
     Ok(match report.findings.level() {
+        _ if printed != Status::OK => printed,
         Level::Fault => FAULTY,
         _ => Status::OK,
     })

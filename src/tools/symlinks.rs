@@ -1,6 +1,7 @@
 //! `update-distcc-symlinks`: keeps the masquerade directory as the compilers of this machine are: a link for each, none
 //! for those that have gone. What is no link of ours is never touched.
 
+use super::output::print;
 use super::toolchain;
 use crate::model::error::{Code, Error, Result, Status};
 use crate::model::family::is_compiler;
@@ -9,7 +10,7 @@ use std::env;
 use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::fs;
-use std::io::{self, Write};
+use std::io;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
@@ -72,14 +73,14 @@ enum Entry {
 pub fn update_distcc_symlinks(argv: Vec<OsString>) -> Result<Status> {
     let (task, dir) = words(argv.get(1..).unwrap_or_default())?;
     if task == Task::Help {
-        return say(USAGE.as_bytes());
+        return print(USAGE);
     }
     let compilers = match task {
         Task::Remove => Vec::new(),
         _ => compilers(),
     };
     if task == Task::List {
-        return say(lines(&compilers).as_bytes());
+        return print(lines(&compilers));
     }
     let executable = env::current_exe().map_err(|err| Error::io("find this program", &err))?;
     let dir = match dir {
@@ -92,7 +93,7 @@ pub fn update_distcc_symlinks(argv: Vec<OsString>) -> Result<Status> {
     if task != Task::Show {
         carry_out(&steps, &dir, &target)?;
     }
-    say(lines(&steps).as_bytes())
+    print(lines(&steps))
 }
 
 fn words(words: &[OsString]) -> Result<(Task, Option<OsString>)> {
@@ -243,14 +244,6 @@ fn unlink(link: &Path) -> Result<()> {
 
 fn lines<T: fmt::Display>(items: &[T]) -> String {
     items.iter().map(|item| format!("{item}\n")).collect()
-}
-
-fn say(text: &[u8]) -> Result<Status> {
-    let mut out = io::stdout();
-    out.write_all(text)
-        .and_then(|()| out.flush())
-        .map_err(|err| Error::io("write to stdout", &err))?;
-    Ok(Status::OK)
 }
 
 #[cfg(test)]

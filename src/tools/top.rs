@@ -1,6 +1,7 @@
 //! `distcc top [DELAY]`: what the farm does now, on a terminal as a picture that is kept up to date, elsewhere as plain lines.
 //! Leaves the terminal as it was, whatever ends it.
 
+use super::output::print;
 use super::top_sample::{Looker, Sample};
 use super::top_screen::View;
 use super::top_text::block;
@@ -16,7 +17,7 @@ use ratatui::crossterm::terminal::{disable_raw_mode, enable_raw_mode, EnterAlter
 use ratatui::DefaultTerminal;
 use std::env;
 use std::ffi::OsString;
-use std::io::{self, ErrorKind, IsTerminal, Write};
+use std::io::{self, ErrorKind, IsTerminal};
 use std::os::fd::AsFd;
 use std::panic;
 use std::thread;
@@ -41,9 +42,6 @@ const DELAY_MIN: Duration = Duration::from_millis(50);
 
 /// How soon a signal is heeded.
 const PATIENCE: Duration = Duration::from_millis(200);
-
-/// What the shell shows for a program that a closed pipe has ended.
-const ENDED_BY_PIPE: Status = Status(128 + 13);
 
 /// What the words ask for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -110,18 +108,10 @@ fn parse(words: &[OsString]) -> Result<Option<Options>> {
     Ok(Some(options))
 }
 
-fn print(text: &str) -> Result<Status> {
-    match io::stdout().write_all(text.as_bytes()) {
-        Ok(()) => Ok(Status::OK),
-        Err(err) if err.kind() == ErrorKind::BrokenPipe => Ok(ENDED_BY_PIPE),
-        Err(err) => Err(Error::io("write to stdout", &err)),
-    }
-}
-
 /// Plain lines, again and again.
 fn list(looker: &mut Looker, options: Options) -> Result<Status> {
     loop {
-        let status = print(&block(&looker.look()?, options.once))?;
+        let status = print(block(&looker.look()?, options.once))?;
         if options.once || status != Status::OK {
             return Ok(status);
         }
