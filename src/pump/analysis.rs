@@ -6,7 +6,7 @@ use super::ask_compiler::Environment;
 use super::beginnings::Beginnings;
 use super::clock::Epoch;
 use super::place::Place;
-use super::reply::{differ_for_stock, time, Reply};
+use super::reply::{differ_for_stock, time, told, Reply};
 use super::shipment::{pack, Shipment, Ways};
 use super::system_lookups::{answers, SystemAnswers};
 use super::toolchain::{Toolchain, Toolchains};
@@ -246,7 +246,7 @@ fn cover(
     if let Some(trouble) = world.trouble() {
         return Err(trouble);
     }
-    let reply = reply(query, invocation, toolchain, &closure, shipment, answers);
+    let reply = reply(query, invocation, toolchain, &closure, shipment, answers)?;
     Ok(Outcome::Covered(Box::new(reply)))
 }
 
@@ -368,7 +368,7 @@ fn reply(
     closure: &Closure,
     shipment: Shipment,
     answers: SystemAnswers,
-) -> Reply {
+) -> Result<Reply, Trouble> {
     let is_system = |path: &[u8]| {
         let below = |folder: &Arc<Place>| super::reliance::is_below(path, folder.path());
         toolchain.system.iter().any(below)
@@ -397,14 +397,15 @@ fn reply(
         absent_dirs: toolchain.absent.clone(),
         system: answers.lookups,
     };
-    Reply {
+    let about = told(&about).map_err(|err| Trouble(format!("put the answer together: {err}")))?;
+    Ok(Reply {
         for_stock: query.for_stock,
         needs_ours,
         spelled_absolutely: differ_for_stock(&shipment.files),
         shipment,
-        about,
+        about: about.into(),
         entries: Default::default(),
-    }
+    })
 }
 
 /// All folders of which a host must not show its own if those here travel.

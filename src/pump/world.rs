@@ -443,7 +443,7 @@ impl World for LocalWorld<'_> {
         let key = Key::new((self.toolchain, &self.cwd, self.hermetic), unit, head);
         match beginnings.find(&key, tree, epoch) {
             Known::New => Begun::Unknown,
-            Known::Seen => {
+            Known::Wanted => {
                 self.begun = Some((key, None));
                 Begun::Wanted
             }
