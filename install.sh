@@ -73,6 +73,10 @@ case $prefix in
 *) fail "the prefix must be an absolute path, not '$prefix'" ;;
 esac
 prefix=${prefix%/}
+case ${DESTDIR:-} in
+"" | /*) ;;
+*) DESTDIR=$PWD/$DESTDIR ;;
+esac
 root=${DESTDIR:-}$prefix
 case $root in
 *"$tab"* | *"$newline"*) fail "DESTDIR must not hold tabs or newlines" ;;
@@ -193,7 +197,11 @@ build_failed() {
 
 # Which program to install.
 if [ -z "$binary" ]; then
-    binary=${CARGO_TARGET_DIR:-$here/target}/release/distcc
+    binary=${CARGO_TARGET_DIR:-target}/release/distcc
+    case $binary in
+    /*) ;;
+    *) binary=$here/$binary ;; # As cargo takes it, which is run there.
+    esac
     if $dry_run; then
         [ -x "$binary" ] || fail "$binary is not there yet: build it with 'cargo build --release', or name another with --binary"
     elif command -v cargo >/dev/null 2>&1; then

@@ -16,26 +16,33 @@ pub mod model {
     pub mod option_table;
     pub mod family;
     pub mod expand;
+    pub mod handed_on;
     pub mod command_line;
     pub mod side_names;
     pub mod side_files;
     pub mod invocation;
+    #[cfg(test)]
+    pub mod testing;
     pub mod native;
     pub mod native_proof;
     pub mod explain;
     pub mod received;
     pub mod dependencies;
+    pub mod charset;
     pub mod indentation;
     pub mod landmarks;
     pub mod plain_text;
     pub mod clang_text;
     pub mod plain;
     pub mod search_variables;
+    pub mod locale;
     pub mod terminal;
     pub mod stock_limits;
     pub mod pump_words;
     pub mod missed;
     pub mod lzo_encoder;
+    pub mod lzo_pieces;
+    pub mod lzo_lanes;
     pub mod lzo;
     pub mod packets;
     pub mod wire;
@@ -101,6 +108,7 @@ pub mod os {
     pub mod limits;
     pub mod fence;
     pub mod handover;
+    pub mod locale;
     pub mod terminal;
     pub mod net;
     pub mod gather;
@@ -108,6 +116,7 @@ pub mod os {
     pub mod liveness;
     pub mod weight;
     pub mod apart;
+    pub mod first;
     pub mod signals;
     pub mod machine;
     pub mod daemonize;
@@ -115,6 +124,7 @@ pub mod os {
     pub mod log_json;
     pub mod logging;
     pub mod supervise;
+    pub mod job_control;
 }
 
 /// Floor 2: what the programs on one machine share: slots, state, links to hosts.
@@ -221,6 +231,8 @@ pub mod pump {
     pub mod search_output;
     pub mod ask_compiler;
     pub mod compiler_flags;
+    pub mod asking;
+    pub mod reliance;
     pub mod toolchain;
     pub mod beginnings;
     pub mod world;
@@ -248,6 +260,7 @@ pub mod pump {
 
 /// Floor 3: the small programs around them.
 pub mod tools {
+    pub mod output;
     pub mod toolchain;
     pub mod keeper;
     pub mod sample;

@@ -4,11 +4,12 @@
 
 mod common;
 
-use common::fake::{alive, ask, expect_line, reply, request};
+use common::fake::{alive, ask, connect, expect_line, reply, request, rest_of};
 use common::v3::Files;
 use common::{have, is_root, wait_for, Daemon, DaemonPlan, Farm, Which, BOUND};
 use distcc::model::wire::Version;
 use std::fs;
+use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Command;
@@ -44,6 +45,12 @@ if ($what eq 'leave') {
     open my $file, '<', $of or die "$of: $!"; print <$file>;
 } elsif ($what eq 'have') {
     print -e $of ? "there\n" : "not there\n";
+} elsif ($what eq 'hang') {
+    sleep 600;
+} elsif ($what eq 'memory') {
+    print syscall(29, 0xd15cc, 4096, 0) >= 0 ? "there\n" : "not there\n"; syscall(29, 0xd15cc, 4096, 01666);
+} elsif ($what eq 'stops') {
+    $SIG{$_} = 'IGNORE' for qw(TSTP TTIN TTOU); kill $_, 0 for qw(TSTP TTIN TTOU);
 }
 print $object 'OBJ'; close $object;
 exit 0;
@@ -56,6 +63,12 @@ struct Host {
 
 impl Host {
     fn start(plan: impl Fn(DaemonPlan) -> DaemonPlan) -> Option<Host> {
+        let host = Host::start_anyhow(plan)?;
+        expect_line(&host.daemon, &["sandbox: namespaces"]);
+        Some(host)
+    }
+
+    fn start_anyhow(plan: impl Fn(DaemonPlan) -> DaemonPlan) -> Option<Host> {
         if !have("daemon_cells", &["perl", "unshare"]) || !cfg!(target_arch = "x86_64") {
             return None;
         }
@@ -67,19 +80,21 @@ impl Host {
         let list = gcc.display().to_string();
         let daemon = farm.daemon(Which::Ours).jobs(1);
         let daemon = plan(daemon.options(&["--compilers", &list])).start();
-        expect_line(&daemon, &["sandbox: namespaces"]);
         Some(Host { daemon, farm })
     }
 
-    fn job(&self, kind: Version, what: &str, of: &str) -> String {
+    fn request(&self, kind: Version, what: &str, of: &str) -> Vec<u8> {
         let words = format!("gcc -DX={what} -DOF={of} -c x.c -o x.o");
-        let request = match kind {
+        match kind {
             Version::V3 => Files::new("/home/me", &words)
                 .file("x.c", "int x;\n")
                 .bytes(),
             _ => request(kind, &words, "int x;\n"),
-        };
-        let answer = reply(kind, &ask(&self.daemon, &request));
+        }
+    }
+
+    fn job(&self, kind: Version, what: &str, of: &str) -> String {
+        let answer = reply(kind, &ask(&self.daemon, &self.request(kind, what, of)));
         let said = String::from_utf8_lossy(&[answer.stdout, answer.stderr].concat()).into_owned();
         assert!(answer.status.success(), "{what}: {said}");
         said
@@ -128,6 +143,133 @@ fn one_that_has_ended_meanwhile_is_replaced() {
         host.job(kind, "", "");
         assert!(host.cells() != cells && host.cells().len() == 1);
     }
+}
+
+/// How the process between the daemon and a compiler ends says nothing of the source: the client hears of no status.
+#[test]
+fn one_that_ends_under_its_job_is_trouble_of_this_host() {
+    let both = [Version::V1, Version::V3];
+    for (in_cells, kinds) in [(true, &both[..]), (false, &[Version::V1])] {
+        let way = |plan: DaemonPlan| match in_cells {
+            true => plan,
+            false => plan.without_namespaces(),
+        };
+        let Some(host) = Host::start_anyhow(way) else {
+            return;
+        };
+        let mark = host.daemon.port.to_string();
+        for kind in kinds {
+            let mut stream = connect(&host.daemon);
+            let request = host.request(*kind, "hang", &mark);
+            stream.write_all(&request).unwrap();
+            wait_for("it runs", BOUND, || {
+                let words =
+                    processes().filter_map(|pid| fs::read(format!("/proc/{pid}/cmdline")).ok());
+                let is_it = |words: Vec<u8>| {
+                    String::from_utf8_lossy(&words).contains(&format!("-DX=hang\0-DOF={mark}\0"))
+                };
+                words
+                    .filter(|words| !words.starts_with(b"distccd"))
+                    .any(is_it)
+            });
+            for cell in host.cells() {
+                common::signal("KILL", &cell);
+            }
+            assert_eq!(rest_of(&stream), b"", "{kind:?}");
+            host.job(*kind, "", "");
+        }
+        expect_line(
+            &host.daemon,
+            &["wait for the compiler: the process", "ended"],
+        );
+        assert_eq!(host.daemon.leftovers(), [""; 0]);
+    }
+}
+
+fn processes() -> impl Iterator<Item = String> {
+    let names = fs::read_dir("/proc").unwrap().flatten();
+    let names = names.map(|entry| entry.file_name().to_string_lossy().into_owned());
+    names.filter(|name| name.bytes().all(|byte| byte.is_ascii_digit()))
+}
+
+/// Where no calls of the system are given up, shared memory would outlive its makers.
+#[test]
+fn memory_that_outlives_its_makers_goes_with_the_job() {
+    let Some(host) = Host::start_anyhow(|plan| plan.options(&["--sandbox", "off"])) else {
+        return;
+    };
+    for _ in 0..3 {
+        assert_eq!(host.job(Version::V3, "memory", ""), "not there\n");
+    }
+    let here = fs::read_to_string("/proc/sysvipc/shm").unwrap();
+    let keys = here.lines().map(|line| line.split_whitespace().next());
+    assert!(!keys.into_iter().any(|key| key == Some("857548")), "{here}");
+}
+
+/// Jobs are in the group of the process that answers for their cell.
+#[test]
+fn a_job_can_not_stop_the_process_that_answers_for_its_cell() {
+    let Some(host) = Host::start_anyhow(|plan| plan.options(&["--sandbox", "off"])) else {
+        return;
+    };
+    host.job(Version::V3, "", "");
+    let cells = host.cells();
+    // Of plain jobs that are not to be confined each has such a process of its own, and ends with it.
+    for kind in [Version::V1, Version::V3] {
+        host.job(kind, "stops", "");
+        for cell in &cells {
+            let stat = fs::read_to_string(format!("/proc/{cell}/stat")).unwrap();
+            let (_, rest) = stat.rsplit_once(") ").unwrap();
+            assert!(!rest.starts_with('T'), "{stat}");
+        }
+    }
+    assert!(!cells.is_empty() && host.cells() == cells);
+}
+
+/// As the first process of a container the daemon is everybody's parent who has lost his own.
+#[test]
+fn none_stays_dead_in_a_container() {
+    let within = ["unshare", "--pid", "--fork", "--kill-child", "--mount-proc"];
+    if !is_root() {
+        return;
+    }
+    let Some(host) = Host::start(|plan| plan.within(&within).jobs(4)) else {
+        return;
+    };
+    for _ in 0..3 {
+        for kind in [Version::V1, Version::V3] {
+            let mut stream = connect(&host.daemon);
+            stream.write_all(&host.request(kind, "hang", "")).unwrap();
+            wait_for("it runs", BOUND, || has_compiler(&host));
+            drop(stream);
+            wait_for("it has ended", BOUND, || !has_compiler(&host));
+        }
+    }
+    host.job(Version::V1, "", "");
+    wait_for("nobody is dead", BOUND, || {
+        host.daemon.below().iter().all(|pid| alive(pid))
+    });
+    // Who stays behind passes signals on, and keeps nothing open.
+    let mut stream = connect(&host.daemon);
+    stream
+        .write_all(&host.request(Version::V1, "hang", ""))
+        .unwrap();
+    wait_for("it runs", BOUND, || has_compiler(&host));
+    let first = host.daemon.below().swap_remove(0);
+    common::signal("TERM", &first);
+    wait_for("nobody listens", BOUND, || {
+        !common::listens(host.daemon.port)
+    });
+    assert!(has_compiler(&host), "it may come to its end");
+    common::signal("INT", &first);
+    wait_for("it has ended", BOUND, || host.daemon.below().is_empty());
+}
+
+fn has_compiler(host: &Host) -> bool {
+    host.daemon.below().iter().any(|pid| {
+        let name = fs::read_to_string(format!("/proc/{pid}/comm"));
+        name.is_ok_and(|name| name.starts_with("gcc"))
+    })
 }
 
 /// A job that is broken off takes its namespaces along, and leaves none behind that wait.

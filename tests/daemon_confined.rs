@@ -6,7 +6,7 @@ mod common;
 
 use common::fake::{alive, ask, connect, expect_line, reply, request, rest_of};
 use common::v3::Files;
-use common::{have, wait_for, Daemon, DaemonPlan, Farm, Which, BOUND};
+use common::{have, is_root, wait_for, Daemon, DaemonPlan, Farm, Which, BOUND};
 use distcc::model::wire::{Reply, Version};
 use distcc::os::fence;
 use std::fs;
@@ -61,6 +61,7 @@ if ($what eq 'read') {
     can(syscall(251, $_, 0, 0x4000) == 0, "slowed files of all") for 2, 3;
     my $every = pack 'Q', -1;
     can(syscall(141, 0, 0, 19) != 0 || syscall(203, 0, 8, $every) != 0 || syscall(251, 1, 0, 0x4000) != 0, 'could not slow itself');
+    can(syscall(319, my $name = 'x', 0) >= 0, 'made memory without a name');
     can(POSIX::setsid() > 0, 'left the session'); can(POSIX::setpgid(0, 0), 'left the group');
 } elsif ($what eq 'own') {
     my $own = $ENV{TMPDIR};
@@ -90,6 +91,19 @@ if ($what eq 'read') {
 }
 exit 0;
 "#;
+
+/// Where an ordinary user sees no processes but its own.
+const HIDDEN: &[&str] = &[
+    "unshare",
+    "--mount",
+    "sh",
+    "-ec",
+    "mount -o remount,hidepid=2 /proc; exec \"$0\" \"$@\"",
+    "setpriv",
+    "--reuid=65534",
+    "--regid=65534",
+    "--clear-groups",
+];
 
 /// How a daemon is started.
 const WAYS: &[&str] = &["root", "nobody", "without namespaces"];
@@ -170,6 +184,7 @@ fn plan(farm: &Farm, way: &str) -> DaemonPlan {
     match way {
         "nobody" => plan.by_nobody(),
         "without namespaces" => plan.without_namespaces(),
+        "hidden" => plan.within(HIDDEN),
         _ => plan,
     }
 }
@@ -396,7 +411,8 @@ fn its_memory_is_bounded_all_together() {
     if !have_all() {
         return;
     }
-    for way in WAYS {
+    let hidden = is_root().then_some(&"hidden");
+    for way in WAYS.iter().chain(hidden) {
         let mut host = Host::start(way, &["--job-memory", "1G"]);
         for kind in [Version::V1, Version::V3] {
             let mark = host.mark(kind);

@@ -214,13 +214,13 @@ fn another_version_and_another_build_of_the_compiler_are_told_apart() {
         return;
     }
     let farm = Farm::new();
-    let script = |words: &str| {
+    let script_of = |first: &str, words: &str| {
         let folder = farm.new_folder("compiler");
         fs::set_permissions(&folder, fs::Permissions::from_mode(0o777)).unwrap();
         let gcc = folder.join("gcc");
         fs::write(
             &gcc,
-            format!("#!/bin/sh\nexec /usr/bin/gcc {words} \"$@\"\n"),
+            format!("#!/bin/sh\n{first}\nexec /usr/bin/gcc {words} \"$@\"\n"),
         )
         .unwrap();
         fs::set_permissions(&gcc, fs::Permissions::from_mode(0o755)).unwrap();
@@ -232,10 +232,13 @@ fn another_version_and_another_build_of_the_compiler_are_told_apart() {
         ];
         farm.daemon(Which::Ours).options(&options).start()
     };
+    let script = |words: &str| script_of("", words);
     let other = script("-U__VERSION__ '-D__VERSION__=\"1.2.3\"'");
     let alike = script("-Dprobe -fno-ident");
     let target = script("-m32");
-    let hosts = [other.host(), alike.host(), target.host()];
+    // What __TIME__ is there, so that the same compiler seems to run on a machine whose clock shows 2001.
+    let late = script_of("export SOURCE_DATE_EPOCH=1000000000", "");
+    let hosts = [other.host(), alike.host(), target.host(), late.host()];
     let client = client(&farm, &hosts.join(" ")).env("DISTCC_NO_REWRITE_CROSS", "");
     let found = doctor(&client, &[PATIENT], 1);
     found.expect(
@@ -262,6 +265,9 @@ fn another_version_and_another_build_of_the_compiler_are_told_apart() {
         "fault",
         "gcc: for i386, linux, pointers of 4 bytes",
     );
+    found.expect("clock", &late.host(), "warning", " s behind this machine's");
+    found.expect("clock", &late.host(), "warning", "by NTP");
+    found.expect_no_other(&late.host(), &["clock"]);
 }
 
 #[test]
@@ -328,6 +334,43 @@ fn folders_and_lists_that_are_no_good_are_named() {
         doctor(&client, &[], 1).expect(check, "", "fault", words);
     }
     farm.expect_clean("looks at what is no good");
+}
+
+/// Where nothing can be tried for want of a folder, that is said once, and what was not done is no fault.
+#[test]
+fn one_cause_is_one_fault() {
+    let farm = Farm::new();
+    let client = client(&farm, "127.0.0.1:1").env("TMPDIR", farm.path("nowhere"));
+    let found = doctor(&client, &[], 1);
+    found.expect("tmpdir", "", "fault", "let TMPDIR name a folder");
+    found.expect("hosts", "", "ok", "not asked");
+    assert_eq!(found.0.iter().filter(|one| one[2] == "fault").count(), 1);
+}
+
+/// What is advised for links that a distcc which went has left behind does away with them.
+#[test]
+fn the_advice_for_links_that_lead_nowhere_works() {
+    let farm = Farm::new();
+    let links = farm.path("links");
+    fs::create_dir(&links).unwrap();
+    for name in ["gcc", "gcc-99"] {
+        symlink("/gone/bin/distcc", links.join(name)).unwrap();
+    }
+    symlink(OURS, farm.path("bin/update-distcc-symlinks")).unwrap();
+    let mut folders = vec![links.clone(), farm.path("bin")];
+    folders.extend(["/usr/bin", "/bin"].map(PathBuf::from));
+    let path = std::env::join_paths(folders).unwrap();
+    let client = farm.client(Which::Ours, "a,down").env("PATH", path);
+    let advice = format!("update-distcc-symlinks --dir {}", links.display());
+    let found = doctor(&client, &[], 0);
+    found.expect("links", "", "warning", &format!("`{advice}`"));
+    client.run_other(&["sh", "-c", &advice]).expect(0);
+    let found = doctor(&client, &[], 0);
+    assert!(
+        found.0.iter().all(|one| one[0] != "links"),
+        "{:#?}",
+        found.0
+    );
 }
 
 #[test]

@@ -263,6 +263,26 @@ fn folders_above_the_prefix_go_if_they_were_not_there() {
     );
 }
 
+/// Makers of packages say `DESTDIR=pkg`, and from where they are.
+#[test]
+fn relative_places_are_taken_from_where_one_is() {
+    let dir = tempfile::tempdir().unwrap();
+    let run = |words: &[&str]| {
+        let mut command = Command::new("sh");
+        command.arg(Path::new(ROOT).join("install.sh"));
+        command.args(["--prefix", "/usr"]).args(words);
+        command.env("DESTDIR", "pkg").current_dir(dir.path());
+        well(command.output().unwrap())
+    };
+    std::os::unix::fs::symlink(env!("CARGO_BIN_EXE_distcc"), dir.path().join("program")).unwrap();
+    run(&["--binary", "program"]);
+    assert!(dir.path().join("pkg/usr/bin/distcc").is_file());
+    let said = run(&["--uninstall"]);
+    let whole = dir.path().join("pkg/usr").display().to_string();
+    assert!(said.contains(&whole), "{said}");
+    assert!(!dir.path().join("pkg").exists(), "it was not there before");
+}
+
 #[test]
 fn a_program_that_is_there_is_offered_when_the_build_fails() {
     let prefix = Prefix::new();
@@ -374,6 +394,15 @@ fn links_follow_the_compilers_of_the_machine() {
     assert!(update(&[]).contains(linked));
     assert_eq!(fs::read_link(&link).unwrap(), Path::new("../../bin/distcc"));
     assert!(!update(&[]).contains("linked to"), "it is done");
+    // One that another distcc has left when it went is set anew; one to another program that is gone is not ours.
+    fs::remove_file(&link).unwrap();
+    std::os::unix::fs::symlink("/gone/bin/distcc", &link).unwrap();
+    let cached = links.join("riscv64-linux-gnu-g++");
+    std::os::unix::fs::symlink("/gone/bin/ccache", &cached).unwrap();
+    assert!(update(&[]).contains(linked));
+    assert_eq!(fs::read_link(&link).unwrap(), Path::new("../../bin/distcc"));
+    assert!(cached.is_symlink());
+    fs::remove_file(&cached).unwrap();
     fs::remove_file(&new).unwrap();
     assert!(update(&[]).contains("riscv64-linux-gnu-gcc-99: link removed\n"));
     assert!(!link.is_symlink());

@@ -4,7 +4,7 @@
 
 mod common;
 
-use common::{have, is_root, skip};
+use common::{have, is_root, skip, OURS};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -17,11 +17,21 @@ fn packaging(name: &str) -> PathBuf {
 
 /// What it says, if it ends well.
 fn well(command: &mut Command) -> String {
+    ended_well(command).0
+}
+
+/// What it says, and what it complains of.
+fn well_with_errors(command: &mut Command) -> String {
+    let (said, errors) = ended_well(command);
+    said + &errors
+}
+
+fn ended_well(command: &mut Command) -> (String, String) {
     let out = command.output().unwrap();
     let said = String::from_utf8_lossy(&out.stdout).into_owned();
-    let errors = String::from_utf8_lossy(&out.stderr);
+    let errors = String::from_utf8_lossy(&out.stderr).into_owned();
     assert!(out.status.success(), "{command:?}: {said}{errors}");
-    said
+    (said, errors)
 }
 
 fn build_deb(folder: &Path) -> PathBuf {
@@ -57,6 +67,69 @@ fn the_debian_package_installs_upgrades_and_goes() {
     if Path::new("/usr/share/doc/distcc-pump").exists() {
         assert!(tried.contains("settings taken over"), "{tried}");
     }
+}
+
+/// A systemd that boots in a copy of this machine.
+#[test]
+fn the_service_and_the_socket_live_under_systemd() {
+    let needed = [
+        "/lib/systemd/systemd",
+        "dbus-daemon",
+        "dpkg-deb",
+        "gcc",
+        "unshare",
+        "ip",
+    ];
+    if !have("packages", &needed) {
+        return;
+    }
+    if !is_root() {
+        skip("packages", "only root can boot one");
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let package = build_deb(folder.path());
+    let tried = well(Command::new(packaging("try-systemd")).arg(&package));
+    for part in [
+        "ok: with --sandbox=require every layer is there",
+        "ok: systemctl stop lets jobs come to their end",
+        "ok: with the socket a job starts the service",
+        "ok: install.sh: the service and the socket",
+    ] {
+        assert!(tried.contains(part), "no {part}: {tried}");
+    }
+}
+
+#[test]
+fn systemd_finds_nothing_wrong_with_the_units() {
+    if !have("packages", &["systemd-analyze"]) {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    for name in ["distccd.service", "distccd.socket"] {
+        let text = fs::read_to_string(packaging("systemd").join(name)).unwrap();
+        let text = text.replace("/usr/local/bin/distccd", OURS);
+        fs::write(folder.path().join(name), text).unwrap();
+    }
+    let analyze = |words: &[&str]| {
+        let mut analyze = Command::new("systemd-analyze");
+        let words = analyze.args(words).current_dir(folder.path());
+        well_with_errors(words)
+    };
+    let said = analyze(&[
+        "verify",
+        "--man=no",
+        "./distccd.service",
+        "./distccd.socket",
+    ]);
+    assert_eq!(said, "");
+    // It ends well if the service is at most so exposed, of 100.
+    analyze(&[
+        "security",
+        "--offline=true",
+        "--threshold=27",
+        "./distccd.service",
+    ]);
 }
 
 #[test]
@@ -118,6 +191,7 @@ fn versions_and_programs_are_those_of_the_source() {
         "try-deb",
         "try-clean-root",
         "try-two-machines",
+        "try-systemd",
         "debian/postinst",
         "debian/prerm",
         "debian/postrm",

@@ -3,7 +3,7 @@
 
 mod common;
 
-use common::{have, BlackHole, Direction, Ending, Farm, Peer, Ran, Running, Script, Which, BOUND};
+use common::{have, BlackHole, Direction, Ending, Farm, Peer, Ran, Running, Which, BOUND};
 use common::{wait_for, Recorded, OURS};
 use std::fs;
 use std::io::{BufRead, BufReader};
@@ -46,16 +46,6 @@ fn sorted(ran: &Ran) -> Vec<&str> {
     lines
 }
 
-/// Takes connections and whatever comes, and never answers.
-fn silent() -> Peer {
-    Peer::play(Script {
-        read: 0,
-        reply: Vec::new(),
-        pace: None,
-        ending: Ending::Stall,
-    })
-}
-
 #[test]
 fn both_monitors_show_both_clients() {
     if !have("tools", &["distcc", "distccmon-text", "gcc"]) {
@@ -63,7 +53,7 @@ fn both_monitors_show_both_clients() {
     }
     let farm = Farm::new();
     farm.write("words.c", "int f(void) { return 1; }\n");
-    let server = silent();
+    let server = Peer::silent();
     let mut clients: Vec<Running> = [Which::Ours, Which::Stock]
         .map(|which| {
             let client = farm.client(which, &server.host());

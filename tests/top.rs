@@ -4,9 +4,7 @@
 
 mod common;
 
-use common::{
-    have, signal, wait_for, Client, Ending, Farm, Peer, Running, Script, Which, BOUND, OURS,
-};
+use common::{have, signal, wait_for, Client, Farm, Peer, Running, Which, BOUND, OURS};
 use std::fs;
 use std::io::{Read, Write};
 use std::os::unix::process::ExitStatusExt;
@@ -14,16 +12,6 @@ use std::process::Child;
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
-
-/// Takes connections and whatever comes, and never answers.
-fn silent() -> Peer {
-    Peer::play(Script {
-        read: 0,
-        reply: Vec::new(),
-        pace: None,
-        ending: Ending::Stall,
-    })
-}
 
 fn start(client: &Client, object: &str) -> Running {
     client.start(&["gcc", "-c", "words.c", "-o", object]).0
@@ -41,24 +29,32 @@ struct Terminal {
     screen: Arc<Mutex<vt100::Parser>>,
 }
 
+/// A command on such a terminal.
+fn spawn(client: &Client, words: &[&str]) -> (Child, pty_process::blocking::Pty) {
+    let (pty, pts) = pty_process::blocking::open().unwrap();
+    pty.resize(pty_process::Size::new(24, 100)).unwrap();
+    let mut vars = std::process::Command::new("env");
+    client.dress(&mut vars);
+    let vars = vars
+        .get_envs()
+        .filter_map(|(name, value)| Some((name, value?)));
+    let child = pty_process::blocking::Command::new(words[0])
+        .args(&words[1..])
+        .env_clear()
+        .envs(vars)
+        .env("TERM", "xterm")
+        .env("DISTCC_LOG", "")
+        .spawn(pts);
+    (child.unwrap(), pty)
+}
+
 impl Terminal {
     fn start(client: &Client, words: &[&str]) -> Terminal {
-        let (pty, pts) = pty_process::blocking::open().unwrap();
-        pty.resize(pty_process::Size::new(24, 100)).unwrap();
-        let mut vars = std::process::Command::new("env");
-        client.dress(&mut vars);
-        let vars = vars
-            .get_envs()
-            .filter_map(|(name, value)| Some((name, value?)));
-        let child = pty_process::blocking::Command::new(OURS)
-            .arg("top")
-            .args(words)
-            .env_clear()
-            .envs(vars)
-            .env("TERM", "xterm")
-            .env("DISTCC_LOG", "")
-            .spawn(pts)
-            .unwrap();
+        Terminal::run(client, &[&[OURS, "top"], words].concat())
+    }
+
+    fn run(client: &Client, words: &[&str]) -> Terminal {
+        let (child, pty) = spawn(client, words);
         let pty = Arc::new(pty);
         let screen = Arc::new(Mutex::new(vt100::Parser::new(24, 100, 0)));
         let (reader, parser) = (pty.clone(), screen.clone());
@@ -123,7 +119,7 @@ fn a_busy_farm_on_a_terminal() {
     }
     let farm = Farm::new();
     farm.write("words.c", "int f(void) { return 1; }\n");
-    let server = silent();
+    let server = Peer::silent();
     let hosts = format!("{}/2 127.0.0.1:1/3", server.host());
     let client = farm.client(Which::Ours, &hosts);
     fs::create_dir_all(farm.path("top/lock")).unwrap();
@@ -144,6 +140,12 @@ fn a_busy_farm_on_a_terminal() {
     terminal.press("h");
     terminal.shows("hold the picture");
     terminal.press("h");
+    // Terminals with no room at all, which can only be survived.
+    for (rows, columns) in [(1, 1), (3, 20)] {
+        let size = pty_process::Size::new(rows, columns);
+        terminal.pty.resize(size).unwrap();
+        thread::sleep(Duration::from_millis(300));
+    }
     // A smaller terminal, and a larger one again.
     for (rows, columns) in [(10, 40), (30, 120)] {
         terminal.screen.lock().unwrap().set_size(rows, columns);
@@ -200,6 +202,75 @@ fn signals_and_control_c_leave_the_terminal_as_it_was() {
     assert!(terminal.ended().success());
 }
 
+/// The terminal is the shell's while it is stopped, and drawn anew when it goes on.
+#[test]
+fn a_shell_stops_it_and_lets_it_go_on() {
+    let farm = Farm::new();
+    let client = farm.client(Which::Ours, "127.0.0.1:1");
+    let script =
+        "set -m; $0 top 60; stty -a; echo and now it stands; read line; fg; echo and now it ends";
+    let mut terminal = Terminal::run(&client, &["sh", "-c", script, OURS]);
+    let is_alternate = |terminal: &Terminal| {
+        let parser = terminal.screen.lock().unwrap();
+        parser.screen().alternate_screen()
+    };
+    terminal.shows("nothing runs");
+    assert!(is_alternate(&terminal));
+    terminal.press("\x1a");
+    terminal.shows("and now it stands");
+    assert!(!is_alternate(&terminal));
+    let text = terminal.text();
+    assert!(
+        text.contains(" icanon ") && text.contains(" echo "),
+        "{text}"
+    );
+    terminal.press("\n");
+    terminal.shows("nothing runs");
+    terminal.press("q");
+    terminal.shows("and now it ends");
+    assert!(terminal.ended().success());
+}
+
+#[test]
+fn what_was_drawn_over_it_while_it_was_stopped_is_gone() {
+    let farm = Farm::new();
+    let client = farm.client(Which::Ours, "127.0.0.1:1");
+    let mut terminal = Terminal::start(&client, &["60"]);
+    terminal.shows("nothing runs");
+    let pid = terminal.child.id().to_string();
+    signal("STOP", &pid);
+    let drawn = b"\x1b[?1049l\x1b[2Ja prompt";
+    terminal.screen.lock().unwrap().process(drawn);
+    signal("CONT", &pid);
+    terminal.shows("nothing runs");
+    terminal.press("q");
+    assert!(terminal.ended().success());
+}
+
+/// A terminal that is closed ends it, also if it is told of by nothing else.
+#[test]
+fn it_ends_with_its_terminal() {
+    let farm = Farm::new();
+    let client = farm.client(Which::Ours, "127.0.0.1:1");
+    let deaf = ["sh", "-c", "trap '' HUP; exec $0 top 60", OURS];
+    for words in [&[OURS, "top", "60"][..], &deaf] {
+        let (mut child, mut pty) = spawn(&client, words);
+        let mut seen = Vec::new();
+        while !seen.ends_with(b"help") {
+            let mut byte = [0];
+            pty.read_exact(&mut byte).unwrap();
+            seen.extend(byte);
+        }
+        drop(pty);
+        wait_for("the end of top", BOUND, || {
+            child.try_wait().unwrap().is_some()
+        });
+        let status = child.wait().unwrap();
+        let is_told = status.signal() == Some(1) || status.code() == Some(107);
+        assert!(is_told, "{words:?}: {status}");
+    }
+}
+
 #[test]
 fn both_kinds_of_clients_as_plain_lines() {
     if !have("top", &["distcc", "gcc"]) {
@@ -207,7 +278,7 @@ fn both_kinds_of_clients_as_plain_lines() {
     }
     let farm = Farm::new();
     farm.write("words.c", "int f(void) { return 1; }\n");
-    let server = silent();
+    let server = Peer::silent();
     let client = farm.client(Which::Ours, &format!("{}/4", server.host()));
     let mut clients: Vec<Running> = [Which::Ours, Which::Stock]
         .map(|which| start(&farm.client(which, &format!("{}/4", server.host())), "x.o"))

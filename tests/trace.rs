@@ -259,6 +259,78 @@ fn the_tool_draws_and_sums_up() {
     assert_eq!(compiles.count(), 4);
 }
 
+/// Below `pump`, with so many clients at once that each writes while others do: nothing is lost, and no line lies in another.
+#[test]
+fn many_at_once_in_pump_mode() {
+    const CLIENTS: usize = 80;
+    if !have("trace", &["gcc"]) {
+        return;
+    }
+    let (farm, trace) = farm();
+    farm.write("h.h", "#define THREE 3\n");
+    let daemon = farm.daemon(Which::Ours).start();
+    let host = format!("{}/{CLIENTS},cpp,lzo", daemon.host());
+    let mut script = String::new();
+    for number in 0..CLIENTS {
+        let text = "#include \"h.h\"\nint f(int a) { return a * THREE; }\n";
+        farm.write(&format!("f{number}.c"), text);
+        script.push_str(&format!("$0 gcc -c f{number}.c & "));
+    }
+    script.push_str("wait");
+    let client = farm.client(Which::Ours, &host).env("DISTCC_TRACE", &trace);
+    client.run(&["pump", "sh", "-c", &script, OURS]).expect(0);
+    let all = entries(&trace);
+    let sources: std::collections::BTreeSet<_> = all.iter().map(|entry| &entry.src).collect();
+    assert_eq!((all.len(), sources.len()), (CLIENTS, CLIENTS));
+    use Activity::*;
+    for entry in &all {
+        assert_eq!((entry.mode, entry.status), (Mode::Pump, 0), "{entry:?}");
+        let phases = [Start, Wait, Ask, Connect, Send, Compile, Receive, Write];
+        assert_eq!(did(entry), phases, "{entry:?}");
+        let sum: u64 = entry.spans().map(|(_, _, us)| us).sum();
+        assert_eq!(sum, entry.us);
+    }
+    let said = tool(&farm, &["trace"]).expect(0).stdout;
+    let runs =
+        format!("{CLIENTS} runs: {CLIENTS} elsewhere ({CLIENTS} in pump mode), 0 here; 0 failed");
+    assert!(said.contains(&runs), "{said}");
+    let events = check_events(&farm.path("trace.json"));
+    let asked = events
+        .iter()
+        .filter(|event| event["name"] == "include server");
+    assert_eq!(asked.count(), CLIENTS);
+}
+
+/// A file that holds nothing of ours is read to its end in little memory, and nobody is sent to look at an empty picture.
+#[test]
+fn what_is_no_trace_has_no_run_in_it() {
+    let (farm, trace) = farm();
+    let long = vec![b'['; 64 << 20];
+    let rows: [(&[u8], &str); 4] = [
+        (b"", ""),
+        (b"\0\n\xff\n\n", "passed over: 3 damaged lines\n"),
+        (&long, "passed over: 1 damaged line\n"),
+        (
+            b"{\"at\":18446744073709551615}\n",
+            "passed over: 1 damaged line\n",
+        ),
+    ];
+    for (bytes, words) in rows {
+        fs::write(&trace, bytes).unwrap();
+        let limited = "ulimit -v 60000; exec $0 trace trace";
+        let mut command = Command::new("sh");
+        let command = command
+            .args(["-c", limited, OURS])
+            .current_dir(farm.path("."));
+        let said = common::run(command, BOUND).expect(0).stdout;
+        assert!(
+            said.contains(words) && said.contains("there is no run in it"),
+            "{said}"
+        );
+        assert!(!said.contains("perfetto"), "{said}");
+    }
+}
+
 #[test]
 fn damaged_lines_and_several_builds() {
     if !have("trace", &["gcc"]) {

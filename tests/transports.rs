@@ -177,7 +177,64 @@ fn through_a_real_sshd() {
         .client(Which::Ours, &hosts[0].1)
         .env("DISTCC_SSH", &script);
     compiles_remotely(&farm, &client, "a script");
+    doctor_looks_through(&farm, &hosts[1].1, &words);
     drop(service);
+}
+
+/// `distcc doctor` with a host that is reached, with one that lets nobody in, and with one that has no daemon.
+fn doctor_looks_through(farm: &Farm, host: &str, words: &str) {
+    let bin = farm.path("bin/one");
+    fs::create_dir(&bin).unwrap();
+    for name in ["gcc", "as"] {
+        symlink(Path::new("/usr/bin").join(name), bin.join(name)).unwrap();
+    }
+    let ssh = find_program("ssh").unwrap();
+    let words = words.replacen("ssh", &ssh.display().to_string(), 1);
+    let stranger = words.replace("ssh/client", "ssh/stranger");
+    let client = fs::read_to_string(farm.path("ssh/client")).unwrap();
+    let client = client.replace("IdentityFile ", "IdentityFile /nonexistent/");
+    fs::write(farm.path("ssh/stranger"), client).unwrap();
+    let no_daemon = "@127.0.0.1:/nonexistent/distccd";
+    for (host, words, status, expected) in [
+        (
+            host,
+            &words,
+            0,
+            &[
+                "ok       ssh  ",
+                " logs in, and ",
+                "the object is that of a compile here",
+            ][..],
+        ),
+        (
+            host,
+            &stranger,
+            1,
+            &[
+                "FAULT    ssh  ",
+                "Permission denied",
+                "it must ask for nothing (`ssh-copy-id 127.0.0.1`)",
+            ],
+        ),
+        (
+            no_daemon,
+            &words,
+            1,
+            &[
+                "FAULT    ssh  ",
+                "/nonexistent/distccd",
+                "if /nonexistent/distccd is not found there, name it",
+            ],
+        ),
+    ] {
+        let doctor = farm.client(Which::Ours, host).env("DISTCC_SSH", words);
+        let doctor = doctor.env("PATH", &bin);
+        let ran = doctor.run(&["doctor", "--time=50"]).expect(status);
+        for words in expected {
+            assert!(ran.stdout.contains(words), "{words}: {ran}");
+        }
+        farm.expect_clean("a look through ssh");
+    }
 }
 
 #[test]

@@ -18,7 +18,7 @@ _distcc_options() { # PROGRAM
             --port= --listen= --pid-file= --user= --daemon --inetd --no-detach --no-fork --no-fifo --log-file= --log-stderr \
             --log-level= --log-format= --verbose --lifetime= --job-lifetime= --sandbox= --show= --share= --job-memory= \
             --drain= --memory-floor= --memory-pressure= --oom-score-adj= --zeroconf --stats --stats-port= --stats-listen= \
-            --wizard --version --help"
+            --stats-name= --wizard --version --help"
         ;;
     include_server)
         echo "--port= --pid_file= --debug_pattern= --statistics --time --verify --write_include_closure --no_force_dirs \
@@ -42,7 +42,7 @@ _distcc_value() { # OPTION
     --show | --share | --dir) _filedir -d ;;
     --config | --output | --log-file | --pid-file | --pid_file) _filedir ;;
     --port | --gap | --time | --allow | --compilers | --jobs | --nice | --listen | --lifetime | --job-lifetime | --job-memory | --drain | \
-        --memory-floor | --memory-pressure | --oom-score-adj | --stats-port | --stats-listen | --debug_pattern | \
+        --memory-floor | --memory-pressure | --oom-score-adj | --stats-port | --stats-listen | --stats-name | --debug_pattern | \
         --control-fd | --ready-fd | --email_bound | --path_observation_re | --stat_reset_triggers) COMPREPLY=() ;;
     *) return 1 ;;
     esac

@@ -148,6 +148,7 @@ for program in distcc distccd
     complete -c $program -n $is -l stats -d 'Tell over HTTP what is done'
     complete -c $program -n $is -l stats-port -x -d 'The port for that'
     complete -c $program -n $is -l stats-listen -x -d 'The address for that'
+    complete -c $program -n $is -l stats-name -x -d 'A name by which browsers may ask for that'
     complete -c $program -n $is -s W -l wizard -d 'For looking at a problem'
     complete -c $program -n $is -l version -d 'Show the version'
     complete -c $program -n $is -l help -d 'Show the options'

@@ -14,6 +14,7 @@ use crate::farm::slots::{Slot, Trait};
 use crate::model::error::{Code, Error, Result, Status};
 use crate::model::hosts::{HostSpec, Place};
 use crate::model::invocation::Invocation;
+use crate::model::locale::{self, Speech};
 use crate::model::plain::{self, Family, Way};
 use crate::model::plan::{self, Outcome, Policy, Step};
 use crate::model::settings::ClientSettings;
@@ -21,6 +22,8 @@ use crate::model::trace::Activity;
 use crate::model::wait_status::WaitStatus;
 use crate::model::wire::Reply;
 use crate::model::{self, dependencies, leaks};
+use crate::os::locale::is_installed;
+use std::env;
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
@@ -456,6 +459,7 @@ impl<'d> Distribution<'d> {
             Made::There(Trust::Full) => {
                 !says_the_same(&reply.stderr, self.invocation, self.compiler.family)
                     || self.names_another(&reply.stderr)
+                    || !reply.stderr.is_empty() && !self.speaks_common()
             }
             Made::There(Trust::Examined) => !reply.stderr.is_empty(),
             Made::Text(job) => {
@@ -468,6 +472,16 @@ impl<'d> Distribution<'d> {
                 let alike = || says_the_same(&reply.stderr, self.invocation, job.family);
                 !reply.stderr.is_empty() && (!exact || said || !alike())
             }
+        }
+    }
+
+    /// Whether a host's compiler speaks as ours does.
+    fn speaks_common(&self) -> bool {
+        match locale::speech(&|name| env::var_os(name)) {
+            _ if self.compiler.family == Some(Family::Clang) => true,
+            Speech::Common => true,
+            Speech::English(names) => names.iter().all(|name| is_installed(name)),
+            Speech::Own => false,
         }
     }
 

@@ -257,6 +257,7 @@ fn finish_text(job: &mut Job, under_way: UnderWay) -> std::result::Result<(), St
         }
     }
     check_pragmas(&prepared.text, &job.recipe)?;
+    check_ends(&prepared.text, job)?;
     check_names(&prepared.text, job)?;
     job.prepared = Some(prepared);
     Ok(())
@@ -305,6 +306,17 @@ fn check_pragmas(text: &[u8], recipe: &Recipe) -> std::result::Result<(), String
             )),
             false => Ok(()),
         };
+    }
+    Ok(())
+}
+
+/// clang may warn of a file whose last line has no end, but in its text all have.
+fn check_ends(text: &[u8], job: &Job) -> std::result::Result<(), String> {
+    for source in plain::sources_with_ends(text, job.invocation, job.family, &job.recipe) {
+        let content = fs::read(&source).map_err(|err| format!("{}: {err}", source.display()))?;
+        if content.last().is_some_and(|last| *last != b'\n') {
+            return Err(format!("the last line of {} has no end", source.display()));
+        }
     }
     Ok(())
 }

@@ -3,6 +3,13 @@
 use crate::model::error::{Code, Error, Result};
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 
+/// The name in such a value, if it has one in place of an address.
+pub fn name_in(value: &str) -> Option<&str> {
+    let host = value.split(':').next().unwrap_or_default();
+    let is_address = value.parse::<IpAddr>().is_ok() || host.parse::<IpAddr>().is_ok();
+    (!is_address && !value.starts_with('[')).then_some(host)
+}
+
 /// `ADDRESS`, `ADDRESS:PORT`, `[ADDRESS]:PORT`, or a name in place of the address, which stands for all that it has. Without a
 /// port it is `port`.
 ///

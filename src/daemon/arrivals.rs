@@ -8,6 +8,7 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
 
 /// While requests that wait hold more bytes than this, no new one is read.
 const WAITING_BYTES_MAX: usize = 256 << 20;
@@ -48,6 +49,10 @@ pub struct Unsent {
 struct Sum {
     connections: AtomicUsize,
     bytes: AtomicUsize,
+    /// Connections whose request is not read, since too many bytes wait already.
+    waiting: AtomicUsize,
+    /// When the last connection of this peer was closed because it has too many.
+    turned_away: Mutex<Option<Instant>>,
 }
 
 /// What all connections come to, and those of each peer that has any.
@@ -55,6 +60,29 @@ struct Sum {
 pub struct Load {
     all: Sum,
     peers: Mutex<HashMap<IpAddr, Arc<Sum>>>,
+}
+
+/// Who waits for what a connection holds.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Wanted {
+    /// It may take its time.
+    Nobody,
+    /// Others of the same peer: it may be slow, but not silent.
+    Own,
+    /// Other peers: it may not be slow.
+    Others,
+}
+
+/// A connection that waits for room, as long as this lives.
+#[derive(Debug)]
+pub struct WaitsForRoom(Arc<Load>, Arc<Sum>);
+
+impl Drop for WaitsForRoom {
+    fn drop(&mut self) {
+        for sum in [&self.0.all, &self.1] {
+            sum.waiting.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
 }
 
 impl Load {
@@ -104,6 +132,45 @@ impl Held {
     /// How many connections this peer has.
     pub fn connections_of_peer(&self) -> usize {
         self.own.connections.load(Ordering::Relaxed)
+    }
+
+    /// It is closed, since its peer has too many.
+    pub fn turn_away(&self) {
+        let mut at = self
+            .own
+            .turned_away
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        *at = Some(Instant::now());
+    }
+
+    /// Whether one of this peer's was closed since then because it has too many.
+    pub fn turned_away_since(&self, then: Instant) -> bool {
+        let at = self
+            .own
+            .turned_away
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        at.is_some_and(|at| at >= then)
+    }
+
+    /// From here on it waits for room.
+    pub fn wait_for_room(&self) -> WaitsForRoom {
+        for sum in [&self.load.all, &self.own] {
+            sum.waiting.fetch_add(1, Ordering::Relaxed);
+        }
+        WaitsForRoom(self.load.clone(), self.own.clone())
+    }
+
+    /// Who waits for room of which this peer has more than its part.
+    pub fn wanted_by(&self) -> Wanted {
+        let waiting = |sum: &Sum| sum.waiting.load(Ordering::Relaxed);
+        match (waiting(&self.load.all), waiting(&self.own)) {
+            (0, _) => Wanted::Nobody,
+            _ if !self.must_wait() => Wanted::Nobody,
+            (all, own) if all > own => Wanted::Others,
+            _ => Wanted::Own,
+        }
     }
 
     /// Holds so many bytes more; whether all together still hold no more than they may.
@@ -169,6 +236,30 @@ mod tests {
         assert!(!greedy.grow(HELD_BYTES_MAX));
         drop(greedy);
         assert!(!modest.must_wait());
+    }
+
+    #[test]
+    fn who_is_alone_keeps_nobody_out() {
+        let load = Arc::new(Load::default());
+        let mut slow = Held::new(&load, peer(1));
+        assert!(slow.grow(WAITING_BYTES_MAX + 1));
+        let next = Held::new(&load, peer(1));
+        let own = next.wait_for_room();
+        assert!(slow.must_wait());
+        assert_eq!(slow.wanted_by(), Wanted::Own);
+        let other = Held::new(&load, peer(2));
+        let waits = other.wait_for_room();
+        assert_eq!(slow.wanted_by(), Wanted::Others);
+        // It waits, and has nothing.
+        assert_eq!(other.wanted_by(), Wanted::Nobody);
+        drop(waits);
+        assert_eq!(slow.wanted_by(), Wanted::Own);
+        drop(own);
+        assert_eq!(slow.wanted_by(), Wanted::Nobody);
+        let begun = Instant::now();
+        assert!(!slow.turned_away_since(begun));
+        next.turn_away();
+        assert!(slow.turned_away_since(begun) && !other.turned_away_since(begun));
     }
 
     #[test]

@@ -41,6 +41,8 @@ struct Cell {
     renounced: Option<Renounced>,
     /// The standard input of compilers.
     nothing: File,
+    /// Compilers can make things that outlive them.
+    makes_what_outlives: bool,
 }
 
 /// Lives as long as the daemon wants; returns how it ends then. `taken` is a folder on disk for a single job.
@@ -67,6 +69,7 @@ fn do_jobs(daemon: &UnixStream, common: &View, mut taken: Option<OwnedFd>) -> Re
     let cell = Cell {
         renounced,
         nothing: File::open("/dev/null").map_err(|err| ("open /dev/null", err))?,
+        makes_what_outlives: !(common.is_fenced && fence::has_filters()),
     };
     let is_for_one = taken.is_some();
     loop {
@@ -153,6 +156,9 @@ impl Cell {
         program: &Program,
         spoken_to: &[OwnedFd],
     ) -> Result<Infallible, Failure> {
+        if self.makes_what_outlives {
+            namespace::leave_what_outlives();
+        }
         if let Some(root) = root {
             namespace::change_root(root).map_err(|err| ("change the root", err))?;
         }

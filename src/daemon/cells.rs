@@ -6,7 +6,7 @@ use super::enter;
 use super::job_root::{self, Files};
 use super::launch::{self, Way};
 use super::shown::{os, Shown};
-use super::told::{self, Said};
+use super::told::{self, Said, Silence};
 use super::view::{Mount, View};
 use crate::model::client_path::ClientPath;
 use crate::model::job_tree::{JobTree, Refused, PRIVATE};
@@ -112,8 +112,10 @@ struct Idle {
 }
 
 impl Idle {
-    /// A cell has the mounts that there were when it was made: with others none is of use.
-    fn look_at_mounts(&mut self) {
+    /// A cell has the mounts that there were when it was made: with others none is of use. Returns those of no use, to be
+    /// dropped without the lock: waiting for their end would keep others.
+    #[must_use]
+    fn look_at_mounts(&mut self) -> Vec<Cell> {
         let now = Some(Instant::now());
         let has_changed = match &self.mounts {
             Some(table) => !matches!(wait_any([(table.as_fd(), Event::Gone)], now), Ok(None)),
@@ -122,10 +124,11 @@ impl Idle {
                 self.mounts.is_none()
             }
         };
-        if has_changed {
-            self.age += 1;
-            self.cells.clear();
+        if !has_changed {
+            return Vec::new();
         }
+        self.age += 1;
+        std::mem::take(&mut self.cells)
     }
 }
 
@@ -135,13 +138,14 @@ impl Cells {
         let stamps = stamps(&common.shown);
         let age = loop {
             let mut idle = self.idle();
-            idle.look_at_mounts();
-            let mut cells = idle.cells.iter();
-            let Some(at) = cells.rposition(|cell| cell.common == common) else {
-                break idle.age;
-            };
-            let mut cell = idle.cells.swap_remove(at);
+            let (useless, age) = (idle.look_at_mounts(), idle.age);
+            let found = idle.cells.iter().rposition(|cell| cell.common == common);
+            let cell = found.map(|at| idle.cells.swap_remove(at));
             drop(idle);
+            drop(useless);
+            let Some(mut cell) = cell else {
+                break age;
+            };
             // It may have ended, or this machine may have something else there by now.
             if cell.stamps == stamps && cell.lives() {
                 if let Ok(folder) = cell.folder() {
@@ -232,7 +236,7 @@ impl Cell {
         };
         let top = cell.folder()?;
         let view = cell.lay(&top)?;
-        told::tell(&cell.link, &view, &[]).map_err(failed("tell of a view"))?;
+        cell.tell(&view, &[])?;
         Ok(cell)
     }
 
@@ -254,14 +258,24 @@ impl Cell {
         })
     }
 
+    /// Tells of a view, or says why that can't be.
+    fn tell(&self, view: &View, descriptors: &[BorrowedFd]) -> Result<(), Trouble> {
+        let Err(silence) = told::tell(&self.link, view, descriptors) else {
+            return Ok(());
+        };
+        match silence.is_end().then(|| told::listen(&self.link)) {
+            Some(Ok(Said::Failed(_, words))) => Err(Trouble::Not(words)),
+            _ => Err(failed("tell of a view")(silence.into())),
+        }
+    }
+
     /// Waits for the folder that comes next.
     fn folder(&mut self) -> Result<Dir, Trouble> {
-        match told::listen(&self.link).map_err(failed("get the root of a view"))? {
-            Some(Said::Folder(folder)) => Ok(Dir::from(folder)),
-            Some(Said::Failed(_, words)) => Err(Trouble::Not(words)),
-            Some(Said::Ended(_)) | None => {
-                Err(Trouble::Not("the process of a view has ended".to_owned()))
-            }
+        match told::listen(&self.link) {
+            Ok(Said::Folder(folder)) => Ok(Dir::from(folder)),
+            Ok(Said::Failed(_, words)) => Err(Trouble::Not(words)),
+            Ok(Said::Ended(_)) => Err(failed("get the root of a view")(Silence::Garbled.into())),
+            Err(silence) => Err(failed("get the root of a view")(silence.into())),
         }
     }
 
@@ -275,8 +289,8 @@ impl Cell {
     }
 
     /// Begins a job, whose compiler speaks to these two files.
-    pub fn begin(&self, view: &View, stdout: &File, stderr: &File) -> io::Result<()> {
-        told::tell(&self.link, view, &[stdout.as_fd(), stderr.as_fd()])
+    pub fn begin(&self, view: &View, stdout: &File, stderr: &File) -> Result<(), Trouble> {
+        self.tell(view, &[stdout.as_fd(), stderr.as_fd()])
     }
 
     /// The process from which all of its others descend.
@@ -289,17 +303,17 @@ impl Cell {
         self.link.as_fd()
     }
 
-    /// How the job has ended; the cell is given back only if that leaves it as it was.
+    /// How the job has ended; the cell is given back only if that leaves it as it was. A cell that has ended itself, and its
+    /// compiler with it, is trouble of this machine, and says nothing of what was compiled.
     pub fn outcome(self, cells: &Cells, most: usize) -> io::Result<Outcome> {
-        Ok(match told::listen(&self.link)? {
-            Some(Said::Ended(status)) => {
+        match told::listen(&self.link)? {
+            Said::Ended(status) => {
                 cells.give_back(self, most);
-                Outcome::Ended(status)
+                Ok(Outcome::Ended(status))
             }
-            Some(Said::Failed(number, words)) => Outcome::Failed(number, words),
-            // Somebody has ended it, and its compiler with it.
-            Some(Said::Folder(_)) | None => Outcome::Ended(self.group.wait()?),
-        })
+            Said::Failed(number, words) => Ok(Outcome::Failed(number, words)),
+            Said::Folder(_) => Err(Silence::Garbled.into()),
+        }
     }
 }
 
@@ -349,8 +363,7 @@ fn try_cell(shown: &Shown, place: &Path, merges: bool) -> Result<bool, Trouble> 
     }
     place_tree(&folder, &tree).map_err(failed("make the places of a view"))?;
     let null = File::open("/dev/null").map_err(failed("open /dev/null"))?;
-    cell.begin(&view, &null, &null)
-        .map_err(failed("tell of a view"))?;
+    cell.begin(&view, &null, &null)?;
     match cell.outcome(&cells, 0).map_err(failed("try a view"))? {
         Outcome::Ended(status) if status.success() => Ok(true),
         Outcome::Ended(status) if status.exit_code() == Some(COUNTED_TOGETHER) => Ok(false),

@@ -68,7 +68,7 @@ impl Config {
             fact(true, "memory-floor", &self.memory_floor),
             fact(true, "memory-pressure", &self.memory_pressure),
             fact(false, "listen", &self.listen),
-            fact(false, "stats", &self.statistics),
+            fact(false, "stats", &(&self.statistics, &self.statistics_names)),
             fact(false, "sandbox", &sandbox),
             fact(false, "zeroconf", &self.zeroconf),
             fact(false, "nice", &self.nice),

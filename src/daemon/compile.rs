@@ -221,8 +221,7 @@ impl Job<'_> {
     pub fn run_in_cell(&self, cell: Cell, view: &View) -> Result<Ran, Stop> {
         let [stdout, stderr] = messages()?;
         let begun = Instant::now();
-        cell.begin(view, &stdout, &stderr)
-            .map_err(failed("tell of a view"))?;
+        cell.begin(view, &stdout, &stderr)?;
         self.tell_desk();
         let running = Running {
             ended: cell.ended(),

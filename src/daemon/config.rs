@@ -1,7 +1,7 @@
 //! What the daemon was told, checked and put together: flags and variables in, a `Config` out. Starts nothing.
 
 use super::access::Access;
-use super::addresses::at;
+use super::addresses::{at, name_in};
 use super::compilers::Compilers;
 use super::options::{bad, Flags, PORT};
 use super::sandbox::{self, Wanted};
@@ -77,6 +77,8 @@ pub struct Config {
     pub listen: Vec<Vec<SocketAddr>>,
     /// Addresses to try for the statistics; the first that works is used. None: there are none.
     pub statistics: Vec<SocketAddr>,
+    /// By which names they may be asked for beside this machine's own.
+    pub statistics_names: Vec<String>,
     /// Whether the local network is told of the daemon.
     pub zeroconf: bool,
     /// Whether a connection is handed over by the system only when bytes have come.
@@ -215,6 +217,7 @@ fn config(flags: Flags, around: &Surroundings) -> Result<Config> {
         memory_pressure: in_range("--memory-pressure", pressure, 0, 100)? as u32,
         oom_score_adj: oom_score_adj.transpose()?,
         statistics: statistics(&flags, mode, &mut warnings)?,
+        statistics_names: statistics_names(&flags),
         pid_file: flags.pid_file,
         user: flags.user,
         account: None,
@@ -354,6 +357,13 @@ fn listen(flags: &Flags, access: &Access, port: u16) -> Result<Vec<Vec<SocketAdd
     }
     let all = flags.listen.iter();
     all.map(|value| at("--listen", value, port)).collect()
+}
+
+/// By which names the statistics may be asked for: those that were given as names, not as addresses.
+fn statistics_names(flags: &Flags) -> Vec<String> {
+    let listened = flags.stats_listen.as_deref().and_then(name_in);
+    let told = flags.stats_name.iter().map(String::as_str);
+    told.chain(listened).map(str::to_owned).collect()
 }
 
 /// Where the statistics are to be had: on this machine only unless another address is named.

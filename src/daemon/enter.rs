@@ -132,7 +132,11 @@ fn answer_for_cell(daemon: &UnixStream, common: &View, taken: Option<OwnedFd>) -
 
 fn end_as(daemon: &UnixStream, watched: Watched) -> ! {
     match watched {
-        Watched::Ended(status) => apart::end_like(status),
+        Watched::Ended(status) => {
+            // Of a cell nobody listens any more; of a single job this is how it is known that it was the compiler's end.
+            let _ = told::say(daemon, Ok(status));
+            apart::end_like(status)
+        }
         Watched::Crowded => {
             let many = format!("there are more than {PROCESSES_MAX} processes");
             let _ = told::say(daemon, Err(("go on", io::Error::other(many))));
@@ -169,6 +173,7 @@ fn run_here(daemon: &UnixStream, folder: &Path) -> Ran {
     };
     let child = apart::start(&mut work).map_err(|err| ("start a process", err))?;
     apart::end_group_with_parent();
+    apart::ignore_stops();
     let counted = view.is_counted.then_some((PROCESSES_MAX, Path::new(PROC)));
     let watched = apart::wait(child, counted, None);
     end_as(

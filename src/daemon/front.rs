@@ -2,7 +2,7 @@
 //! come, so that only whole requests take a job slot. Also ends answers that a client is slow to take, and sees to it that
 //! wishes are heard.
 
-use super::arrivals::{Arrived, Held, Load, Unsent};
+use super::arrivals::{Arrived, Held, Load, Unsent, Wanted};
 use super::ending::{self, Client};
 use super::job::{self, TRANSFER};
 use super::repeats::Repeats;
@@ -13,7 +13,7 @@ use super::statistics::{Connection, Desk};
 use super::web;
 use crate::model::decode::RequestDecoder;
 use crate::model::wire::WireError;
-use crate::os::net::canonical;
+use crate::os::net::{canonical, wait_any, Event};
 use crate::os::signals::{Wish, Wishes};
 use async_net::TcpListener;
 use smol::channel::Receiver;
@@ -34,6 +34,9 @@ const SLOW: Duration = Duration::from_secs(15);
 
 /// How often to look whether others wait.
 const LOOK: Duration = Duration::from_secs(3);
+
+/// For how long somebody counts as waiting who was found to wait.
+const KNOCKED: Duration = Duration::from_secs(1);
 
 /// How long to wait until something that ran out is there again.
 const PAUSE: Duration = Duration::from_millis(20);
@@ -84,6 +87,8 @@ struct Front<'f> {
     desk: Arc<Desk>,
     repeats: RefCell<Repeats>,
     complained: Cell<Option<Instant>>,
+    /// When somebody was seen to wait for a connection although there can be no more.
+    knocked: Cell<Option<Instant>>,
 }
 
 /// Serves until a final signal comes, or the jobs are done that were at work when we were asked to leave. Connections beyond
@@ -98,6 +103,7 @@ pub fn run(listeners: Vec<std::net::TcpListener>, mut site: Site) -> io::Result<
         desk: site.shop.statistics.desk(),
         repeats: RefCell::new(Repeats::new(Instant::now())),
         complained: Cell::default(),
+        knocked: Cell::default(),
     };
     let signals = Async::new(site.shop.signals.0.as_fd())?;
     let (taking, sending) = (LocalExecutor::new(), LocalExecutor::new());
@@ -170,7 +176,7 @@ impl<'f> Front<'f> {
         'f: 'e,
     {
         if let Some(listener) = listener {
-            if let Err(err) = web::serve(listener, self.shop, executor).await {
+            if let Err(err) = web::serve(listener, self.shop, &self.repeats, executor).await {
                 log::error!("serve statistics: {err}");
             }
         }
@@ -200,6 +206,10 @@ impl<'f> Front<'f> {
     {
         loop {
             if self.is_full() {
+                let now = Instant::now();
+                if let Ok(Some(_)) = wait_any([(listener.as_fd(), Event::Read)], Some(now)) {
+                    self.knocked.set(Some(now));
+                }
                 Timer::after(PAUSE).await;
                 continue;
             }
@@ -250,18 +260,23 @@ impl<'f> Front<'f> {
         self.connections_max().div_ceil(2)
     }
 
-    /// Returns when a peer that was last heard of at `last_byte`, and is served since `begun`, has had its time: who is
-    /// slow must not keep others waiting.
+    /// Returns when a peer that was last heard of at `last_byte`, and is served since `begun`, has had its time: who is slow
+    /// must not keep others waiting, and who is silent not even its own.
     async fn patience(
         &self,
         begun: Instant,
         last_byte: &Cell<Instant>,
-        others_wait: impl Fn() -> bool,
+        wanted_by: impl Fn() -> Wanted,
     ) -> io::Error {
         loop {
             let now = Instant::now();
             let silent = last_byte.get() + self.shop.config().silence;
-            if silent <= now || others_wait() && begun + SLOW <= now {
+            let is_over = match wanted_by() {
+                Wanted::Nobody => false,
+                Wanted::Own => last_byte.get() + SLOW <= now,
+                Wanted::Others => begun + SLOW <= now,
+            };
+            if silent <= now || is_over {
                 return io::ErrorKind::TimedOut.into();
             }
             Timer::at(silent.min(now + LOOK)).await;
@@ -273,6 +288,9 @@ impl<'f> Front<'f> {
         let is_allowed = self.shop.config().access.admits(address);
         if is_allowed && held.connections_of_peer() <= self.share() {
             return true;
+        }
+        if is_allowed {
+            held.turn_away();
         }
         self.shop.statistics.refused();
         if self.may_say(address.ip(), REFUSALS_SAID) {
@@ -303,10 +321,12 @@ impl<'f> Front<'f> {
     ) {
         let since = Instant::now();
         let mut pause = PAUSE;
+        let waits = held.wait_for_room();
         while held.must_wait() {
             Timer::after(pause).await;
             pause = (pause * 2).min(PAUSE_MAX); // Thousands may wait.
         }
+        drop(waits);
         let received = self.receive(&stream, since, &mut held).await;
         let input = match into_file(stream) {
             Ok(input) => input,
@@ -392,16 +412,26 @@ impl<'f> Front<'f> {
             io::ErrorKind::TimedOut.into()
         };
         let watching = async {
-            let others_wait = || self.others_wait(&held.borrow());
-            let err = or(self.patience(begun, &last_byte, others_wait), ending).await;
+            let wanted_by = || self.wanted_by(&held.borrow());
+            let err = or(self.patience(begun, &last_byte, wanted_by), ending).await;
             Err(Lost::Io(err))
         };
         or(reading, watching).await
     }
 
-    /// Whether somebody may wait for what this connection holds.
-    fn others_wait(&self, held: &Held) -> bool {
-        self.is_full() || held.must_wait() || held.connections_of_peer() >= self.share()
+    /// Who waits for what this connection holds. As long as nobody does a slow one has all the time that it takes.
+    fn wanted_by(&self, held: &Held) -> Wanted {
+        let now = Instant::now();
+        let since = |time: Duration| now.checked_sub(time).unwrap_or(now);
+        let knocked = self.knocked.get();
+        if knocked.is_some_and(|at| at >= since(KNOCKED)) {
+            return Wanted::Others;
+        }
+        let has_share = held.connections_of_peer() >= self.share();
+        match held.wanted_by() {
+            Wanted::Nobody if has_share && held.turned_away_since(since(SLOW)) => Wanted::Own,
+            wanted => wanted,
+        }
     }
 
     async fn send_late<'e, T>(&'f self, executor: &LocalExecutor<'e>) -> io::Result<T>
@@ -433,8 +463,8 @@ impl<'f> Front<'f> {
             }
             Ok(())
         };
-        let others_wait = || self.others_wait(&held);
-        let watching = async { Err(self.patience(begun, &last_byte, others_wait).await) };
+        let wanted_by = || self.wanted_by(&held);
+        let watching = async { Err(self.patience(begun, &last_byte, wanted_by).await) };
         let sent: io::Result<()> = or(sending, watching).await;
         if let Err(err) = sent {
             ending = ending.not_sent(&client, &err);

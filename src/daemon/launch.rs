@@ -3,7 +3,7 @@
 
 use super::enter;
 use super::shown::{os, Shown};
-use super::told::{self, Said};
+use super::told::{self, Said, Silence};
 use super::view::{Mount, View};
 use crate::model::client_path::ClientPath;
 use crate::model::job_tree::{JobTree, Node, Refused};
@@ -87,17 +87,23 @@ impl Launch {
 
     /// Tells the process what it waits for.
     pub fn tell(&self, view: &View) -> io::Result<()> {
-        told::tell(&self.link, view, &[])
+        match told::tell(&self.link, view, &[]) {
+            // It is about to be waited for, and may have said why.
+            Err(silence) if silence.is_end() => Ok(()),
+            told => told.map_err(Silence::into),
+        }
     }
 
-    /// Waits for the end of the job; or the error's number, and words, if the compiler could not be started.
+    /// Waits for the end of the job; or the error's number, and words, if the compiler could not be started. How the process
+    /// itself has ended says nothing of the compiler: somebody may have ended it.
     pub fn outcome(self) -> io::Result<Result<WaitStatus, (i32, String)>> {
-        let status = self.group.wait()?;
+        self.group.wait()?;
         self.link.set_read_timeout(Some(COMPLAINT_TIME))?;
-        Ok(match told::listen(&self.link) {
-            Ok(Some(Said::Failed(number, words))) => Err((number, words)),
-            _ => Ok(status),
-        })
+        match told::listen(&self.link)? {
+            Said::Ended(status) => Ok(Ok(status)),
+            Said::Failed(number, words) => Ok(Err((number, words))),
+            Said::Folder(_) => Err(Silence::Garbled.into()),
+        }
     }
 }
 

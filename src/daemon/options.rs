@@ -121,6 +121,9 @@ pub struct Flags {
     /// the address for that (this machine only); others may look if they may send jobs
     #[argh(option, arg_name = "address")]
     pub stats_listen: Option<String>,
+    /// a name by which browsers may ask for that, beside this machine's own; may be repeated
+    #[argh(option, arg_name = "name")]
+    pub stats_name: Vec<String>,
     /// for looking at a problem: foreground, one job at a time, everything said on standard error
     #[argh(switch, short = 'W')]
     pub wizard: bool,
@@ -151,6 +154,7 @@ const VALUED: &[Valued] = &[
     valued("--log-format", None, false),
     valued("--stats-port", None, false),
     valued("--stats-listen", None, false),
+    valued("--stats-name", None, true),
     valued("--drain", None, false),
     valued("--memory-floor", None, false),
     valued("--memory-pressure", None, false),

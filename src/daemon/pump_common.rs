@@ -9,11 +9,13 @@ use super::view::View;
 use crate::model::about::{About, Time, VARIABLES};
 use crate::model::client_path::ClientPath;
 use crate::model::job_tree::{JobTree, Node, Refused};
+use crate::model::locale;
 use crate::model::received::{DepsWanted, ReceivedPump};
 use crate::model::side_files::SideFiles;
 use crate::model::sources::base_name;
 use crate::model::stock_line::said_path;
 use crate::model::wire::{Entry, EntryKind, Remark};
+use crate::os::locale::is_installed;
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
@@ -174,7 +176,13 @@ impl PumpJob<'_> {
         let told = told.filter(|(name, _)| VARIABLES.iter().any(|known| known.as_bytes() == name));
         let told = told.map(|(name, value)| {
             let text = |bytes: &[u8]| OsString::from_vec(bytes.to_vec());
-            (text(name), text(value))
+            let is_missing = locale::is_english(value) && !is_installed(OsStr::from_bytes(value));
+            let value = if is_missing {
+                locale::ENGLISH.into()
+            } else {
+                text(value)
+            };
+            (text(name), value)
         });
         let temporary = here(&job_root::temporary());
         let top = here(&ClientPath::default());

@@ -37,18 +37,23 @@ impl Rereading {
     /// Begins to read.
     pub fn begin(&self) -> io::Result<()> {
         let source = self.source.clone();
-        self.begin_by(move || read(&source))
+        self.begin_by(thread::Builder::new(), move || read(&source))
     }
 
-    fn begin_by(&self, read: impl FnOnce() -> Read + Send + 'static) -> io::Result<()> {
+    fn begin_by(
+        &self,
+        reader: thread::Builder,
+        read: impl FnOnce() -> Read + Send + 'static,
+    ) -> io::Result<()> {
         let number = self.last.get() + 1;
-        self.last.set(number);
         let tell = self.tell.clone();
-        let reader = thread::Builder::new().name("configuration".to_owned());
         // Whoever would hear of it may be gone by then.
         reader
-            .spawn(move || drop(tell.try_send((number, read()))))
-            .map(drop)
+            .name("configuration".to_owned())
+            .spawn(move || drop(tell.try_send((number, read()))))?;
+        // Not before: with no reading after it, the one before still counts.
+        self.last.set(number);
+        Ok(())
     }
 
     /// Waits for what the last reading gives.
@@ -88,12 +93,35 @@ mod tests {
             ended.send(()).unwrap();
             Err("late".to_owned())
         };
-        rereading.begin_by(hanging).unwrap();
-        rereading.begin_by(say("second")).unwrap();
+        let begin = |read: Box<dyn FnOnce() -> Read + Send>| {
+            rereading.begin_by(thread::Builder::new(), read).unwrap();
+        };
+        begin(Box::new(hanging));
+        begin(Box::new(say("second")));
         assert_eq!(smol::block_on(rereading.next()).unwrap_err(), "second");
         drop(let_go);
         at_end.recv().unwrap();
-        rereading.begin_by(say("third")).unwrap();
+        begin(Box::new(say("third")));
         assert_eq!(smol::block_on(rereading.next()).unwrap_err(), "third");
+    }
+
+    #[test]
+    fn one_that_can_not_be_begun_leaves_the_one_before_in_force() {
+        let rereading = Rereading::new(Arc::new(Source::new(Vec::new())));
+        let (let_go, waits) = mpsc::channel::<()>();
+        let first = move || {
+            let _ = waits.recv();
+            Err("first".to_owned())
+        };
+        rereading.begin_by(thread::Builder::new(), first).unwrap();
+        let no_room = thread::Builder::new().stack_size(1 << 60);
+        let second = rereading.begin_by(no_room, || Err("second".to_owned()));
+        assert!(second.is_err());
+        drop(let_go);
+        let heard = smol::block_on(smol::future::or(rereading.next(), async {
+            smol::Timer::after(std::time::Duration::from_secs(60)).await;
+            Err("nothing".to_owned())
+        }));
+        assert_eq!(heard.unwrap_err(), "first");
     }
 }

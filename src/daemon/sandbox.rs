@@ -55,6 +55,8 @@ pub struct Sandbox {
     pub landlock: bool,
     /// Signals to other processes can be given up.
     pub scopes: bool,
+    /// It is looked now and then how much memory all processes of a job hold together.
+    pub watches: bool,
 }
 
 impl Sandbox {
@@ -80,6 +82,7 @@ impl Sandbox {
             ("seccomp", is_on && self.seccomp),
             ("Landlock", is_on && self.landlock),
             ("limits", true),
+            ("memory watched", self.watches),
         ];
         let layers = layers.into_iter().filter(|(_, there)| *there);
         layers.map(|(layer, _)| layer).collect()
@@ -119,16 +122,16 @@ mod tests {
     use super::*;
 
     fn sandbox(wanted: Wanted, namespaces: bool, seccomp: bool, landlock: bool) -> Sandbox {
-        let namespaces = match namespaces {
-            true => Ok(()),
-            false => Err("forbidden".to_owned()),
-        };
         Sandbox {
             wanted,
-            namespaces,
+            namespaces: match namespaces {
+                true => Ok(()),
+                false => Err("forbidden".to_owned()),
+            },
             seccomp,
             landlock,
             scopes: landlock,
+            watches: namespaces,
         }
     }
 
@@ -141,7 +144,7 @@ mod tests {
                 true,
                 true,
                 true,
-                "namespaces, seccomp, Landlock, limits",
+                "namespaces, seccomp, Landlock, limits, memory watched",
                 None,
             ),
             (
@@ -149,7 +152,7 @@ mod tests {
                 true,
                 true,
                 false,
-                "namespaces, seccomp, limits",
+                "namespaces, seccomp, limits, memory watched",
                 None,
             ),
             (Auto, false, true, true, "seccomp, Landlock, limits", None),
@@ -166,10 +169,17 @@ mod tests {
                 true,
                 false,
                 true,
-                "namespaces, Landlock, limits",
+                "namespaces, Landlock, limits, memory watched",
                 Some("no seccomp"),
             ),
-            (Off, true, true, true, "limits", Some("--sandbox=off")),
+            (
+                Off,
+                true,
+                true,
+                true,
+                "limits, memory watched",
+                Some("--sandbox=off"),
+            ),
         ] {
             let sandbox = sandbox(wanted, namespaces, seccomp, landlock);
             assert_eq!(sandbox.to_string(), told);

@@ -15,6 +15,7 @@ use super::slots::Slots;
 use super::source::{Source, Wanted};
 use crate::model::error::{Code, Error, Result, Status};
 use crate::os::daemonize::{self, PidFile};
+use crate::os::first::leave_first_place;
 use crate::os::logging::{self, NOTICE};
 use crate::os::net::{self, Peer};
 use crate::os::process::user_id;
@@ -161,6 +162,8 @@ fn serve_all(config: Config, passed: Vec<TcpListener>, source: Arc<Source>) -> R
                 .map_err(|err| Error::io("go to the background", &err))?,
         ),
         _ => {
+            leave_first_place()
+                .map_err(|err| Error::io("start a process beside the first one", &err))?;
             daemonize::lead_group()
                 .map_err(|err| Error::new(Code::Failed, format!("lead a group: {err}")))?;
             let mut stdout = io::stdout();

@@ -13,6 +13,7 @@ use crate::model::error::{Code, Error, Result};
 use crate::os::fence;
 use crate::os::logging::NOTICE;
 use crate::os::signals::FinalSignals;
+use crate::os::weight;
 use std::ffi::{OsStr, OsString};
 use std::path::Path;
 use std::sync::{Arc, OnceLock, PoisonError, RwLock};
@@ -114,6 +115,7 @@ impl Shop {
             seccomp: fence::has_filters(),
             landlock: fence::has_files(),
             scopes: fence::has_scopes(),
+            watches: self.config().sandbox.limits.memory > 0 && weight::can_be_seen(),
         })
     }
 
@@ -130,6 +132,11 @@ impl Shop {
             }
             Some(fault) => log::warn!("sandbox: {sandbox}; {fault}"),
             None => log::info!(target: NOTICE, "sandbox: {sandbox}"),
+        }
+        if !sandbox.watches && self.config().sandbox.limits.memory > 0 {
+            log::warn!(
+                "--job-memory holds for each process of a job alone: /proc does not tell what all of them have together"
+            );
         }
         match self.way() {
             Way::Views { merges: true, .. } => {

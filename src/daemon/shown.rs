@@ -95,9 +95,15 @@ impl Shown {
         }
     }
 
-    /// Lets jobs change a folder of this machine.
+    /// Lets jobs change a folder of this machine. All that is in it belongs to it: jobs could put links to anywhere in the
+    /// place of what is shared or shown in there by a name of its own, so such names are not followed.
     pub fn share(&mut self, path: &Path) {
-        self.shares.extend(plain(path));
+        let Some(path) = plain(path).filter(|path| !self.is_shared(path)) else {
+            return;
+        };
+        self.shares.retain(|share| !share.is_within(&path));
+        self.pieces.retain(|piece| !piece.path.is_within(&path));
+        self.shares.push(path);
     }
 
     /// Adds what has that name: a link, and what it leads to, or the thing itself.
@@ -288,6 +294,28 @@ mod tests {
         }
         for (name, _) in &shown.links {
             assert!(os(name).is_symlink() && plain(&os(name)).unwrap() != *name);
+        }
+    }
+
+    #[test]
+    fn what_is_in_a_share_is_part_of_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = dir.path().canonicalize().unwrap();
+        let [outer, inner, other] = ["outer", "outer/in/inner", "other"].map(|at| root.join(at));
+        for folder in [&inner, &other] {
+            fs::create_dir_all(folder).unwrap();
+        }
+        for order in [[&outer, &inner], [&inner, &outer]] {
+            let mut shown = Shown::default();
+            shown.show(&inner);
+            shown.show(&other);
+            for folder in order {
+                shown.share(folder);
+            }
+            assert_eq!(shown.shares, [path(&outer)]);
+            let pieces = shown.pieces.iter().map(|piece| &piece.path);
+            assert_eq!(pieces.collect::<Vec<_>>(), [&path(&other)]);
+            assert!(shown.shows(&path(&inner)));
         }
     }
 

@@ -4,6 +4,7 @@
 use super::view::View;
 use crate::model::wait_status::WaitStatus;
 use crate::os::handover;
+use std::fmt;
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
@@ -40,18 +41,72 @@ pub enum Said {
     Failed(i32, String),
 }
 
-/// Tells of a view; who has ended already will be asked why.
-pub fn tell(mut link: &UnixStream, view: &View, descriptors: &[BorrowedFd]) -> io::Result<()> {
+/// Why such a process takes or says nothing. Never how a compiler has ended.
+#[derive(Debug)]
+pub enum Silence {
+    /// It has ended. What it had said before could still be heard.
+    Gone,
+    /// It has ended before it took what it was told last.
+    Unheard,
+    /// It takes longer over a step than a process does that is well.
+    Late,
+    /// What it says is none of what such a process says.
+    Garbled,
+    /// The socket does not work.
+    Failed(io::Error),
+}
+
+impl Silence {
+    /// Whether it has ended.
+    pub fn is_end(&self) -> bool {
+        matches!(self, Silence::Gone | Silence::Unheard)
+    }
+}
+
+impl fmt::Display for Silence {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Silence::Gone => f.write_str("the process that does it has ended"),
+            Silence::Unheard => f.write_str("the process that does it has ended before it began"),
+            Silence::Late => f.write_str("the process that does it does not answer"),
+            Silence::Garbled => {
+                f.write_str("the process that does it says what nobody understands")
+            }
+            Silence::Failed(err) => err.fmt(f),
+        }
+    }
+}
+
+impl From<io::Error> for Silence {
+    fn from(err: io::Error) -> Silence {
+        match err.kind() {
+            io::ErrorKind::BrokenPipe | io::ErrorKind::UnexpectedEof => Silence::Gone,
+            // So the system says if there was something left to read on the other side.
+            io::ErrorKind::ConnectionReset => Silence::Unheard,
+            io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => Silence::Late,
+            io::ErrorKind::InvalidData => Silence::Garbled,
+            _ => Silence::Failed(err),
+        }
+    }
+}
+
+impl From<Silence> for io::Error {
+    fn from(silence: Silence) -> io::Error {
+        match silence {
+            Silence::Failed(err) => err,
+            other => io::Error::other(other.to_string()),
+        }
+    }
+}
+
+/// Tells of a view. Who has ended already may have said why.
+pub fn tell(mut link: &UnixStream, view: &View, descriptors: &[BorrowedFd]) -> Result<(), Silence> {
     let view = view.encode();
     let mut bytes = Vec::with_capacity(HEAD_BYTES + view.len());
     bytes.extend_from_slice(&(view.len() as u64).to_le_bytes());
     bytes.extend_from_slice(&view);
-    let sent = handover::send(link.as_fd(), &bytes, descriptors);
-    let told = sent.and_then(|sent| link.write_all(bytes.get(sent..).unwrap_or_default()));
-    match told {
-        Err(err) if err.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-        other => other,
-    }
+    let sent = handover::send(link.as_fd(), &bytes, descriptors)?;
+    Ok(link.write_all(bytes.get(sent..).unwrap_or_default())?)
 }
 
 /// Waits to be told of a view; `None` if nobody will.
@@ -98,12 +153,12 @@ fn said(what: u32, number: u32, words: &[u8]) -> Vec<u8> {
     [&numbers.concat()[..], words].concat()
 }
 
-/// Waits for what is said; `None` if nothing will be.
-pub fn listen(mut link: &UnixStream) -> io::Result<Option<Said>> {
+/// Waits for what is said.
+pub fn listen(mut link: &UnixStream) -> Result<Said, Silence> {
     let mut head = [0; SAID_BYTES];
     let (got, mut descriptors) = handover::receive(link.as_fd(), &mut head)?;
     if got == 0 {
-        return Ok(None);
+        return Err(Silence::Gone);
     }
     link.read_exact(head.get_mut(got..).unwrap_or_default())?;
     let number = |at: usize| {
@@ -114,15 +169,15 @@ pub fn listen(mut link: &UnixStream) -> io::Result<Option<Said>> {
     let mut words = Vec::new();
     let length = number(2).min(WORDS_BYTES_MAX);
     link.take(length.into()).read_to_end(&mut words)?;
-    Ok(Some(match (number(0), descriptors.pop()) {
+    Ok(match (number(0), descriptors.pop()) {
         (FOLDER, Some(folder)) => Said::Folder(folder),
         (ENDED, None) => Said::Ended(WaitStatus(number(1))),
         (FAILED, None) => {
             let words = String::from_utf8_lossy(&words).into_owned();
             Said::Failed(number(1) as i32, words)
         }
-        _ => return Err(io::ErrorKind::InvalidData.into()),
-    }))
+        _ => return Err(Silence::Garbled),
+    })
 }
 
 #[cfg(test)]
@@ -131,6 +186,7 @@ mod tests {
     use super::*;
     use std::fs::File;
     use std::thread;
+    use std::time::Duration;
 
     #[test]
     fn a_view_of_any_length_comes_over_with_its_descriptors() {
@@ -153,10 +209,28 @@ mod tests {
         assert!(hear(&theirs).is_err());
         drop(ours);
         assert!(hear(&theirs).unwrap().is_none());
-        // Nobody listens any more.
+    }
+
+    #[test]
+    fn why_nothing_is_said_is_known() {
+        let view = View::default();
         let (ours, theirs) = UnixStream::pair().unwrap();
         drop(theirs);
-        tell(&ours, &View::default(), &[]).unwrap();
+        assert!(matches!(tell(&ours, &view, &[]), Err(Silence::Gone)));
+        assert!(matches!(listen(&ours), Err(Silence::Gone)));
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        tell(&ours, &view, &[]).unwrap();
+        say(&theirs, Ok(WaitStatus(256))).unwrap();
+        drop(theirs); // What it was told is lost with it; what it has said is not.
+        assert!(matches!(listen(&ours), Ok(Said::Ended(WaitStatus(256)))));
+        assert!(matches!(listen(&ours), Err(Silence::Unheard)));
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        ours.set_read_timeout(Some(Duration::from_millis(1)))
+            .unwrap();
+        assert!(matches!(listen(&ours), Err(Silence::Late)));
+        (&theirs).write_all(&[9; SAID_BYTES]).unwrap();
+        drop(theirs);
+        assert!(matches!(listen(&ours), Err(Silence::Garbled)));
     }
 
     #[test]
@@ -171,14 +245,14 @@ mod tests {
         let long = "x".repeat(9000).leak();
         say(&theirs, Err((long, io::ErrorKind::Other.into()))).unwrap();
         drop(theirs);
-        let next = || listen(&ours).unwrap();
-        assert!(matches!(next(), Some(Said::Ended(WaitStatus(256)))));
-        assert!(matches!(next(), Some(Said::Folder(_))));
-        assert!(matches!(next(), Some(Said::Failed(0, words)) if words == "do it: other error"));
+        let next = || listen(&ours);
+        assert!(matches!(next(), Ok(Said::Ended(WaitStatus(256)))));
+        assert!(matches!(next(), Ok(Said::Folder(_))));
+        assert!(matches!(next(), Ok(Said::Failed(0, words)) if words == "do it: other error"));
         assert!(
-            matches!(next(), Some(Said::Failed(2, words)) if words.starts_with("run it: No such"))
+            matches!(next(), Ok(Said::Failed(2, words)) if words.starts_with("run it: No such"))
         );
-        assert!(matches!(next(), Some(Said::Failed(0, words)) if words.len() == 4096));
-        assert!(next().is_none());
+        assert!(matches!(next(), Ok(Said::Failed(0, words)) if words.len() == 4096));
+        assert!(matches!(next(), Err(Silence::Gone)));
     }
 }

@@ -2,6 +2,7 @@
 //! for changes anything. A task of the front's executor: whoever is slow keeps nobody waiting.
 
 use super::config::Config;
+use super::repeats::Repeats;
 use super::shop::Shop;
 use super::stock_page::{self, Glances};
 use super::{metrics, page};
@@ -12,11 +13,12 @@ use smol::future::or;
 use smol::io::{AsyncReadExt, AsyncWriteExt};
 use smol::lock::Semaphore;
 use smol::{Async, LocalExecutor, Timer};
+use std::cell::RefCell;
 use std::future::Future;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Longest request, in bytes and header lines.
 const REQUEST_BYTES_MAX: usize = 8192;
@@ -32,6 +34,13 @@ const ANSWER_TIME: Duration = Duration::from_secs(10);
 /// How long to wait until something that ran out is there again.
 const PAUSE: Duration = Duration::from_millis(100);
 
+/// How often the same trouble is said, and how often a peer's refusals are before they are counted.
+const COMPLAINT: Duration = Duration::from_secs(60);
+const REFUSALS_SAID: u32 = 5;
+
+/// The answer to who asks for somebody else's pages.
+const MISDIRECTED: &str = "421 Misdirected Request";
+
 /// What a browser may do with our pages: show them, with our own parts, and nothing else.
 const POLICY: &str =
     "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src data:; \
@@ -41,8 +50,8 @@ const POLICY: &str =
 struct Web<'w> {
     shop: &'w Shop,
     glances: Arc<Glances>,
-    /// Our own name, in small letters.
-    name: Option<String>,
+    /// Our names, in small letters.
+    names: Vec<String>,
     places: Arc<Semaphore>,
 }
 
@@ -83,21 +92,25 @@ enum Asked {
 pub async fn serve<'w: 'e, 'e>(
     listener: std::net::TcpListener,
     shop: &'w Shop,
+    repeats: &RefCell<Repeats>,
     executor: &LocalExecutor<'e>,
 ) -> io::Result<()> {
     let listener = TcpListener::from(Async::new(listener)?);
     let web = Arc::new(Web {
         shop,
         glances: Arc::default(),
-        name: machine::name().map(|name| name.to_ascii_lowercase()),
+        names: names(machine::name(), &shop.config().statistics_names),
         places: Arc::new(Semaphore::new(CONNECTIONS_MAX)),
     });
+    let mut complained = None;
     loop {
         let place = web.places.acquire_arc().await;
         match listener.accept().await {
             Ok((stream, address)) => {
                 if !may_ask(&shop.config(), address) {
-                    log::warn!("{address} may not see the statistics: it is not in --allow; the connection is closed");
+                    if repeats.borrow_mut().may_say(address.ip(), REFUSALS_SAID) {
+                        log::warn!("{address} may not see the statistics: it is not in --allow; the connection is closed");
+                    }
                     continue;
                 }
                 let web = web.clone();
@@ -110,7 +123,11 @@ pub async fn serve<'w: 'e, 'e>(
                 executor.spawn(task).detach();
             }
             Err(err) => {
-                log::warn!("accept a connection for statistics: {err}");
+                let now = Instant::now();
+                if complained.is_none_or(|last: Instant| last + COMPLAINT <= now) {
+                    log::warn!("accept a connection for statistics: {err}");
+                    complained = Some(now);
+                }
                 Timer::after(PAUSE).await;
             }
         }
@@ -124,13 +141,11 @@ fn may_ask(config: &Config, address: SocketAddr) -> bool {
 
 impl Web<'_> {
     async fn answer(&self, mut stream: TcpStream) -> io::Result<()> {
-        let local: SocketAddr = stream.local_addr()?;
         let mut request = Vec::new();
         let came = within(REQUEST_TIME, read_request(&mut stream, &mut request)).await;
-        let is_local = local.ip().to_canonical().is_loopback();
         let asked = match came {
             Err(err) if err.kind() != io::ErrorKind::TimedOut => return Err(err),
-            _ => read(&request, is_local, self.name.as_deref()),
+            _ => read(&request, &self.names),
         };
         let (answer, with_body) = match asked {
             Asked::Page(page, with_body) => (self.page(page).await, with_body),
@@ -209,8 +224,19 @@ async fn send(stream: &mut TcpStream, bytes: &[u8]) -> io::Result<()> {
     stream.close().await
 }
 
-/// What a request asks for; `is_local`: it came over the loopback interface, and `name` is this machine's.
-fn read(request: &[u8], is_local: bool, name: Option<&str>) -> Asked {
+/// By which names browsers may know us: this machine's, with its domain and without, and those that we were told.
+fn names(machine: Option<String>, told: &[String]) -> Vec<String> {
+    let short = machine.as_deref().and_then(|name| name.split('.').next());
+    let own = [Some("localhost"), short, machine.as_deref()];
+    let all = own
+        .into_iter()
+        .flatten()
+        .chain(told.iter().map(String::as_str));
+    all.map(str::to_ascii_lowercase).collect()
+}
+
+/// What a request asks for; `names` are ours.
+fn read(request: &[u8], names: &[String]) -> Asked {
     // As with stock, who says nothing gets the numbers.
     if request.iter().all(u8::is_ascii_whitespace) {
         return Asked::Page(Page::Stock, true);
@@ -238,8 +264,8 @@ fn read(request: &[u8], is_local: bool, name: Option<&str>) -> Asked {
         found.map(|header| String::from_utf8_lossy(header.value).to_ascii_lowercase())
     };
     // A name that somebody else makes stand for this machine would open our pages to his.
-    if is_local && value("host").is_some_and(|host| !is_ours(&host, name)) {
-        return Asked::Refused("421 Misdirected Request");
+    if value("host").is_some_and(|host| !is_ours(&host, names)) {
+        return Asked::Refused(MISDIRECTED);
     }
     let path = parsed.path.unwrap_or_default();
     let path = path.split(['?', '#']).next().unwrap_or_default();
@@ -256,24 +282,26 @@ fn read(request: &[u8], is_local: bool, name: Option<&str>) -> Asked {
     Asked::Page(page, with_body)
 }
 
-/// Whether a `Host` can only mean this machine: an address, `localhost`, or our own name.
-fn is_ours(host: &str, name: Option<&str>) -> bool {
+/// Whether a `Host` can only mean this machine: an address, or one of our names.
+fn is_ours(host: &str, names: &[String]) -> bool {
     let bare = match host.strip_prefix('[') {
         Some(rest) => rest.split(']').next().unwrap_or_default(),
         None => host.split(':').next().unwrap_or_default(),
     };
-    let short = name.and_then(|name| name.split('.').next());
-    bare.parse::<IpAddr>().is_ok()
-        || bare == "localhost"
-        || Some(bare) == name
-        || Some(bare) == short
+    // A name may end with the root's.
+    let bare = bare.strip_suffix('.').unwrap_or(bare);
+    bare.parse::<IpAddr>().is_ok() || names.iter().any(|name| name == bare)
 }
 
 fn refusal(status: &'static str) -> Answer {
+    let way_out = match status {
+        MISDIRECTED => "; this distccd goes by its addresses, its machine's name and --stats-name",
+        _ => "",
+    };
     Answer {
         status,
         kind: "text/plain; charset=utf-8",
-        body: format!("{status}\n").into_bytes(),
+        body: format!("{status}{way_out}\n").into_bytes(),
         as_stock: false,
     }
 }
@@ -302,7 +330,9 @@ mod tests {
     use super::*;
 
     fn asked(request: &str) -> Asked {
-        read(request.as_bytes(), true, Some("build7.example.org"))
+        let machine = Some("Build7.example.org".to_owned());
+        let names = names(machine, &["Stats.example".to_owned()]);
+        read(request.as_bytes(), &names)
     }
 
     #[test]
@@ -369,6 +399,8 @@ mod tests {
             "[::1]",
             "build7",
             "BUILD7.example.org:1",
+            "build7.example.org.",
+            "stats.example:3633",
             "10.0.0.1",
         ] {
             assert_eq!(
@@ -390,7 +422,5 @@ mod tests {
                 "{host}"
             );
         }
-        let elsewhere = read(request("stats.example").as_bytes(), false, None);
-        assert_eq!(elsewhere, Asked::Page(Page::Json, true));
     }
 }

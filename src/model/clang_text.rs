@@ -204,6 +204,69 @@ pub fn names(text: &[u8], invocation: &Invocation) -> Option<Names> {
     (!hidden).then_some(names)
 }
 
+/// Whether a condition may use `__COUNTER__`: `-frewrite-includes` leaves nothing of that, and who compiles the text counts
+/// one less. Macros are told by their names, wherever they are defined.
+pub fn counts_in_conditions(text: &[u8], invocation: &Invocation) -> bool {
+    const COUNTER: &[u8] = b"__COUNTER__";
+    let mut defines = Vec::new();
+    let command = macros(invocation).unwrap_or_default();
+    if memmem::find(text, COUNTER).is_none() && memmem::find(&command, COUNTER).is_none() {
+        return false;
+    }
+    let directives = |text: &'_ [u8]| -> Vec<Vec<u8>> {
+        let lines = joined(text);
+        let lines = lines.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii);
+        let words = lines.filter_map(|line| Some(line.strip_prefix(b"#")?.trim_ascii().to_vec()));
+        words.collect()
+    };
+    let all = [directives(text), directives(&command)].concat();
+    defines.extend(all.iter().filter_map(|line| line.strip_prefix(b"define")));
+    let mut counting: BTreeSet<&[u8]> = BTreeSet::from([COUNTER]);
+    loop {
+        let before = counting.len();
+        for define in &defines {
+            let mut names = identifiers(define);
+            if let Some(name) = names.next().filter(|name| !counting.contains(name)) {
+                if names.any(|name| counting.contains(name)) {
+                    counting.insert(name);
+                }
+            }
+        }
+        if counting.len() == before {
+            break;
+        }
+    }
+    let mut conditions = all.iter().filter(|line| {
+        line.starts_with(b"if ") || line.starts_with(b"if(") || line.starts_with(b"elif")
+    });
+    conditions.any(|line| identifiers(line).any(|name| counting.contains(name)))
+}
+
+/// The text with continued lines joined.
+fn joined(text: &[u8]) -> Vec<u8> {
+    let mut joined = Vec::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(at) = memchr::memchr(b'\\', rest) {
+        let (line, more) = rest.split_at_checked(at).unwrap_or_default();
+        joined.extend_from_slice(line);
+        rest = match more {
+            [b'\\', b'\n', rest @ ..] | [b'\\', b'\r', b'\n', rest @ ..] => rest,
+            [slash, rest @ ..] => {
+                joined.push(*slash);
+                rest
+            }
+            [] => more,
+        };
+    }
+    joined.extend_from_slice(rest);
+    joined
+}
+
+fn identifiers(text: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let words = text.split(|byte| !byte.is_ascii_alphanumeric() && *byte != b'_');
+    words.filter(|word| word.first().is_some_and(|byte| !byte.is_ascii_digit()))
+}
+
 /// The folder of a file, as it is spelled.
 fn folder_of(file: &Path) -> &Path {
     let name = file.as_os_str().as_bytes();
@@ -320,16 +383,28 @@ fn folders(invocation: &Invocation) -> Vec<PathBuf> {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::panic, clippy::unwrap_used)]
+    #![allow(clippy::unwrap_used)]
     use super::*;
-    use crate::model::invocation::{scan, Scan};
+    use crate::model::testing::invocation;
 
-    fn invocation(command: &str) -> Invocation {
-        let argv: Vec<OsString> = command.split(' ').map(OsString::from).collect();
-        match scan(&argv, &|_| None) {
-            Scan::Distributable(invocation) => invocation,
-            Scan::Local(local) => panic!("{command}: {}", local.reason),
+    #[test]
+    fn conditions_that_count_are_seen() {
+        let counts =
+            |command, text: &str| counts_in_conditions(text.as_bytes(), &invocation(command));
+        for text in [
+            "#if __COUNTER__\n#endif\n",
+            " # define A \\\n __COUNTER__\n#define B(x) x A\n#if 0\n# elif B(1)\n#endif\n",
+            "#if(__COUNTER__)\n#endif\n",
+        ] {
+            assert!(counts("clang -c x.c", text), "{text}");
         }
+        for text in [
+            "#define A __COUNTER__\nint x = A;\n#if 1\n#elif B\n#endif\n#ifdef A\n#endif\n",
+            "#if 1\n#endif\n",
+        ] {
+            assert!(!counts("clang -c x.c", text), "{text}");
+        }
+        assert!(counts("clang -DA=__COUNTER__ -c x.c", "#if A\n#endif\n"));
     }
 
     #[test]

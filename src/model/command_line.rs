@@ -3,6 +3,7 @@
 
 use super::compiler_options::{Effect, Match, OptionRow, Reason, Role, Side as SideFiles, Why};
 use super::family::{family, Family};
+use super::handed_on::{are_harmless_to_gas, is_harmless_to_llvm, is_no_driver_option};
 use super::option_table;
 use super::sources::{self, SourceKind};
 use std::ffi::OsStr;
@@ -102,8 +103,18 @@ pub struct Walk<'a> {
     pub sides: Vec<SideWord<'a>>,
     /// The first option that only a daemon of ours heeds exactly, if any.
     pub only_ours: Option<Reason>,
+    /// Why files beside the object have other names than usual, if they do.
+    pub dump_name: Option<Reason>,
     /// Indices of the words that hold a value of `-x` (`-x` `c`: the second; `-xc`: the word itself).
     pub languages: Vec<OutputAt>,
+}
+
+impl Walk<'_> {
+    /// Why it is not known here what files are called that are made beside the object, if any are.
+    fn misnamed(&mut self) -> Option<Reason> {
+        let are_made = !self.sides.is_empty() || self.deps.md || self.deps.mmd;
+        self.dump_name.take().filter(|_| are_made)
+    }
 }
 
 /// The language that `-x` put in force.
@@ -137,7 +148,10 @@ pub fn walk<'a>(words: &[&'a [u8]], side: Side) -> Result<Walk<'a>, Reason> {
     while index < words.len() {
         index += walker.step(index)?;
     }
-    Ok(walker.walk)
+    match walker.walk.misnamed() {
+        Some(reason) => Err(reason),
+        None => Ok(walker.walk),
+    }
 }
 
 /// How a value of `-march=`, `-mtune=` or `-mcpu=` begins that means the processor of whoever compiles.
@@ -316,6 +330,13 @@ impl<'a> Walker<'_, 'a> {
             Effect::PreprocessorWord | Effect::AssemblerParts | Effect::Llvm => {
                 return Err(Reason::Value(found.row.name.to_owned(), text(value)));
             }
+            Effect::DumpName if self.side != Side::Daemon && stays_below(value) => {
+                let reason = Reason::Option(text(word), Why::NamesFile);
+                self.walk.only_ours.get_or_insert_with(|| reason.clone());
+                self.walk.dump_name.get_or_insert(reason);
+                Role::Code
+            }
+            Effect::DumpName => return Err(Reason::Option(text(word), Why::NamesFile)),
             Effect::Side(files) => self.side(files, word, value)?,
             // `-fopt-info-vec=FILE`
             Effect::OnlyOurs(_) if found.row.name == "-fopt-info-" && value.contains(&b'=') => {
@@ -490,6 +511,12 @@ fn check_family(row: &OptionRow, word: &[u8]) -> Result<(), Reason> {
     Ok(())
 }
 
+/// Whether a path leads nowhere else than below the folder that it starts from.
+fn stays_below(path: &[u8]) -> bool {
+    let mut parts = path.split(|byte| *byte == b'/');
+    !path.starts_with(b"/") && parts.all(|part| part != b"..")
+}
+
 /// A target names programs (`TARGET-as`), so it must not be a path.
 fn check_target(row: &OptionRow, word: &[u8], value: &[u8]) -> Result<(), Reason> {
     if matches!(row.name, "-target" | "--target=") && value.contains(&b'/') {
@@ -503,87 +530,4 @@ fn check_path(word: &[u8]) -> Result<(), Reason> {
         return Err(Reason::Option(text(word), Why::NamesFile));
     }
     Ok(())
-}
-
-/// Whether all parts of `-Wa,` are harmless; one of them takes the next for its value.
-fn are_harmless_to_gas(value: &[u8]) -> bool {
-    let mut parts = value.split(|byte| *byte == b',');
-    while let Some(part) = parts.next() {
-        let is_harmless = match part {
-            b"--defsym" => parts.next().is_some_and(is_symbol_with_value),
-            // Names no file, but how one is called.
-            part if part.starts_with(b"--debug-prefix-map=") => true,
-            part => is_harmless_to_gas(part),
-        };
-        if !is_harmless {
-            return false;
-        }
-    }
-    true
-}
-
-/// `SYMBOL=VALUE`, which reads no file, as `@FILE` would.
-fn is_symbol_with_value(part: &[u8]) -> bool {
-    let begins = part
-        .first()
-        .is_some_and(|byte| byte.is_ascii_alphabetic() || matches!(byte, b'_' | b'.' | b'$'));
-    begins && part.contains(&b'=') && !part.iter().any(|byte| matches!(byte, b'/' | b'@'))
-}
-
-/// Parts of `-Wa,` that neither name a file nor write one, nor depend on the machine.
-fn is_harmless_to_gas(part: &[u8]) -> bool {
-    const WORDS: &[&[u8]] = &[
-        b"--noexecstack",
-        b"--execstack",
-        b"--fatal-warnings",
-        b"--warn",
-        b"--no-warn",
-        b"-W",
-        b"-Z",
-        b"--32",
-        b"--64",
-        b"--x32",
-        b"--compress-debug-sections",
-        b"--nocompress-debug-sections",
-        b"--no-pad-sections",
-        b"--keep-locals",
-        b"-L",
-        b"-q",
-    ];
-    let starts = |heads: &[&[u8]]| heads.iter().any(|head| part.starts_with(head));
-    let family = starts(&[
-        b"-m",
-        b"-xarch=",
-        b"--compress-debug-sections=",
-        b"--elf-stt-common=",
-        b"--generate-missing-build-notes=",
-        b"--strip-local-absolute",
-    ]);
-    (WORDS.contains(&part) || family)
-        && !part.contains(&b'/')
-        && !part.windows(6).any(|at| at == b"native")
-}
-
-/// A value of `-mllvm` that would mean nothing if a driver took it for an option of its own.
-fn is_no_driver_option(value: &[u8]) -> bool {
-    !option_table::find(value).is_some_and(|found| {
-        let why = match found.row.effect {
-            Effect::Local(why) => why,
-            Effect::Side(files) => files.why(),
-            _ => return false,
-        };
-        matches!(why, Why::RunsProgram | Why::NamesFile)
-    })
-}
-
-/// A value of `-mllvm` that tunes; many others print, load or write.
-fn is_harmless_to_llvm(value: &[u8]) -> bool {
-    const SUSPICIOUS: &[&[u8]] = &[
-        b"/", b"load", b"plugin", b"file", b"path", b"dir", b"dump", b"out", b"dot", b"print",
-        b"stats", b"profile", b"debug", b"view", b"time", b"remark", b"record", b"-o",
-    ];
-    value.starts_with(b"-")
-        && !SUSPICIOUS
-            .iter()
-            .any(|word| value.windows(word.len()).any(|at| at == *word))
 }

@@ -79,6 +79,8 @@ pub enum Effect {
     AssemblerParts,
     /// `-mllvm X`: judged by its value.
     Llvm,
+    /// `-dumpbase`, `-dumpdir`: names files beside the object, if any are made.
+    DumpName,
     /// Makes files beside the object.
     Side(Side),
     /// Travels only as source with its headers, to a daemon that compiles it at the client's own paths: our own.

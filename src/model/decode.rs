@@ -247,29 +247,11 @@ mod tests {
     use super::super::error::Code;
     use super::super::wire::encode_plain_request;
     use super::*;
+    use crate::model::packets::feed;
     use proptest::prelude::*;
 
     fn request_bytes(version: Version, argv: &[&[u8]], text: &[u8]) -> Vec<u8> {
         encode_plain_request(version, argv, text.split_at(text.len() / 2).into()).unwrap()
-    }
-
-    /// Feeds bytes in pieces of the given sizes, round and round.
-    fn feed<G: Grammar>(
-        packets: &mut Packets<G>,
-        mut bytes: &[u8],
-        sizes: &[usize],
-    ) -> Result<(), WireError> {
-        for size in sizes.iter().cycle() {
-            if bytes.is_empty() || packets.is_done() {
-                break;
-            }
-            let space = packets.space();
-            let count = (*size).max(1).min(bytes.len()).min(space.len());
-            space[..count].copy_from_slice(&bytes[..count]);
-            packets.filled(count)?;
-            bytes = &bytes[count..];
-        }
-        Ok(())
     }
 
     fn decode(bytes: &[u8], sizes: &[usize]) -> Result<Request, WireError> {

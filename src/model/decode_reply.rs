@@ -265,26 +265,8 @@ impl Grammar for ReplyGrammar {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+    use crate::model::packets::feed;
     use proptest::prelude::*;
-
-    /// Feeds bytes in pieces of the given sizes, round and round.
-    fn feed<G: Grammar>(
-        packets: &mut Packets<G>,
-        mut bytes: &[u8],
-        sizes: &[usize],
-    ) -> Result<(), WireError> {
-        for size in sizes.iter().cycle() {
-            if bytes.is_empty() || packets.is_done() {
-                break;
-            }
-            let space = packets.space();
-            let count = (*size).max(1).min(bytes.len()).min(space.len());
-            space[..count].copy_from_slice(&bytes[..count]);
-            packets.filled(count)?;
-            bytes = &bytes[count..];
-        }
-        Ok(())
-    }
 
     #[test]
     fn the_object_of_a_failed_compile_is_ignored() {

@@ -170,18 +170,10 @@ fn with_extension(name: &[u8], extension: &[u8]) -> OsString {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::panic, clippy::unwrap_used)]
+    #![allow(clippy::unwrap_used)]
 
     use super::*;
-    use crate::model::invocation::{scan, Scan};
-
-    fn invocation(command: &str) -> Invocation {
-        let argv: Vec<OsString> = command.split(' ').map(OsString::from).collect();
-        match scan(&argv, &|_| None) {
-            Scan::Distributable(invocation) => invocation,
-            Scan::Local(local) => panic!("{command}: {}", local.reason),
-        }
-    }
+    use crate::model::testing::invocation;
 
     fn line(words: &[OsString]) -> String {
         words.join(OsStr::new(" ")).to_string_lossy().into_owned()

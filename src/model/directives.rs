@@ -43,7 +43,7 @@ pub(super) enum Directive {
     /// `.incbin "NAME"` in a string.
     Incbin { name: Id },
     /// `__DATE__` or one of its kin is mentioned.
-    Clock,
+    Clock(Clock),
     /// `#pragma GCC system_header`
     System,
     /// `#line`: lines and the file have other names from here on.
@@ -65,6 +65,14 @@ pub(super) enum Directive {
 }
 
 impl Directive {
+    /// What it says of the time, if anything.
+    pub(super) fn clock(&self) -> Option<Clock> {
+        match self {
+            Directive::Clock(clock) => Some(*clock),
+            _ => None,
+        }
+    }
+
     /// Whether it names a file, or may ask whether there is one.
     pub(super) fn asks_for_files(&self) -> bool {
         matches!(
@@ -77,6 +85,15 @@ impl Directive {
                 | Directive::Elif { .. }
         )
     }
+}
+
+/// What a text says of the time, the more the later.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum Clock {
+    /// `__DATE__`, `__TIME__`: when it is compiled.
+    Run,
+    /// `__TIMESTAMP__`: when a file was changed last, in local time.
+    File,
 }
 
 /// What a pragma does to the options by which gcc goes on.

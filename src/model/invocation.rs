@@ -465,7 +465,8 @@ mod tests {
     fn other_files_keep_a_command_here() {
         for option in [
             "-aux-info d/x",
-            "-dumpdir d",
+            "-dumpdir /d",
+            "-dumpbase d -fstack-usage",
             "-fdump-ada-spec",
             "-fdump-tree-all=/x",
             "-fdump-tree-all=-",
@@ -501,7 +502,6 @@ mod tests {
             "--help",
             "--version",
             "-print-search-dirs",
-            "-frepo",
             "-unheard",
             "@missing",
             "-I @missing",

@@ -108,18 +108,8 @@ fn without_color(line: &[u8]) -> Vec<u8> {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::panic)]
     use super::*;
-    use crate::model::invocation::{scan, Scan};
-    use std::ffi::OsString;
-
-    fn invocation(command: &str) -> Invocation {
-        let argv: Vec<OsString> = command.split(' ').map(OsString::from).collect();
-        match scan(&argv, &|_| None) {
-            Scan::Distributable(invocation) => invocation,
-            Scan::Local(local) => panic!("{command}: {}", local.reason),
-        }
-    }
+    use crate::model::testing::invocation;
 
     fn found(stderr: &str) -> String {
         let invocation = invocation("gcc -Ia -I b/ -isystem c -DX -include d.h -c s/x.c");

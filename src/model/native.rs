@@ -151,17 +151,9 @@ pub fn recorded(record: &[u8], key: &[u8]) -> Option<Result<Vec<OsString>, Strin
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used, clippy::panic)]
+    #![allow(clippy::unwrap_used)]
     use super::*;
-    use crate::model::invocation::{scan, Scan};
-
-    fn invocation(command: &str) -> Invocation {
-        let argv: Vec<OsString> = command.split(' ').map(OsString::from).collect();
-        match scan(&argv, &|_| None) {
-            Scan::Distributable(invocation) => invocation,
-            Scan::Local(local) => panic!("{command}: {}", local.reason),
-        }
-    }
+    use crate::model::testing::invocation;
 
     fn shown(words: &[impl AsRef<OsStr>]) -> String {
         let words: Vec<&OsStr> = words.iter().map(AsRef::as_ref).collect();

@@ -366,3 +366,23 @@ impl<G: Grammar> Packets<G> {
         Ok(())
     }
 }
+
+/// Feeds bytes in pieces of the given sizes, round and round.
+#[cfg(test)]
+pub fn feed<G: Grammar>(
+    packets: &mut Packets<G>,
+    mut bytes: &[u8],
+    sizes: &[usize],
+) -> Result<(), WireError> {
+    for size in sizes.iter().cycle() {
+        if bytes.is_empty() || packets.is_done() {
+            break;
+        }
+        let space = packets.space();
+        let count = (*size).max(1).min(bytes.len()).min(space.len());
+        space[..count].copy_from_slice(&bytes[..count]);
+        packets.filled(count)?;
+        bytes = &bytes[count..];
+    }
+    Ok(())
+}

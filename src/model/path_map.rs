@@ -20,14 +20,23 @@ impl Hasher for PathHasher {
 
     fn write(&mut self, bytes: &[u8]) {
         const FACTOR: u64 = 0x9e37_79b9_7f4a_7c15;
+        let mix = |state: u64, word: [u8; 8]| {
+            (state.rotate_left(23) ^ u64::from_le_bytes(word)).wrapping_mul(FACTOR)
+        };
         let mut state = self.0;
         let mut chunks = bytes.chunks_exact(8);
         for chunk in &mut chunks {
-            let word = <[u8; 8]>::try_from(chunk).map_or(0, u64::from_le_bytes);
-            state = (state.rotate_left(23) ^ word).wrapping_mul(FACTOR);
+            state = mix(state, <[u8; 8]>::try_from(chunk).unwrap_or_default());
         }
-        for byte in chunks.remainder() {
-            state = (state.rotate_left(7) ^ u64::from(*byte)).wrapping_mul(FACTOR);
+        match (chunks.remainder(), bytes.last_chunk::<8>()) {
+            ([], _) => {}
+            // Some bytes twice, and how many there are.
+            (_, Some(last)) => state = mix(state, *last) ^ bytes.len() as u64,
+            (rest, None) => {
+                for byte in rest {
+                    state = (state.rotate_left(7) ^ u64::from(*byte)).wrapping_mul(FACTOR);
+                }
+            }
         }
         self.0 = state;
     }

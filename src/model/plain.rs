@@ -104,7 +104,7 @@ pub fn recipe(
     cwd: &dyn Fn() -> PathBuf,
     wishes: Wishes,
 ) -> Result<Recipe, Reason> {
-    if sources::language_of(&invocation.input).is_none() {
+    if !sources::is_known_to_stock(&invocation.input) {
         return Err(Reason::new("servers know sources by their extension"));
     }
     if let Some(why) = &invocation.only_ours {
@@ -164,17 +164,38 @@ pub fn text_keeps_local(
     if let Some(why) = plain_text::odd_pragma(text, &landmarks.gcc).filter(|_| of_gcc) {
         return Some(Reason::new(why));
     }
+    let warns_of_bodies = family == Some(Family::Clang)
+        && way != Way::AsIs
+        && !has(invocation, |word| {
+            matches!(word, b"-w" | b"-Wno-empty-body")
+        });
+    if warns_of_bodies && indentation::has_empty_body(text) {
+        return Some(Reason::new(
+            "clang warns of empty bodies by the lines of the file",
+        ));
+    }
     match way {
         Way::AsIs => as_is_keeps_local(text, invocation, family),
-        Way::Expanded => landmarks
-            .asks_location
-            .then(|| Reason::new("std::source_location needs the columns of the source")),
+        Way::Expanded => asks_for_places(text, landmarks, of_gcc),
         Way::DirectivesOnly if !plain_text::directives_only_is_known(text) => Some(Reason::new(
             "how this version of gcc keeps columns in preprocessed text has not been tried",
         )),
+        Way::RewriteIncludes if clang_text::counts_in_conditions(text, invocation) => {
+            Some(Reason::new("a condition counts on __COUNTER__"))
+        }
         Way::DirectivesOnly | Way::RewriteIncludes => plain_text::unexpanded(text)
             .map(|name| Reason::new(format!("{name} would get the server's value"))),
     }
+}
+
+/// Whether the object holds lines or columns that expanded text has not: where a macro's words are on several lines, clang's
+/// text has them on one.
+fn asks_for_places(text: &[u8], landmarks: &Landmarks, of_gcc: bool) -> Option<Reason> {
+    let calls = |word: &[u8]| memmem::find(text, word).is_some();
+    let asks = landmarks.asks_location
+        || calls(b"__builtin_COLUMN")
+        || !of_gcc && calls(b"__builtin_LINE");
+    asks.then(|| Reason::new("the compiler is asked for lines or columns of the source"))
 }
 
 /// The files that `dropped_pragma` is to be asked about before the text may travel; names are relative to the working directory.
@@ -182,6 +203,28 @@ pub fn sources_to_check(text: &[u8], recipe: &Recipe) -> Vec<PathBuf> {
     match recipe.way {
         Way::DirectivesOnly => plain_text::own_files(text),
         _ => Vec::new(),
+    }
+}
+
+/// The files of which clang is to warn if their last line has no end, which its text gives them; names are relative to the
+/// working directory.
+pub fn sources_with_ends(
+    text: &[u8],
+    invocation: &Invocation,
+    family: Option<Family>,
+    recipe: &Recipe,
+) -> Vec<PathBuf> {
+    let asks = |word: &[u8]| {
+        let warning = word.strip_prefix(b"-W").unwrap_or_default();
+        let warning = warning.strip_prefix(b"error=").unwrap_or(warning);
+        matches!(word, b"-pedantic" | b"-pedantic-errors")
+            || matches!(warning, b"pedantic" | b"everything" | b"newline-eof")
+            || warning.ends_with(b"-pedantic") && !warning.starts_with(b"no-")
+    };
+    let is_clangs = family == Some(Family::Clang) && recipe.way != Way::AsIs;
+    match is_clangs && has(invocation, asks) {
+        true => plain_text::own_files(text),
+        false => Vec::new(),
     }
 }
 
@@ -313,9 +356,14 @@ fn preprocessor_words(invocation: &Invocation, family: Option<Family>, way: Way)
         Way::RewriteIncludes => &["-E", "-frewrite-includes"],
         Way::AsIs | Way::Expanded => &["-E"],
     };
-    // gcc then says where a whole compile would take a precompiled header.
-    let pch = (family == Some(Family::Gcc)).then_some("-fpch-preprocess");
-    let mode = mode.iter().copied().chain(pch);
+    let more = match family {
+        // It then says where a whole compile would take a precompiled header.
+        Some(Family::Gcc) => Some("-fpch-preprocess"),
+        // If this run crashes, so does the one that follows, and tells of it.
+        Some(Family::Clang) => Some("-fno-crash-diagnostics"),
+        None => None,
+    };
+    let mode = mode.iter().copied().chain(more);
     words.splice(1..1, mode.map(OsString::from));
     words.extend(dependencies::preprocessor_words(
         invocation,
@@ -342,23 +390,15 @@ fn has(invocation: &Invocation, test: impl Fn(&[u8]) -> bool) -> bool {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::panic, clippy::unwrap_used)]
+    #![allow(clippy::unwrap_used)]
 
     use super::*;
-    use crate::model::invocation::{scan, Scan};
+    use crate::model::testing::invocation;
     use std::ffi::OsStr;
     use std::path::Path;
 
     fn keeps_local(text: &[u8], job: &Invocation, way: Way) -> Option<Reason> {
         text_keeps_local(text, &Landmarks::of(text), job, Some(Family::Gcc), way)
-    }
-
-    fn invocation(command: &str) -> Invocation {
-        let argv: Vec<OsString> = command.split(' ').map(OsString::from).collect();
-        match scan(&argv, &|_| None) {
-            Scan::Distributable(invocation) => invocation,
-            Scan::Local(local) => panic!("{command}: {}", local.reason),
-        }
     }
 
     fn made(command: &str, color: bool) -> Result<Recipe, Reason> {
@@ -440,7 +480,7 @@ mod tests {
         let recipe = made("clang -gdwarf-4 -DA=1 -U B -D C -c x.c -o x.o", true).unwrap();
         assert_eq!(
             line(&recipe.preprocessor_argv.unwrap()),
-            "clang -E -frewrite-includes -gdwarf-4 -DA=1 -U B -D C x.c -fdiagnostics-color=always"
+            "clang -E -frewrite-includes -fno-crash-diagnostics -gdwarf-4 -DA=1 -U B -D C x.c -fdiagnostics-color=always"
         );
         assert_eq!(
             line(&recipe.server_argv),

@@ -3,6 +3,7 @@
 
 use std::borrow::Cow;
 use std::ffi::OsStr;
+use std::ops::Range;
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
@@ -77,14 +78,20 @@ pub fn leading_markers(text: &[u8]) -> impl Iterator<Item = Marker<'_>> {
 pub fn unmark_expansions(text: &mut [u8], hashes: &[usize]) {
     // Within a file that is no system header, and what was marked since without a sign that it is for good.
     let (mut own, mut pending, mut spans) = (true, Vec::new(), Vec::new());
-    for at in hashes.iter().copied() {
-        let rest = text.get(at..).unwrap_or_default();
+    let raw = raw_strings(text);
+    let mut raw = raw.iter().peekable();
+    for at in hashes.iter().map(|hash| hash.saturating_sub(1)) {
+        while raw.next_if(|span| span.end <= at).is_some() {}
+        if raw.peek().is_some_and(|span| span.contains(&at)) {
+            continue;
+        }
+        let rest = text.get(at + 1..).unwrap_or_default();
         let length = memchr::memchr(b'\n', rest).unwrap_or(rest.len());
         let Some(found) = rest.get(..length).and_then(marker) else {
             continue;
         };
         let has = |flag| found.flags.contains(&flag);
-        let end = at + length;
+        let end = at + 1 + length;
         match (has(b'1') || has(b'2'), has(b'3')) {
             // A file that says of itself that it is a system header is left by a flag.
             (true, system) => {
@@ -101,6 +108,34 @@ pub fn unmark_expansions(text: &mut [u8], hashes: &[usize]) {
             flags.fill(b' ');
         }
     }
+}
+
+/// Where the raw strings of a text without comments are: lines in them are no markers.
+fn raw_strings(text: &[u8]) -> Vec<Range<usize>> {
+    const DELIMITER_MAX: usize = 16;
+    let mut spans: Vec<Range<usize>> = Vec::new();
+    for at in memmem::find_iter(text, b"R\"") {
+        let (before, rest) = text.split_at_checked(at).unwrap_or_default();
+        let words = before
+            .iter()
+            .rev()
+            .take_while(|byte| byte.is_ascii_alphanumeric() || **byte == b'_');
+        let prefix = before.get(at - words.count()..).unwrap_or_default();
+        let is_prefix = matches!(prefix, b"" | b"u8" | b"u" | b"U" | b"L");
+        if !is_prefix || spans.last().is_some_and(|last| at < last.end) {
+            continue;
+        }
+        let content = rest.get(2..).unwrap_or_default();
+        let Some(length) = memchr::memchr(b'(', content).filter(|at| *at <= DELIMITER_MAX) else {
+            continue;
+        };
+        let delimiter = content.get(..length).unwrap_or_default();
+        let end = [b")", delimiter, b"\""].concat();
+        if let Some(found) = memmem::find(content, &end) {
+            spans.push(at..at + 2 + found + end.len());
+        }
+    }
+    spans
 }
 
 /// Is this gcc's marker for the working directory, `# 1 "/home/me//"`?
@@ -162,9 +197,15 @@ fn is_compilers_own(text: &[u8]) -> bool {
     })
 }
 
-/// A macro that the text leaves to the server, whose clock and file names differ.
+/// A macro that the text leaves to the server, whose clock and files differ.
 pub fn unexpanded(text: &[u8]) -> Option<&'static str> {
-    const NAMES: [&str; 4] = ["__DATE__", "__TIME__", "__TIMESTAMP__", "__BASE_FILE__"];
+    const NAMES: [&str; 5] = [
+        "__DATE__",
+        "__TIME__",
+        "__TIMESTAMP__",
+        "__BASE_FILE__",
+        "__INCLUDE_LEVEL__",
+    ];
     NAMES
         .into_iter()
         .find(|name| memmem::find(text, name.as_bytes()).is_some())
@@ -310,6 +351,23 @@ mod tests {
 
     fn odd(text: &[u8]) -> Option<&'static str> {
         odd_pragma(text, &Landmarks::of(text).gcc)
+    }
+
+    #[test]
+    fn raw_strings_keep_what_looks_like_markers() {
+        for string in [
+            "R\"(\n# 33 \"s.h\" 3 4\n)\"",
+            "u8R\"x(\n)\"\n# 33 \"s.h\" 3 4\n)x\"",
+        ] {
+            let text =
+                format!("# 1 \"a.cc\"\nchar s[] = {string};\n# 2 \"s.h\" 3 4\nx\n# 3 \"a.cc\"\n");
+            let mut edited = text.clone().into_bytes();
+            let hashes = Landmarks::of(&edited).hashes;
+            unmark_expansions(&mut edited, &hashes);
+            let expected = text.replace("# 2 \"s.h\" 3 4", "# 2 \"s.h\"    ");
+            assert_eq!(String::from_utf8(edited).unwrap(), expected);
+        }
+        assert_eq!(raw_strings(b"\"FOR\"(\")\" R\"x y(\" R\"("), []);
     }
 
     #[test]

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use super::command_macros::scans;
-use super::directives::{Directive, Line, Odd, Verb};
+use super::directives::{Clock, Directive, Line, Odd, Verb};
 use super::files::{FileAt, ObjectId, Origin, PathId};
 use super::interner::{intern, known, Id};
 use super::macros::Defined;
@@ -86,7 +86,8 @@ impl<W: World + ?Sized> Walker<'_, W> {
     /// the words in this order.
     fn command_line(&mut self) -> Result<(), Punt> {
         for scan in scans(self.unit.words, self.unit.compiler.dialect)? {
-            self.closure.clock_in_words |= scan.directives.contains(&Directive::Clock);
+            let told = scan.directives.iter().filter_map(Directive::clock).max();
+            self.closure.clock_in_words = self.closure.clock_in_words.max(told);
             self.read_all(scan)?;
         }
         let words = self.unit.words;
@@ -206,7 +207,7 @@ impl<W: World + ?Sized> Walker<'_, W> {
             Directive::Dependency { name, angle } => self.dependency(Header { name, angle })?,
             Directive::Embed { name, angle } => self.embed(Header { name, angle })?,
             Directive::Incbin { name } => self.incbin(name)?,
-            Directive::Clock => self.clock(),
+            Directive::Clock(clock) => self.clock(clock),
             Directive::System => {
                 let is_source = self.is_source();
                 if let (Some(frame), false) = (self.frames.last_mut(), is_source) {
@@ -421,11 +422,11 @@ impl<W: World + ?Sized> Walker<'_, W> {
         Ok(())
     }
 
-    fn clock(&mut self) {
+    fn clock(&mut self, clock: Clock) {
         let file = self.frames.last().and_then(|frame| frame.file);
         let listed = file.and_then(|(path, _)| self.resolver.files.path(path).listed);
         if let Some(visited) = listed.and_then(|at| self.closure.files.get_mut(at as usize)) {
-            visited.clock = true;
+            visited.clock = visited.clock.max(Some(clock));
         }
     }
 

@@ -93,7 +93,7 @@ pub fn stock_differs(
     if invocation.only_ours.is_some() {
         return invocation.only_ours.clone();
     }
-    if sources::language_of(&invocation.input).is_none() {
+    if !sources::is_known_to_stock(&invocation.input) {
         return Some(Reason::new("stock knows sources by their extension"));
     }
     let mut words = invocation.argv.iter().map(|word| word.as_bytes());
@@ -120,19 +120,11 @@ pub fn shows_checksums(invocation: &Invocation, family: Option<Family>) -> bool 
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used, clippy::panic)]
+    #![allow(clippy::unwrap_used)]
     use super::*;
     use crate::model::family::family;
-    use crate::model::invocation::{scan, Scan};
+    use crate::model::testing::invocation;
     use std::path::Path;
-
-    fn invocation(command: &str) -> Invocation {
-        let argv: Vec<OsString> = command.split(' ').map(OsString::from).collect();
-        match scan(&argv, &|_| None) {
-            Scan::Distributable(invocation) => invocation,
-            Scan::Local(local) => panic!("{command}: {}", local.reason),
-        }
-    }
 
     fn server(command: &str, color: bool) -> Result<String, Reason> {
         let invocation = invocation(command);

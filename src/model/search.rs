@@ -3,6 +3,7 @@
 
 use std::os::unix::ffi::OsStrExt;
 
+use super::charset;
 use super::compiler_options::{Effect, Role};
 use super::family::Family;
 use super::invocation::Invocation;
@@ -226,6 +227,18 @@ fn part(part: &[u8]) -> Option<Given<'_>> {
     })
 }
 
+/// Whether sources are read in another charset than UTF-8: what decides about files is followed in ASCII's letters only.
+pub fn converts(invocation: &Invocation) -> bool {
+    let mut words = invocation.argv.iter().map(|word| word.as_bytes());
+    words.any(|word| search_charset(word).is_some())
+}
+
+/// The charset that a word names, unless it is UTF-8.
+fn search_charset(word: &[u8]) -> Option<&[u8]> {
+    let charset = word.strip_prefix(b"-finput-charset=")?;
+    (!matches!(charset, b"UTF-8" | b"utf-8")).then_some(charset)
+}
+
 /// Words that change how text is read, in ways that are not followed here.
 fn check(word: &[u8]) -> Result<(), Punt> {
     const HEADS: [&[u8]; 14] = [
@@ -244,7 +257,8 @@ fn check(word: &[u8]) -> Result<(), Punt> {
         b"-fno-raw-string-literals",
         b"-fmax-include-depth",
     ];
-    match HEADS.iter().any(|head| word.starts_with(head)) {
+    let odd_charset = search_charset(word).is_some_and(|charset| !charset::extends_ascii(charset));
+    match odd_charset || HEADS.iter().any(|head| word.starts_with(head)) {
         true => Err(Punt::new(format!(
             "{} changes how sources are read",
             String::from_utf8_lossy(word)

@@ -66,7 +66,7 @@ pub fn kind_of_name(name: &[u8]) -> Option<SourceKind> {
     let (language, preprocessed) = match extension {
         b"c" => (Language::C, false),
         b"i" => (Language::C, true),
-        b"cc" | b"cpp" | b"cxx" | b"cp" | b"c++" | b"C" => (Language::Cxx, false),
+        b"cc" | b"cpp" | b"CPP" | b"cxx" | b"cp" | b"c++" | b"C" => (Language::Cxx, false),
         b"ii" => (Language::Cxx, true),
         b"m" => (Language::ObjC, false),
         b"mi" => (Language::ObjC, true),
@@ -83,6 +83,12 @@ pub fn kind_of_name(name: &[u8]) -> Option<SourceKind> {
 /// The same for a path; for the question "is this word a source file or a compiler?".
 pub fn language_of(path: &Path) -> Option<SourceKind> {
     kind_of_name(path.as_os_str().as_bytes())
+}
+
+/// Whether daemons and include servers of stock's take a file of this name for a source.
+pub fn is_known_to_stock(path: &Path) -> bool {
+    let name = path.as_os_str().as_bytes();
+    kind_of_name(name).is_some() && extension(name) != Some(b"CPP")
 }
 
 /// Whether a file name says that it holds assembler text, with or without work for a preprocessor.

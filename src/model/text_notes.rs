@@ -6,7 +6,7 @@ use std::sync::LazyLock;
 use memchr::memmem::{find, Finder};
 
 use super::dialect::Dialect;
-use super::directives::{Change, Directive, Odd};
+use super::directives::{Change, Clock, Directive, Odd};
 use super::interner::{intern, Id};
 use super::tokens::{blanks, in_name, name_length};
 
@@ -125,6 +125,14 @@ fn is_word(text: &[u8], at: usize, hit: Hit) -> bool {
     }
 }
 
+/// Which of them it is.
+fn clock(after: &[u8]) -> Clock {
+    match after.starts_with(b"__TIMESTAMP__") {
+        true => Clock::File,
+        false => Clock::Run,
+    }
+}
+
 /// What the rest of a pragma after `GCC` does to options.
 fn change(after: &[u8]) -> Option<Change> {
     let text = after.trim_ascii_start();
@@ -166,7 +174,7 @@ pub(super) fn in_text(
     let (before, after) = line.split_at(at.saturating_sub(start).min(line.len()));
     let odd = |why| Some(Directive::Odd { why });
     match hit {
-        Hit::Clock => Some(Directive::Clock),
+        Hit::Clock => Some(Directive::Clock(clock(after))),
         Hit::Pragma => pragma_decides(after).then_some(Directive::Odd { why: Odd::Pragma }),
         Hit::MacroStack => macro_stack(before, after).or(odd(Odd::MacroStack)),
         Hit::Options => after.get(3..).and_then(change).map(Directive::Options),
@@ -196,7 +204,7 @@ pub(super) fn in_definition(line: &[u8], at: usize, hit: Hit, defined: Id) -> Op
     let (before, after) = line.split_at(at.min(line.len()));
     let odd = |why| Some(Directive::Odd { why });
     match hit {
-        Hit::Clock => Some(Directive::Clock),
+        Hit::Clock => Some(Directive::Clock(clock(after))),
         Hit::Pragma if pragma_decides(after) => odd(Odd::Pragma),
         Hit::Pragma => (!is_literal(after)).then_some(Directive::Maker),
         Hit::Options => Some(Directive::Options(Change::Unknown)),
@@ -335,8 +343,11 @@ mod tests {
         let odd = |why| Directive::Odd { why };
         let name = |text: &str| intern(text.as_bytes());
         for (line, expected) in [
-            ("x = __DATE__ __TIME__;", vec![Directive::Clock; 2]),
-            ("__TIMESTAMP__", vec![Directive::Clock]),
+            (
+                "x = __DATE__ __TIME__;",
+                vec![Directive::Clock(Clock::Run); 2],
+            ),
+            ("__TIMESTAMP__", vec![Directive::Clock(Clock::File)]),
             ("my__DATE__ __TIME_T", vec![]),
             ("_Pragma(\"once\") x", vec![odd(Odd::Pragma)]),
             ("_Pragma ( \"GCC diagnostic push\" )", vec![]),

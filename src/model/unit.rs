@@ -3,6 +3,7 @@
 use std::any::Any;
 use std::sync::Arc;
 
+use super::directives::Clock;
 use super::predefined::Compiler;
 use super::search::{SearchPath, Word};
 use super::source_scan::Scan;
@@ -132,8 +133,8 @@ pub struct Closure {
     pub lookups: Vec<Lookup>,
     /// A header is included by an absolute name.
     pub absolute_include: bool,
-    /// A macro of the command line mentions `__DATE__`, `__TIME__` or `__TIMESTAMP__`.
-    pub clock_in_words: bool,
+    /// What a macro of the command line says of the time.
+    pub clock_in_words: Option<Clock>,
 }
 
 /// A file, under one of its names.
@@ -143,8 +144,8 @@ pub struct Visited {
     pub path: Vec<u8>,
     /// The world's number.
     pub file: u32,
-    /// Its text, outside comments and groups that are skipped, mentions `__DATE__`, `__TIME__` or `__TIMESTAMP__`.
-    pub clock: bool,
+    /// What its text, outside comments and groups that are skipped, says of the time.
+    pub clock: Option<Clock>,
 }
 
 /// A name looked for along the search path.

@@ -278,7 +278,7 @@ impl<'w, W: World + ?Sized> Walker<'w, W> {
         self.closure.files.push(Visited {
             path: self.resolver.files.spelled(path).to_vec(),
             file: at.file,
-            clock: false,
+            clock: None,
         });
         number
     }
@@ -293,7 +293,7 @@ impl<'w, W: World + ?Sized> Walker<'w, W> {
         self.closure.probes.push(Visited {
             path: self.resolver.files.spelled(path).to_vec(),
             file: at.file,
-            clock: false,
+            clock: None,
         });
     }
 }

@@ -298,7 +298,7 @@ pub type Packet<'t> = (Vec<u8>, [&'t [u8]; 2]);
 /// How much room [`encode_text`] needs for so many bytes.
 pub fn text_room_bytes(version: Version, length: usize) -> usize {
     match version.compresses() {
-        true => lzo::room_bytes(length),
+        true => lzo::text_room_bytes(length),
         false => 0,
     }
 }
@@ -321,7 +321,7 @@ pub fn encode_text<'t>(
 }
 
 fn compress_in<'r>(bytes: &[u8], room: &'r mut [u8]) -> Result<&'r [u8], WireError> {
-    lzo::compress_in(bytes, room).map_err(WireError::Lzo)
+    lzo::compress_text_in(bytes, room).map_err(WireError::Lzo)
 }
 
 fn encode_body(version: Version, bytes: &[u8]) -> Result<Cow<'_, [u8]>, WireError> {

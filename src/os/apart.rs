@@ -143,7 +143,7 @@ pub enum Watched {
 }
 
 /// Waits for the child. With `processes` it is looked now and then whether our group has become larger than that, in the
-/// table of processes `proc`; with `wanted` whether that socket's other side has gone.
+/// table of processes `proc`, unless the child itself has none; with `wanted` whether that socket's other side has gone.
 pub fn wait(
     child: Child,
     processes: Option<(usize, &Path)>,
@@ -165,7 +165,8 @@ pub fn wait(
                 None => {}
             }
             if let Some((most, proc)) = processes {
-                if liveness::group_size(proc, std::process::id()) > most {
+                let may_be_many = liveness::may_have_children(proc, child.0);
+                if may_be_many && liveness::group_size(proc, std::process::id()) > most {
                     return Ok(Watched::Crowded);
                 }
             }

@@ -3,6 +3,7 @@
 
 #![allow(unsafe_code)] // The calls that take a folder's descriptor are only to be had from libc.
 
+pub use super::identity::Kind;
 use super::sys::{check, check_uninterrupted};
 use crate::model::about::Time;
 use std::cell::Cell;
@@ -28,19 +29,6 @@ const PASSES_MAX: usize = 100;
 /// A folder.
 #[derive(Debug)]
 pub struct Dir(OwnedFd);
-
-/// What a thing in a folder is.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Kind {
-    /// A plain file.
-    File,
-    /// A folder.
-    Folder,
-    /// A symbolic link.
-    Link,
-    /// A device, a pipe, a socket.
-    Other,
-}
 
 /// What is known of a thing in a folder without opening it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

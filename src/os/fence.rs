@@ -125,7 +125,7 @@ pub fn has_scopes() -> bool {
 
 /// The calls of one kind of machine. Refused are, in this order: sockets; leaving the group; other processes' memory and
 /// descriptors; namespaces; asynchronous calls that go around a filter; what compilers have no use for, and what would
-/// outlive the job.
+/// outlive the job; memory that no process need have mapped, which nobody could count.
 struct Calls {
     machine: u32,
     refused: &'static [libc::c_long],
@@ -174,6 +174,8 @@ const NATIVE: Calls = Calls {
         libc::SYS_semget,
         libc::SYS_msgget,
         libc::SYS_mq_open,
+        libc::SYS_memfd_create,
+        MEMFD_SECRET,
     ],
     naming: &[
         libc::SYS_truncate,
@@ -215,8 +217,30 @@ const NATIVE: Calls = Calls {
 const OTHERS: &[Calls] = &[Calls {
     machine: 0x4000_0003,
     refused: &[
-        102, 359, 66, 57, 26, 347, 348, 438, 310, 346, 425, 357, 336, 374, 286, 287, 288, 117, 395,
-        393, 399, 277,
+        102,
+        359,
+        66,
+        57,
+        26,
+        347,
+        348,
+        438,
+        310,
+        346,
+        425,
+        357,
+        336,
+        374,
+        286,
+        287,
+        288,
+        117,
+        395,
+        393,
+        399,
+        277,
+        356,
+        MEMFD_SECRET,
     ],
     naming: &[
         15,
@@ -251,6 +275,7 @@ const FCHMODAT2: libc::c_long = 452;
 const SETXATTRAT: libc::c_long = 463;
 const REMOVEXATTRAT: libc::c_long = 466;
 const FILE_SETATTR: libc::c_long = 469;
+const MEMFD_SECRET: libc::c_long = 447;
 
 /// New namespaces of any kind, and children that are not one's own.
 const NEW: u32 = (libc::CLONE_NEWNS

@@ -58,6 +58,16 @@ pub fn all() -> impl Iterator<Item = Kin> {
     entries.filter_map(|entry| kin(entry.file_name().to_str()?.parse().ok()?))
 }
 
+/// Whether a process may have children: all have, if the system does not tell.
+pub fn may_have_children(proc: &Path, pid: u32) -> bool {
+    let threads = fs::read_dir(proc.join(format!("{pid}/task")));
+    let mut lists = threads.into_iter().flatten().flatten();
+    lists.any(|thread| match fs::read(thread.path().join("children")) {
+        Ok(list) => !list.is_empty(),
+        Err(_) => true,
+    })
+}
+
 /// How many processes and threads a process group has, in a table of processes, which is `/proc` as a rule.
 pub fn group_size(proc: &Path, group: u32) -> usize {
     members(proc, group).map(|(_, threads)| threads).sum()
@@ -177,6 +187,11 @@ mod tests {
         let mut child = child.arg("60").process_group(0).spawn().unwrap();
         let proc = Path::new("/proc");
         assert_eq!(group_size(proc, child.id()), 1);
+        assert!(may_have_children(proc, std::process::id()));
+        let tells = proc.join("self/task").join(std::process::id().to_string());
+        if tells.join("children").exists() {
+            assert!(!may_have_children(proc, child.id()));
+        }
         child.kill().unwrap();
         child.wait().unwrap();
         assert_eq!(group_size(proc, child.id()), 0);

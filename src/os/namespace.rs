@@ -56,6 +56,13 @@ pub fn leave() -> io::Result<()> {
     mount(None, c"/", None, all, None)
 }
 
+/// Leaves the namespace of queues, semaphores and shared memory that outlive their makers: from here on there are none, and
+/// those that are made go with the last process that sees them. A system without such namespaces leaves all as it is.
+pub fn leave_what_outlives() {
+    // SAFETY: touches no memory.
+    unsafe { libc::unshare(libc::CLONE_NEWIPC) };
+}
+
 /// Mounts a file system in memory, for at most so many bytes and files.
 pub fn mount_memory(to: &Path, bytes_max: u64, files_max: u64) -> io::Result<()> {
     let options = format!("mode=700,size={bytes_max},nr_inodes={files_max}");

@@ -12,11 +12,18 @@ const PROCESSES_MAX: usize = 4096;
 /// Where the system tells of processes.
 const PROC: &str = "/proc";
 
-/// Bytes that a process and all that descend from it hold for themselves: not what they have mapped from files, and no files in
-/// memory. With `group` so do all of the process group that it leads, as some may have lost their parents; that takes a look at
+/// Bytes that a process and all that descend from it hold for themselves, or share with others in memory: not what they have
+/// mapped from files on disk, and of files in memory only what is mapped. With `group` so do all of the process group that it leads, as some may have lost their parents; that takes a look at
 /// each process of the machine. A sum above `enough` is exact, if the system lets us know.
 pub fn held(leader: u32, group: bool, enough: u64) -> u64 {
     held_in(Path::new(PROC), leader, group, enough)
+}
+
+/// Whether the system tells what processes hold and who has started them, as this one sees it.
+pub fn can_be_seen() -> bool {
+    let process = Path::new(PROC).join("self");
+    let thread = process.join(format!("task/{}/children", std::process::id()));
+    quick_bytes(&process).is_some() && thread.exists()
 }
 
 fn held_in(proc: &Path, leader: u32, group: bool, enough: u64) -> u64 {
@@ -33,16 +40,29 @@ fn held_in(proc: &Path, leader: u32, group: bool, enough: u64) -> u64 {
     }
 }
 
-/// The folders of these processes in a table of processes.
+/// The folders of these processes in a table of processes. Where one of them is not to be seen, as the first process of a cell
+/// is not with `hidepid`, its children are looked for in the leader's group.
 fn family(proc: &Path, leader: u32, group: bool) -> Vec<PathBuf> {
-    let mut found = BTreeSet::from([leader]);
-    if group {
-        found.extend(liveness::members(proc, leader).map(|(pid, _)| pid));
-    }
-    let mut next: Vec<u32> = found.iter().copied().collect();
     let folder = |pid: u32| proc.join(pid.to_string());
-    while let Some(parent) = next.pop() {
-        for child in children(&folder(parent)) {
+    let members = || liveness::members(proc, leader).map(|(pid, _)| pid);
+    let mut found = BTreeSet::from([leader]);
+    let mut next = vec![leader];
+    let mut has_group = false;
+    let mut asks_for_group = group;
+    loop {
+        let children = match next.pop() {
+            _ if asks_for_group && !has_group => {
+                has_group = true;
+                next.extend(found.iter());
+                members().collect()
+            }
+            Some(parent) => children(&folder(parent)).unwrap_or_else(|| {
+                asks_for_group = true;
+                Vec::new()
+            }),
+            None => break,
+        };
+        for child in children {
             if found.len() < PROCESSES_MAX && found.insert(child) {
                 next.push(child);
             }
@@ -51,30 +71,44 @@ fn family(proc: &Path, leader: u32, group: bool) -> Vec<PathBuf> {
     found.into_iter().map(folder).collect()
 }
 
-/// The children of all threads of a process.
-fn children(process: &Path) -> Vec<u32> {
-    let threads = fs::read_dir(process.join("task"));
-    let lists = threads.into_iter().flatten().flatten().map(|thread| {
+/// The children of all threads of a process; nothing if it is not to be seen.
+fn children(process: &Path) -> Option<Vec<u32>> {
+    let threads = fs::read_dir(process.join("task")).ok()?;
+    let lists = threads.flatten().map(|thread| {
         let list = fs::read_to_string(thread.path().join("children"));
         list.unwrap_or_default()
     });
     let lists: String = lists.collect();
     let pids = lists.split_ascii_whitespace();
-    pids.filter_map(|pid| pid.parse().ok()).collect()
+    Some(pids.filter_map(|pid| pid.parse().ok()).collect())
 }
 
-/// What a process has in memory, or had there before it was swapped out, that is not of files; what processes share since a fork is counted in each.
+/// What a process has in memory, or had there before it was swapped out, that is not of files on disk; what processes share is
+/// counted in each.
 fn quick_bytes(process: &Path) -> Option<u64> {
-    let status = fs::read_to_string(process.join("status")).ok()?;
-    let swapped = bytes_after(&status, "VmSwap:").unwrap_or(0);
-    Some(bytes_after(&status, "RssAnon:")?.saturating_add(swapped))
+    told(process, "status", ["RssAnon:", "RssShmem:", "VmSwap:"])
 }
 
 /// The same, with a part only of what is shared.
 fn exact_bytes(process: &Path) -> Option<u64> {
-    let rollup = fs::read_to_string(process.join("smaps_rollup")).ok()?;
-    let swapped = bytes_after(&rollup, "SwapPss:").unwrap_or(0);
-    Some(bytes_after(&rollup, "Pss_Anon:")?.saturating_add(swapped))
+    told(
+        process,
+        "smaps_rollup",
+        ["Pss_Anon:", "Pss_Shmem:", "SwapPss:"],
+    )
+}
+
+/// The sum of these lines in a file about a process, the first of which must be there. Of a process whose first thread has ended
+/// only the others tell; all have the same memory.
+fn told(process: &Path, file: &str, lines: [&str; 3]) -> Option<u64> {
+    let read = |folder: &Path| {
+        let text = fs::read_to_string(folder.join(file)).ok()?;
+        let [first, others @ ..] = lines.map(|line| bytes_after(&text, line));
+        let others = others.into_iter().flatten();
+        Some(others.fold(first?, u64::saturating_add))
+    };
+    let threads = || fs::read_dir(process.join("task")).into_iter().flatten();
+    read(process).or_else(|| threads().flatten().find_map(|thread| read(&thread.path())))
 }
 
 fn bytes_after(text: &str, name: &str) -> Option<u64> {
@@ -85,7 +119,7 @@ fn bytes_after(text: &str, name: &str) -> Option<u64> {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
+    #![allow(clippy::unwrap_used, unsafe_code)]
     use super::*;
 
     fn process(proc: &Path, pid: u32, group: u32, children: &str, kilobytes: [u64; 2]) {
@@ -125,6 +159,20 @@ mod tests {
     }
 
     #[test]
+    fn children_of_who_is_not_seen_are_found_by_their_group() {
+        let dir = tempfile::tempdir().unwrap();
+        process(dir.path(), 10, 10, "11", [1, 1]);
+        process(dir.path(), 12, 10, "13", [10, 10]);
+        process(dir.path(), 13, 13, "", [100, 100]);
+        process(dir.path(), 14, 14, "", [1000, 1000]);
+        let held = || held_in(dir.path(), 10, false, u64::MAX) / 1024;
+        assert_eq!(held(), 111);
+        // As soon as it is seen it tells itself.
+        process(dir.path(), 11, 10, "", [0, 0]);
+        assert_eq!(held(), 1);
+    }
+
+    #[test]
     fn what_was_swapped_out_is_still_held() {
         let dir = tempfile::tempdir().unwrap();
         process(dir.path(), 10, 10, "", [5, 4]);
@@ -137,6 +185,68 @@ mod tests {
         add("smaps_rollup", "SwapPss:   600 kB\n");
         let held = |enough: u64| held_in(dir.path(), 10, false, enough * 1024) / 1024;
         assert_eq!((held(705), held(704)), (705, 604));
+    }
+
+    #[test]
+    fn memory_that_is_shared_is_held() {
+        let dir = tempfile::tempdir().unwrap();
+        process(dir.path(), 10, 10, "", [5, 4]);
+        let add = |name: &str, line: &str| {
+            let path = dir.path().join("10").join(name);
+            let text = fs::read_to_string(&path).unwrap();
+            fs::write(path, text + line).unwrap();
+        };
+        add("status", "RssShmem:\t   700 kB\n");
+        add("smaps_rollup", "Pss_Shmem:   600 kB\n");
+        let held = |enough: u64| held_in(dir.path(), 10, false, enough * 1024) / 1024;
+        assert_eq!((held(705), held(704)), (705, 604));
+    }
+
+    #[test]
+    fn a_process_whose_first_thread_has_ended_holds_what_it_held() {
+        use std::io::{BufRead, BufReader};
+        // The first thread ends alone; another holds the memory, and ends when it is told to.
+        const PROGRAM: &str = "import ctypes, os, sys, threading\n\
+            def other():\n  held = b'x' * (64 << 20)\n  print('ready', flush=True)\n  sys.stdin.readline()\n  os._exit(len(held) and 0)\n\
+            threading.Thread(target=other).start()\n\
+            ctypes.CDLL(None).syscall(60 if os.uname().machine == 'x86_64' else 93, 0)\n";
+        let child = std::process::Command::new("python3")
+            .args(["-c", PROGRAM])
+            .stdin(std::process::Stdio::piped())
+            .stdout(std::process::Stdio::piped())
+            .spawn();
+        let Ok(mut child) = child else {
+            return eprintln!("there is no python3");
+        };
+        let mut said = String::new();
+        let stdout = child.stdout.take().unwrap();
+        BufReader::new(stdout).read_line(&mut said).unwrap();
+        assert_eq!(said, "ready\n");
+        let stat = format!("/proc/{}/stat", child.id());
+        while !fs::read_to_string(&stat).unwrap().contains(") Z") {
+            std::thread::yield_now();
+        }
+        let (quick, exact) = (
+            held(child.id(), false, u64::MAX),
+            held(child.id(), false, 0),
+        );
+        child.kill().unwrap();
+        child.wait().unwrap();
+        assert!(quick >= 64 << 20 && exact >= 64 << 20, "{quick}, {exact}");
+    }
+
+    #[test]
+    fn shared_memory_of_this_process_is_seen() {
+        assert!(can_be_seen());
+        let mut grows = (0..20).map(|_| {
+            let before = held(std::process::id(), false, 0);
+            let file = crate::os::files::bounded_memory_file(50 << 20).unwrap();
+            // SAFETY: nobody else has the file.
+            let mut map = unsafe { memmap2::MmapMut::map_mut(&file).unwrap() };
+            map.fill(1);
+            held(std::process::id(), false, 0) >= before + (40 << 20)
+        });
+        assert!(grows.any(|does| does));
     }
 
     #[test]

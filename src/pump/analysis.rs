@@ -6,7 +6,7 @@ use super::ask_compiler::Environment;
 use super::beginnings::Beginnings;
 use super::clock::Epoch;
 use super::place::Place;
-use super::reply::{differ_for_stock, time, Reply};
+use super::reply::{differ_for_stock, time, told, Reply};
 use super::shipment::{pack, Shipment, Ways};
 use super::system_lookups::{answers, SystemAnswers};
 use super::toolchain::{Toolchain, Toolchains};
@@ -15,7 +15,10 @@ use super::turns::Turns;
 use super::walk::{walk, Trouble};
 use super::world::{LocalWorld, Site};
 use crate::model::about::{About, VARIABLES};
+use crate::model::charset;
 use crate::model::direct::Query;
+use crate::model::directives::Clock;
+use crate::model::family::Family;
 use crate::model::invocation::{scan, Invocation, Scan};
 use crate::model::preprocessor::{closure, Budget, Closure, Unit};
 use crate::model::search::{self, SearchPath, Surroundings};
@@ -221,8 +224,13 @@ fn cover(
             "the source is in a system folder".to_owned(),
         ));
     }
-    if let Some(why) = tells_time(world, &closure) {
+    if let Some(why) = tells_time(&closure, is_dated(query, toolchain)) {
         return Ok(Outcome::NotCovered(why));
+    }
+    if search::converts(invocation) {
+        if let Some(why) = names_converted(world, &closure)? {
+            return Ok(Outcome::NotCovered(why));
+        }
     }
     let system: &[Arc<Place>] = match query.hermetic {
         true => &[],
@@ -238,7 +246,7 @@ fn cover(
     if let Some(trouble) = world.trouble() {
         return Err(trouble);
     }
-    let reply = reply(query, invocation, toolchain, &closure, shipment, answers);
+    let reply = reply(query, invocation, toolchain, &closure, shipment, answers)?;
     Ok(Outcome::Covered(Box::new(reply)))
 }
 
@@ -270,17 +278,55 @@ fn follow(
     Ok((closure, search))
 }
 
-/// What says the time of the compile can't be compiled at another time and place.
-fn tells_time(world: &LocalWorld<'_>, closure: &Closure) -> Option<String> {
-    const MACROS: &str = "__DATE__, __TIME__ or __TIMESTAMP__";
-    if closure.clock_in_words {
-        return Some(format!("the command mentions {MACROS}"));
+/// What says the time of the compile can't be compiled at another time and place, unless that `is_dated`.
+fn tells_time(closure: &Closure, is_dated: bool) -> Option<String> {
+    let tells = |clock: Option<Clock>| match is_dated {
+        true => clock == Some(Clock::File),
+        false => clock.is_some(),
+    };
+    let macros = match is_dated {
+        true => "__TIMESTAMP__",
+        false => "__DATE__, __TIME__ or __TIMESTAMP__",
+    };
+    if tells(closure.clock_in_words) {
+        return Some(format!("the command mentions {macros}"));
     }
-    let of_user = |path: &[u8]| world.found(path).is_some_and(|found| !found.system);
-    let mut telling = closure.files.iter().filter(|visited| visited.clock);
-    let visited = telling.find(|visited| of_user(&visited.path))?;
+    let mut files = closure.files.iter();
+    let visited = files.find(|visited| tells(visited.clock))?;
     let name = String::from_utf8_lossy(&visited.path);
-    Some(format!("{name} mentions {MACROS}"))
+    Some(format!("{name} mentions {macros}"))
+}
+
+/// Which file may decide what is read by names that a charset changes.
+fn names_converted(world: &LocalWorld<'_>, closure: &Closure) -> Result<Option<String>, Trouble> {
+    for visited in &closure.files {
+        let found = world.found(&visited.path);
+        let Some((found, file)) = found.and_then(|found| Some((found, world.file(found.file)?)))
+        else {
+            continue;
+        };
+        let text = found.place.bytes(&file.content.hash);
+        let text = text.map_err(|err| Trouble::new("read", found.place.path(), &err))?;
+        if !charset::decides_in_ascii(&text) {
+            let name = String::from_utf8_lossy(&visited.path);
+            let why = format!("{name} has other letters than ASCII's in a directive");
+            return Ok(Some(why));
+        }
+    }
+    Ok(None)
+}
+
+/// Whether `__DATE__` and `__TIME__` are the same whenever it is compiled, and wherever.
+fn is_dated(query: &Query, toolchain: &Toolchain) -> bool {
+    /// From this version on gcc heeds the variable.
+    const GCC_SINCE: u64 = 7;
+    let compiler = &toolchain.compiler;
+    let heeds = compiler.family == Family::Gcc && compiler.standard.major >= GCC_SINCE;
+    heeds
+        && query
+            .variables
+            .iter()
+            .any(|word| word.starts_with(b"SOURCE_DATE_EPOCH="))
 }
 
 /// Folders that a compiler needs beside those of its files: where it runs, where it looks for headers, and where it
@@ -322,9 +368,9 @@ fn reply(
     closure: &Closure,
     shipment: Shipment,
     answers: SystemAnswers,
-) -> Reply {
+) -> Result<Reply, Trouble> {
     let is_system = |path: &[u8]| {
-        let below = |folder: &Arc<Place>| super::toolchain::is_below(path, folder.path());
+        let below = |folder: &Arc<Place>| super::reliance::is_below(path, folder.path());
         toolchain.system.iter().any(below)
     };
     let pwd_differs = query.pwd != query.cwd && !query.pwd.is_empty();
@@ -351,14 +397,15 @@ fn reply(
         absent_dirs: toolchain.absent.clone(),
         system: answers.lookups,
     };
-    Reply {
+    let about = told(&about).map_err(|err| Trouble(format!("put the answer together: {err}")))?;
+    Ok(Reply {
         for_stock: query.for_stock,
         needs_ours,
         spelled_absolutely: differ_for_stock(&shipment.files),
         shipment,
-        about,
+        about: about.into(),
         entries: Default::default(),
-    }
+    })
 }
 
 /// All folders of which a host must not show its own if those here travel.

@@ -5,6 +5,7 @@ use super::basis::Basis;
 use super::clock::Epoch;
 use super::content::{lock, Metered};
 use super::place::{Place, Relied};
+use super::reliance::is_below;
 use super::reply::Reply;
 use super::toolchain::Toolchain;
 use super::tree::Tree;
@@ -14,6 +15,10 @@ use std::ffi::OsString;
 use std::os::unix::ffi::OsStrExt;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
+
+/// Below it compilers are replaced by the system's own installer. What is elsewhere may be written by a linker at any time,
+/// through a map, of which watches tell nothing.
+const INSTALLED: &[u8] = b"/usr";
 
 /// What an analysis came to.
 #[derive(Debug)]
@@ -66,13 +71,20 @@ impl Answer {
         toolchain.is_valid(tree, epoch) && self.basis.holds(tree, epoch)
     }
 
-    /// To be called when the answer is on its way: watches the system folders, so that the next one costs less.
+    /// To be called when the answer is on its way: watches the system's folders, those of compilers included, so that the
+    /// next one costs less.
     pub fn cover(&self, tree: &Tree) {
         if self.covered.swap(true, Ordering::AcqRel) {
             return;
         }
         for (place, _) in &self.basis.system {
             tree.cover(place.parent());
+        }
+        let relied = self.toolchain.iter().flat_map(|known| known.relied());
+        for (place, _) in relied {
+            if is_below(place.parent().path(), INSTALLED) {
+                tree.cover(place.parent());
+            }
         }
     }
 

@@ -11,9 +11,6 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-/// How long a compiler may take to answer.
-const ANSWER: Duration = Duration::from_secs(20);
-
 /// How long one that is asked to end may go on.
 const GRACE: Duration = Duration::from_millis(200);
 
@@ -44,13 +41,14 @@ pub struct Said {
     pub messages: Vec<u8>,
 }
 
-/// Runs `program` in `cwd`; it reads `input`.
+/// Runs `program` in `cwd`, for no longer than `patience`; it reads `input`.
 pub fn ask(
     program: &Path,
     words: &[&OsStr],
     cwd: &Path,
     environment: &Environment,
     input: &[u8],
+    patience: Duration,
 ) -> io::Result<Said> {
     let (output, messages) = (
         bounded_memory_file(BYTES_MAX)?,
@@ -67,14 +65,12 @@ pub fn ask(
         .stderr(shared(&messages)?);
     let group = Group::spawn(&mut command)?;
     drop(command);
-    if wait_any(
-        [(group.ended(), Event::Read)],
-        Some(Instant::now() + ANSWER),
-    )?
-    .is_none()
-    {
+    let until = Instant::now() + patience;
+    let ended = wait_any([(group.ended(), Event::Read)], Some(until))?;
+    if ended.is_none() {
         group.terminate(GRACE)?;
-        return Err(io::Error::other("it takes too long to answer"));
+        let why = "it takes too long to answer";
+        return Err(io::Error::new(io::ErrorKind::TimedOut, why));
     }
     let status = group.wait()?;
     Ok(Said {
@@ -121,6 +117,7 @@ mod tests {
             Path::new("/"),
             &environment,
             input,
+            Duration::from_secs(60),
         )
     }
 
@@ -130,8 +127,21 @@ mod tests {
         assert_eq!(said.output, b"in\n/\n");
         assert_eq!(said.messages, b"C\n");
         assert!(!said.success);
-        let nowhere = ask(Path::new("/nowhere"), &[], Path::new("/"), &Vec::new(), b"");
+        let nowhere = Path::new("/nowhere");
+        let long = Duration::from_secs(60);
+        let nowhere = ask(nowhere, &[], Path::new("/"), &Vec::new(), b"", long);
         assert_eq!(nowhere.unwrap_err().kind(), io::ErrorKind::NotFound);
         assert_eq!(first_error(b"Using\ncc: error: no\nx"), "cc: error: no");
+        let no_time = Duration::ZERO;
+        let words = ["-c", "sleep 1000"].map(OsStr::new);
+        let slow = ask(
+            Path::new("/bin/sh"),
+            &words,
+            Path::new("/"),
+            &Vec::new(),
+            b"",
+            no_time,
+        );
+        assert_eq!(slow.unwrap_err().kind(), io::ErrorKind::TimedOut);
     }
 }

@@ -21,6 +21,10 @@ const KEPT_MAX: usize = 32;
 /// How many units that might share one are remembered.
 const KEYS_MAX: usize = 4096;
 
+/// So many beginnings are kept for the first unit that has them, and two more for each that another had, too: where units
+/// begin each in its own way, that is in vain. Until another one has it no more than these are kept.
+const VAIN_MAX: usize = 4;
+
 /// All that decides how a unit begins, beside the files.
 #[derive(Clone, Debug)]
 pub struct Key {
@@ -125,36 +129,63 @@ impl Kept {
 /// What is known of a key.
 #[derive(Debug)]
 pub enum Known {
-    /// No unit had it before.
+    /// No unit had it before, and none is likely to have it after this one.
     New,
-    /// Some unit had it, and it is worth keeping.
-    Seen,
+    /// It is not kept, and worth keeping: some unit had it, or units of this tree often begin likewise.
+    Wanted,
     /// It was kept, and holds.
     Kept(Arc<Kept>),
 }
 
-/// All that are kept; for keys that one unit had, nothing yet.
+/// All that are kept.
 #[derive(Debug, Default)]
-pub struct Beginnings(Mutex<HashMap<Key, Option<Arc<Kept>>>>);
+pub struct Beginnings(Mutex<Shelf>);
+
+#[derive(Debug, Default)]
+struct Shelf {
+    known: HashMap<Key, Had>,
+    /// How many were kept for the first unit that had them.
+    at_first: usize,
+    /// How many more than one unit had.
+    shared: usize,
+}
+
+/// A beginning that some unit had.
+#[derive(Debug, Default)]
+struct Had {
+    /// Another one had it, too.
+    again: bool,
+    kept: Option<Arc<Kept>>,
+}
 
 impl Beginnings {
     /// What is known of a key, for this request.
     pub fn find(&self, key: &Key, tree: &Tree, epoch: Epoch) -> Known {
-        let mut known = lock(&self.0);
-        let kept = match known.get(key) {
-            Some(Some(kept)) => Arc::clone(kept),
-            Some(None) => return Known::Seen,
-            None => {
-                if known.len() >= KEYS_MAX {
-                    known.clear();
-                }
-                known.insert(key.clone(), None);
+        let mut shelf = lock(&self.0);
+        let Shelf {
+            known,
+            at_first,
+            shared,
+        } = &mut *shelf;
+        let Some(had) = known.get_mut(key) else {
+            if known.len() >= KEYS_MAX {
+                known.clear();
+            }
+            known.insert(key.clone(), Had::default());
+            if *at_first >= VAIN_MAX + 2 * *shared {
                 return Known::New;
             }
+            *at_first += 1;
+            return Known::Wanted;
         };
-        drop(known);
+        *shared += usize::from(!had.again);
+        had.again = true;
+        let Some(kept) = had.kept.clone() else {
+            return Known::Wanted;
+        };
+        drop(shelf);
         if !kept.basis.holds(tree, epoch) {
-            return Known::Seen;
+            return Known::Wanted;
         }
         kept.used.store(epoch, Ordering::Relaxed);
         Known::Kept(kept)
@@ -163,19 +194,28 @@ impl Beginnings {
     /// Keeps one, in the place of the one that was not used for the longest time if there are too many.
     pub fn keep(&self, key: Key, kept: Kept, epoch: Epoch) {
         kept.used.store(epoch, Ordering::Relaxed);
-        let mut known = lock(&self.0);
-        known.insert(key, Some(Arc::new(kept)));
-        let used = |kept: &Arc<Kept>| kept.used.load(Ordering::Relaxed);
-        let mut uses: Vec<u64> = known.values().flatten().map(used).collect();
-        if uses.len() > KEPT_MAX {
-            uses.sort_unstable();
-            let oldest = uses.first().copied().unwrap_or_default();
-            known.retain(|_, kept| kept.as_ref().is_none_or(|kept| used(kept) > oldest));
-        }
+        let Shelf { known, .. } = &mut *lock(&self.0);
+        known.entry(key).or_default().kept = Some(Arc::new(kept));
+        drop_oldest(known.values_mut().filter(|had| !had.again), VAIN_MAX);
+        drop_oldest(known.values_mut(), KEPT_MAX);
     }
 
     /// Forgets all.
     pub fn clear(&self) {
-        lock(&self.0).clear();
+        lock(&self.0).known.clear();
+    }
+}
+
+/// If more than `max` of these are kept, the one that was not used for the longest time no longer is.
+fn drop_oldest<'h>(all: impl Iterator<Item = &'h mut Had>, max: usize) {
+    let kept = all.filter_map(|had| {
+        let used = had.kept.as_ref()?.used.load(Ordering::Relaxed);
+        Some((used, had))
+    });
+    let kept: Vec<(Epoch, &mut Had)> = kept.collect();
+    if kept.len() > max {
+        if let Some((_, oldest)) = kept.into_iter().min_by_key(|(used, _)| *used) {
+            oldest.kept = None;
+        }
     }
 }

@@ -2,8 +2,9 @@
 //! names another one.
 
 use super::ask_compiler::{ask, Environment};
+use super::asking::PATIENCE;
+use super::reliance::is_below;
 use super::reply::Reply;
-use super::toolchain::is_below;
 use crate::model::dependencies::files_named;
 use crate::model::direct::Query;
 use crate::model::invocation::{scan, Invocation, Role, Scan};
@@ -89,7 +90,7 @@ fn compilers_list(
     words.push(OsStr::new("-M"));
     let program = Path::new(OsStr::from_bytes(&query.program));
     let cwd = Path::new(OsStr::from_bytes(&query.cwd));
-    let said = ask(program, &words, cwd, environment, b"");
+    let said = ask(program, &words, cwd, environment, b"", 2 * PATIENCE);
     let said = said.map_err(|err| format!("verification failed: {err}"))?;
     if !said.success {
         return Err("verification failed: the compiler does not list its files".to_owned());

@@ -127,17 +127,9 @@ pub fn names_relative_folder(flags: &[OsString]) -> bool {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used, clippy::panic)]
+    #![allow(clippy::unwrap_used)]
     use super::*;
-    use crate::model::invocation::{scan, Scan};
-
-    fn invocation(line: &str) -> Invocation {
-        let argv: Vec<OsString> = line.split(' ').map(OsString::from).collect();
-        match scan(&argv, &|_| None) {
-            Scan::Distributable(invocation) => invocation,
-            Scan::Local(local) => panic!("{line}: {}", local.reason),
-        }
-    }
+    use crate::model::testing::invocation;
 
     #[test]
     fn only_flags_that_matter_are_asked_with() {

@@ -113,6 +113,13 @@ impl Content {
         self.packet.get().cloned()
     }
 
+    /// Whether that is for the name `path`: one file may have several.
+    pub fn is_packed_as(&self, path: &[u8]) -> bool {
+        let name = [format!("NAME{:08x}", path.len()).as_bytes(), path].concat();
+        let packet = self.packet.get();
+        packet.is_some_and(|packet| packet.starts_with(&name))
+    }
+
     /// How much memory it takes, in bytes.
     pub fn memory(&self) -> usize {
         self.metered.bytes()
@@ -147,6 +154,11 @@ mod tests {
         assert!(content.has(want) && content.memory() > before);
         let packet = content.packet().unwrap();
         assert!(packet.starts_with(b"NAME00000002/aFILE"), "{packet:?}");
+        assert!(
+            content.is_packed_as(b"/a")
+                && !content.is_packed_as(b"/")
+                && !content.is_packed_as(b"/aF")
+        );
         let after = content.memory();
         content.make(want, b"/a", bytes).unwrap();
         assert_eq!(content.memory(), after, "made once");

@@ -44,7 +44,9 @@ struct State {
     /// Of which time of trust in watches that is.
     trust: u64,
     target: Option<Arc<[u8]>>,
-    content: Option<(Arc<Content>, Moment)>,
+    /// What it held when it was read last; that lasts when the content is forgotten, for answers that rely on it.
+    read: Option<(Hash, Moment)>,
+    content: Option<Arc<Content>>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -98,6 +100,7 @@ impl State {
     fn becomes(&mut self, there: There, clock: &Clock) {
         self.there = there;
         self.version = clock.next_version();
+        self.read = None;
         self.content = None;
         self.target = None;
     }
@@ -118,6 +121,7 @@ impl Place {
                 covered: 0,
                 trust: 0,
                 target: None,
+                read: None,
                 content: None,
             }),
         }
@@ -228,9 +232,10 @@ impl Place {
         match looked {
             Ok(identity) => {
                 self.found(state, clock, identity);
-                state.content = content
-                    .map(|content| (content, moment))
-                    .or(state.content.take());
+                if let Some(content) = content {
+                    state.read = Some((content.hash, moment));
+                    state.content = Some(content);
+                }
                 // A watch over a folder does not tell what is written under a name elsewhere.
                 let is_file = identity.kind() == Kind::File;
                 let unsure = is_file && (identity.is_racy(moment) || identity.names > 1);
@@ -304,7 +309,7 @@ impl Place {
 
     /// A file that was changed shortly before it was read may have been changed shortly after it, too.
     fn read_again_if_racy(&self, state: &mut State, clock: &Clock, identity: Identity) {
-        let Some((content, read_at)) = state.content.clone() else {
+        let Some((hash, read_at)) = state.read else {
             return;
         };
         if !identity.is_racy(read_at) {
@@ -312,8 +317,8 @@ impl Place {
         }
         let moment = now();
         match self.read(&identity) {
-            Ok((bytes, same)) if same == identity && content_hash(&bytes) == content.hash => {
-                state.content = Some((content, moment));
+            Ok((bytes, same)) if same == identity && content_hash(&bytes) == hash => {
+                state.read = Some((hash, moment));
             }
             Ok((_, other)) => state.becomes(There::Something(other), clock),
             Err(_) => state.becomes(There::Something(identity), clock),
@@ -348,7 +353,7 @@ impl Place {
         let There::Something(identity) = state.there else {
             return Err(io::ErrorKind::NotFound.into());
         };
-        if let Some((content, _)) = &state.content {
+        if let Some(content) = &state.content {
             if content.has(want) {
                 let content = Arc::clone(content);
                 return Ok(Loaded { content, identity });
@@ -359,18 +364,17 @@ impl Place {
         if state.there != There::Something(identity) {
             state.becomes(There::Something(identity), clock);
         }
-        let known = state.content.take().map(|(content, _)| content);
         let found = content_hash(&bytes);
-        let content = match known {
-            Some(known) if known.hash == found => known,
-            Some(_) => {
-                state.becomes(There::Something(identity), clock);
-                Arc::new(Content::new(&bytes, clock.meter()))
-            }
+        if state.read.is_some_and(|(known, _)| known != found) {
+            state.becomes(There::Something(identity), clock);
+        }
+        let content = match state.content.take() {
+            Some(known) => known,
             None => Arc::new(Content::new(&bytes, clock.meter())),
         };
         content.make(want, self.path(), &bytes)?;
-        state.content = Some((Arc::clone(&content), moment));
+        state.read = Some((found, moment));
+        state.content = Some(Arc::clone(&content));
         Ok(Loaded { content, identity })
     }
 
@@ -387,7 +391,7 @@ impl Place {
     pub(super) fn forget_content(&self, epoch: Epoch) -> usize {
         let mut state = lock(&self.state);
         match &state.content {
-            Some((content, _)) if state.checked < epoch => {
+            Some(content) if state.checked < epoch => {
                 let bytes = content.memory();
                 state.content = None;
                 bytes
@@ -399,11 +403,8 @@ impl Place {
     /// When it was last asked for, and how much its content takes.
     pub(super) fn use_and_memory(&self) -> (Epoch, usize) {
         let state = lock(&self.state);
-        let memory = state
-            .content
-            .as_ref()
-            .map_or(0, |(content, _)| content.memory());
-        (state.checked, memory)
+        let content = state.content.as_ref();
+        (state.checked, content.map_or(0, |content| content.memory()))
     }
 }
 

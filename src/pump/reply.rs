@@ -4,7 +4,6 @@
 use super::content::packet;
 use super::shipment::{Sent, Shipment};
 use crate::model::about::{About, Hash, Time, NAME};
-use crate::model::lzo;
 use crate::model::path_list::PLACEHOLDER;
 use crate::model::wire;
 use crate::os::identity::Moment;
@@ -23,8 +22,8 @@ pub struct Reply {
     pub spelled_absolutely: bool,
     /// What travels.
     pub shipment: Shipment,
-    /// What is told beside it.
-    pub about: About,
+    /// What is told beside it, as it travels: so it takes a tenth of the memory.
+    pub about: Arc<[u8]>,
     /// Made when they are asked for.
     pub entries: OnceLock<Entries>,
 }
@@ -103,6 +102,11 @@ pub fn shapes(files: &[Sent]) -> Vec<Shape> {
     files.iter().map(shape).collect()
 }
 
+/// `NAME` and `FILE` of what is told.
+pub fn told(about: &About) -> io::Result<Vec<u8>> {
+    packet(NAME, &about.encode())
+}
+
 /// Whether a stock host needs other files than ours.
 pub fn differ_for_stock(files: &[Sent]) -> bool {
     shapes(files).iter().any(|shape| !shape.is_plain())
@@ -123,7 +127,7 @@ impl Reply {
         let shaped = |sent: &&Sent| self.for_stock && sent.spelled.is_some();
         let files = self.shipment.files.iter();
         let shaped: usize = files.filter(shaped).map(|sent| sent.content.memory()).sum();
-        shaped + 256 * self.shipment.files.len() + 160 * self.about.system.len()
+        shaped + 256 * self.shipment.files.len() + self.about.len()
     }
 
     fn make_entries(&self) -> io::Result<Entries> {
@@ -132,11 +136,7 @@ impl Reply {
             false => vec![Shape::default(); self.shipment.files.len()],
         };
         let mut entries = Entries::default();
-        let about = self.about.encode();
-        let about = lzo::compress(&about).map_err(io::Error::other)?;
-        let mut own = Vec::with_capacity(about.len() + 64);
-        wire::put_file(&mut own, NAME, &about).map_err(io::Error::other)?;
-        entries.own(own, 1);
+        entries.add(Arc::clone(&self.about));
         for (sent, shape) in self.shipment.files.iter().zip(&shapes) {
             match sent.content.packet().filter(|_| shape.is_plain()) {
                 Some(packet) => entries.add(packet),

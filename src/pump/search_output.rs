@@ -37,7 +37,19 @@ pub fn read(messages: &[u8]) -> Option<Searched> {
             found.parts.extend(parts(line));
         }
     }
+    let specs: Vec<Vec<u8>> = found.dirs.iter().flat_map(|dir| specs(&dir.path)).collect();
+    found.parts.extend(specs);
     ended.then_some(found)
+}
+
+/// Where gcc looks for specs beside its own headers; its compiler proper may be elsewhere, in a folder for programs.
+fn specs(dir: &[u8]) -> Vec<Vec<u8>> {
+    let own = dir.strip_suffix(b"/include");
+    let own = own.filter(|own| memchr::memmem::find(own, b"/gcc/").is_some());
+    let names = [&b"/specs"[..], b"/../specs"];
+    own.map_or_else(Vec::new, |own| {
+        names.map(|name| [own, name].concat()).into()
+    })
 }
 
 /// What a line tells of parts of the compiler: of gcc's compiler proper, beside which it looks for its specs, of specs, of
@@ -93,18 +105,29 @@ mod tests {
             #include \"...\" search starts here:\n\
             #include <...> search starts here:\n \
             /opt/my compiler/include\n \
+            /opt/lib/gcc/x/12/include\n \
             /System/Library/Frameworks (framework directory)\n\
             End of search list.\n";
         let Some(found) = read(messages) else {
             panic!("not understood");
         };
         let paths: Vec<_> = found.dirs.iter().map(|dir| &dir.path[..]).collect();
-        let expected: [&[u8]; 2] = [b"/opt/my compiler/include", b"/System/Library/Frameworks"];
+        let expected: [&[u8]; 3] = [
+            b"/opt/my compiler/include",
+            b"/opt/lib/gcc/x/12/include",
+            b"/System/Library/Frameworks",
+        ];
         assert_eq!(paths, expected);
-        assert!(found.dirs[1].framework && !found.dirs[0].framework);
+        assert!(found.dirs[2].framework && !found.dirs[0].framework);
         assert_eq!(found.missing, [b"/usr/local/include/x y"]);
         assert_eq!(found.candidates, [b"/usr/bin/../lib/gcc/x/12"]);
-        let parts: [&[u8]; 3] = [b"/opt/specs", b"/opt/gcc/12/cc1plus", b"/opt/gcc/12/specs"];
+        let parts: [&[u8]; 5] = [
+            b"/opt/specs",
+            b"/opt/gcc/12/cc1plus",
+            b"/opt/gcc/12/specs",
+            b"/opt/lib/gcc/x/12/specs",
+            b"/opt/lib/gcc/x/12/../specs",
+        ];
         assert_eq!(found.parts, parts);
         assert_eq!(read(b"gcc: fatal error: no input files\n"), None);
         let cut = b"#include <...> search starts here:\n /usr/include\n";

@@ -128,19 +128,30 @@ impl Packing<'_, '_> {
             return Ok(());
         };
         let (place, linked) = (Arc::clone(&found.place), found.linked);
-        let files = &mut self.shipment.files;
-        let at = *self.sent.entry(Arc::as_ptr(&place)).or_insert_with(|| {
-            files.push(Sent {
-                place,
-                content: Arc::clone(&file.content),
-                identity: file.identity,
-                twin: file.opened.twin,
-                spelled: None,
-                relative: false,
-            });
-            files.len() - 1
-        });
-        let sent = &mut files[at];
+        let at = match self.sent.get(&Arc::as_ptr(&place)) {
+            Some(at) => *at,
+            None => {
+                let mut sent = Sent {
+                    place: Arc::clone(&place),
+                    content: Arc::clone(&file.content),
+                    identity: file.identity,
+                    twin: file.opened.twin,
+                    spelled: None,
+                    relative: false,
+                };
+                // One file may have several names, and what it holds goes by that under which it was met first.
+                if !sent.content.is_packed_as(place.path()) {
+                    sent.content = self.world.packed(&place)?;
+                }
+                let at = self.shipment.files.len();
+                self.shipment.files.push(sent);
+                self.sent.insert(Arc::as_ptr(&place), at);
+                at
+            }
+        };
+        let Some(sent) = self.shipment.files.get_mut(at) else {
+            return Ok(());
+        };
         match path.starts_with(b"/") {
             true if sent.spelled.is_none() => sent.spelled = Some(path.to_vec()),
             true => {}

@@ -3,7 +3,6 @@
 
 use super::world::LocalWorld;
 use crate::model::about;
-use crate::model::path_map::PathSet;
 use crate::model::preprocessor::{Closure, Lookup};
 use crate::model::search::SearchPath;
 
@@ -25,7 +24,7 @@ pub fn answers(
     let mut telling = Telling {
         numbers: numbers(world, search),
         search,
-        told: PathSet::default(),
+        told: vec![false; world.opened().len()],
         told_missed: vec![false; world.missed().len()],
         answers: SystemAnswers::default(),
     };
@@ -67,8 +66,8 @@ fn numbers(world: &mut LocalWorld<'_>, search: &SearchPath) -> Vec<Option<u16>> 
 struct Telling<'t> {
     numbers: Vec<Option<u16>>,
     search: &'t SearchPath,
-    /// Paths whose presence follows from what was told.
-    told: PathSet,
+    /// By the numbers of what was opened: that it is there follows from what was told.
+    told: Vec<bool>,
     /// By the numbers of what was missed: that it is not there follows from what was told.
     told_missed: Vec<bool>,
     answers: SystemAnswers,
@@ -106,11 +105,11 @@ impl Telling<'_> {
         let told = match at {
             // In one of the system's.
             Some(Some(at)) => {
-                let mut path = Vec::new();
+                let mut path = Vec::with_capacity(256);
                 self.join(lookup.at.unwrap_or_default(), name, &mut path);
                 match hash(world, &path) {
-                    Some(hash) => {
-                        self.told.insert(path);
+                    Some((number, hash)) => {
+                        self.tell(number);
                         Some(about::Lookup::Found {
                             start: first.unwrap_or(at),
                             at,
@@ -142,12 +141,18 @@ impl Telling<'_> {
         }
     }
 
+    /// Whether it is told for the first time that what was opened by this number is there.
+    fn tell(&mut self, number: usize) -> bool {
+        let told = self.told.get_mut(number);
+        told.is_some_and(|told| !std::mem::replace(told, true))
+    }
+
     /// A file that was found otherwise: beside another one, or by its absolute name.
     fn file(&mut self, world: &LocalWorld<'_>, path: &[u8]) {
-        let Some(hash) = hash(world, path) else {
+        let Some((number, hash)) = hash(world, path) else {
             return;
         };
-        if self.told.insert(path.to_vec()) {
+        if self.tell(number) {
             let path = path.to_vec();
             self.answers
                 .lookups
@@ -156,10 +161,10 @@ impl Telling<'_> {
     }
 }
 
-/// What a path holds if it leads to a file of the system's.
-fn hash(world: &LocalWorld<'_>, path: &[u8]) -> Option<about::Hash> {
-    let found = world.found(path)?;
-    found
-        .system
-        .then(|| world.file(found.file).map(|file| file.content.hash))?
+/// What a path holds if it leads to a file of the system's, and the number of the path.
+fn hash(world: &LocalWorld<'_>, path: &[u8]) -> Option<(usize, about::Hash)> {
+    let number = world.opened().find(path)?;
+    let found = world.found_by_number(number)?;
+    let file = world.file(found.file).filter(|_| found.system)?;
+    Some((number, file.content.hash))
 }

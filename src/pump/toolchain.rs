@@ -1,41 +1,32 @@
 //! What is known of a compiler, with those options that change it: its folders, its own macros, its answers about its
 //! operators. Asked once, and again when the compiler, or anything that its answer depends on, is another.
 
-use super::ask_compiler::{self, ask, Environment, Said};
+use super::ask_compiler::Environment;
+use super::asking::{Key, Manner, Silence, PATIENCE};
 use super::clock::Epoch;
-use super::compiler_flags::{flags, names_relative_folder, user_root};
+use super::compiler_flags::user_root;
 use super::content::lock;
 use super::place::{Place, Relied};
 use super::questions::{self, Question, Values};
-use super::search_output::{self, Searched};
+use super::reliance::{holds, Listed, Reliance};
+use super::search_output;
 use super::tree::Tree;
-use super::walk::{walk, Trouble};
+use super::walk::Trouble;
 use crate::model::family::Family;
 use crate::model::invocation::Invocation;
 use crate::model::predefined::Compiler;
 use crate::model::search::{self, SearchDir};
-use crate::os::identity::{Identity, Kind};
+use crate::os::identity::Identity;
 use std::collections::HashMap;
-use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 /// How many questions are asked one by one, of each compiler.
 const SINGLE_QUESTIONS_MAX: usize = 500;
 
 /// How many compilers, each with its options, are remembered.
 const TOOLCHAINS_MAX: usize = 256;
-
-/// A compiler with the options that matter.
-#[derive(Clone, PartialEq, Eq, Hash, Debug)]
-struct Key {
-    program: Vec<u8>,
-    flags: Vec<OsString>,
-    language: &'static str,
-    /// Only where an option names a folder relative to it.
-    cwd: Option<Vec<u8>>,
-}
 
 /// What is known of a compiler.
 #[derive(Debug)]
@@ -61,33 +52,49 @@ struct Asked {
     values: Values,
     in_advance: bool,
     singly: usize,
+    silence: Option<Silence>,
 }
-
-/// Folders whose entries matter, each in the state that was seen.
-type Listed = Vec<(Arc<Place>, Option<Identity>)>;
 
 /// All compilers that were asked.
 #[derive(Debug)]
 pub struct Toolchains {
-    environment: Environment,
+    manner: Manner,
     known: Mutex<HashMap<Key, Slot>>,
 }
 
 /// While one thread asks, others that want the same wait.
-type Slot = Arc<Mutex<Option<Arc<Toolchain>>>>;
+type Slot = Arc<Mutex<Option<Answered>>>;
+
+/// What came of asking a compiler.
+#[derive(Debug)]
+enum Answered {
+    Known(Arc<Toolchain>),
+    /// It was too slow, while this was so.
+    Silent(Silence, Relied),
+}
 
 impl Toolchains {
     /// None is known yet; they are asked with these variables.
     pub fn new(environment: Environment) -> Toolchains {
-        Toolchains {
+        let manner = Manner {
             environment,
+            patience: PATIENCE,
+        };
+        Toolchains {
+            manner,
             known: Mutex::default(),
         }
     }
 
+    /// Which may take so long for one answer.
+    pub fn with_patience(mut self, patience: Duration) -> Toolchains {
+        self.manner.patience = patience;
+        self
+    }
+
     /// The variables with which compilers are asked.
     pub fn environment(&self) -> &Environment {
-        &self.environment
+        &self.manner.environment
     }
 
     /// The compiler of a command.
@@ -99,21 +106,32 @@ impl Toolchains {
         invocation: &Invocation,
         cwd: &[u8],
     ) -> Result<Arc<Toolchain>, Trouble> {
-        let flags = flags(invocation);
-        let key = Key {
-            program: program.to_vec(),
-            cwd: names_relative_folder(&flags).then(|| cwd.to_vec()),
-            language: invocation.language.option_value(),
-            flags,
-        };
+        let key = Key::new(program, invocation, cwd);
         let slot = self.slot(&key);
         let mut slot = lock(&slot);
-        if let Some(known) = slot.as_ref().filter(|known| known.is_valid(tree, epoch)) {
-            return Ok(Arc::clone(known));
+        match slot.take() {
+            Some(Answered::Known(known)) if known.is_valid(tree, epoch) => {
+                *slot = Some(Answered::Known(Arc::clone(&known)));
+                return Ok(known);
+            }
+            Some(Answered::Silent(silence, relied)) if holds(&relied, tree, epoch) => {
+                if let Some(why) = silence.why() {
+                    let trouble = key.trouble(why);
+                    *slot = Some(Answered::Silent(silence, relied));
+                    return Err(trouble);
+                }
+            }
+            _ => {}
         }
-        *slot = None;
-        let asked = Toolchain::ask(tree, epoch, key, cwd, &self.environment)?;
-        Ok(Arc::clone(slot.insert(Arc::new(asked))))
+        let asked = Toolchain::ask(tree, epoch, key, cwd, &self.manner);
+        let asked = asked.map_err(|vain| {
+            let Vain(trouble, silence) = vain;
+            *slot = silence.map(|(silence, relied)| Answered::Silent(silence, relied));
+            trouble
+        })?;
+        let asked = Arc::new(asked);
+        *slot = Some(Answered::Known(Arc::clone(&asked)));
+        Ok(asked)
     }
 
     fn slot(&self, key: &Key) -> Slot {
@@ -127,28 +145,61 @@ impl Toolchains {
         Arc::clone(known.entry(key.clone()).or_default())
     }
 
-    /// The value of `operator(operand)`; None if it can't be known.
-    pub fn value(&self, toolchain: &Toolchain, question: Question) -> Option<i64> {
+    /// The value of `operator(operand)`; None if it can't be known. That the compiler does not answer is trouble, which
+    /// may be gone the next time.
+    pub fn value(&self, toolchain: &Toolchain, question: Question) -> Result<Option<i64>, Trouble> {
         let mut asked = lock(&toolchain.values);
         if let Some(value) = asked.values.get(&question) {
-            return *value;
+            return Ok(*value);
         }
         if !questions::can_be_asked(&question) {
-            return None;
+            return Ok(None);
         }
-        let mut due = vec![question.clone()];
+        if let Some(why) = asked.silence.as_ref().and_then(Silence::why) {
+            return Err(toolchain.key.trouble(why));
+        }
         if !asked.in_advance {
             asked.in_advance = true;
-            due.extend(questions::in_advance());
-        } else {
-            asked.singly += 1;
-            if asked.singly > SINGLE_QUESTIONS_MAX {
-                return None;
+            match self.ask_for(toolchain, &mut asked, &questions::in_advance()) {
+                Err(trouble) if asked.silence.is_some() => return Err(trouble),
+                // If it does not bear so many it may bear one.
+                _ => {}
+            }
+            if let Some(value) = asked.values.get(&question) {
+                return Ok(*value);
             }
         }
-        let values = toolchain.values_of(&due, &self.environment)?;
+        asked.singly += 1;
+        if asked.singly > SINGLE_QUESTIONS_MAX {
+            return Ok(None);
+        }
+        self.ask_for(toolchain, &mut asked, std::slice::from_ref(&question))?;
+        Ok(asked.values.get(&question).copied().flatten())
+    }
+
+    fn ask_for(
+        &self,
+        toolchain: &Toolchain,
+        asked: &mut Asked,
+        questions: &[Question],
+    ) -> Result<(), Trouble> {
+        let Toolchain { key, cwd, .. } = toolchain;
+        let values = key.values_of(cwd, &self.manner, questions);
+        let values = values.map_err(|vain| {
+            asked.silence = Silence::after(&vain);
+            key.trouble(&vain.why)
+        })?;
         asked.values.extend(values);
-        asked.values.get(&question).copied().flatten()
+        Ok(())
+    }
+}
+
+/// Why nothing is known of a compiler, and for how long, as long as these places are as they are.
+struct Vain(Trouble, Option<(Silence, Relied)>);
+
+impl From<Trouble> for Vain {
+    fn from(trouble: Trouble) -> Vain {
+        Vain(trouble, None)
     }
 }
 
@@ -158,29 +209,31 @@ impl Toolchain {
         epoch: Epoch,
         key: Key,
         cwd: &[u8],
-        environment: &Environment,
-    ) -> Result<Toolchain, Trouble> {
-        let name = String::from_utf8_lossy(&key.program).into_owned();
-        let fault = |what: String| Trouble(format!("{name}: {what}"));
-        let mut relied = Reliance {
-            tree,
-            epoch,
-            places: Vec::new(),
-        };
+        manner: &Manner,
+    ) -> Result<Toolchain, Vain> {
+        let fault = |what: &str| key.trouble(what);
+        let mut relied = Reliance::new(tree, epoch);
         // Before it is run, so that a compiler that is replaced meanwhile is asked again.
         let program = relied.rely(tree.root(), &key.program)?;
         if program.is_none_or(|program| is_ourselves(&program)) {
-            return Err(fault("it is no compiler".to_owned()));
+            return Err(fault("it is no compiler").into());
         }
-        let (said, values) = key.introduce(cwd, environment).map_err(fault)?;
+        let introduced = key.introduce(cwd, manner);
+        let (said, values) = introduced.map_err(|vain| {
+            let silence = Silence::after(&vain);
+            Vain(
+                fault(&vain.why),
+                silence.map(|silence| (silence, relied.places.clone())),
+            )
+        })?;
         let searched = search_output::read(&said.messages)
-            .ok_or_else(|| fault("couldn't determine default system include directories".into()))?;
-        let family = family(&said.output).ok_or_else(|| fault("of no known family".into()))?;
+            .ok_or_else(|| fault("couldn't determine default system include directories"))?;
+        let family = family(&said.output).ok_or_else(|| fault("of no known family"))?;
         let trigraphs = search::trigraphs(key.flags.iter().map(|flag| flag.as_bytes()));
         let compiler = Compiler::read(family, &said.output, trigraphs)
-            .map_err(|punt| fault(punt.to_string()))?;
+            .map_err(|punt| fault(&punt.to_string()))?;
         let start = relied.rely(tree.root(), cwd)?;
-        let start = start.ok_or_else(|| fault("the working directory is not there".to_owned()))?;
+        let start = start.ok_or_else(|| fault("the working directory is not there"))?;
         let system = relied.folders(&start, &searched, user_root(&key.flags))?;
         let listed = relied.listings(&start, &searched, &key.program)?;
         Ok(Toolchain {
@@ -193,7 +246,7 @@ impl Toolchain {
             values: Mutex::new(Asked {
                 in_advance: values.is_some(),
                 values: values.unwrap_or_default(),
-                singly: 0,
+                ..Asked::default()
             }),
             // Where it was asked first may be gone when it is asked again, for somebody elsewhere.
             cwd: key.cwd.clone().unwrap_or_else(|| b"/".to_vec()),
@@ -203,70 +256,22 @@ impl Toolchain {
 
     /// Whether everything that it depends on is as it was.
     pub fn is_valid(&self, tree: &Tree, epoch: Epoch) -> bool {
-        let same = |(place, version): &(Arc<Place>, u64)| {
-            place.check(tree.clock(), epoch).version == *version
-        };
         let listed = |(place, identity): &(Arc<Place>, Option<Identity>)| {
             place.check(tree.clock(), epoch).identity == *identity
         };
-        self.relied.iter().all(same) && self.listed.iter().all(listed)
+        holds(&self.relied, tree, epoch) && self.listed.iter().all(listed)
     }
 
     /// What an answer that was made with it depends on.
     pub fn relied(&self) -> &Relied {
         &self.relied
     }
-
-    fn values_of(&self, questions: &[Question], environment: &Environment) -> Option<Values> {
-        let source = questions::source(questions);
-        let said = self
-            .key
-            .run(&self.cwd, environment, &["-E", "-P"], "-", &source)
-            .ok()?;
-        questions::values(questions, &said.output, &said.messages)
-    }
 }
 
 impl Key {
-    /// Asks for folders and macros, and in the same run for what is asked in advance; starting a compiler takes longer than
-    /// all its answers. One that stumbles over a question is asked for the rest alone.
-    fn introduce(
-        &self,
-        cwd: &[u8],
-        environment: &Environment,
-    ) -> Result<(Said, Option<Values>), String> {
-        const ALL: [&str; 3] = ["-E", "-dD", "-v"];
-        let questions = questions::in_advance();
-        let source = questions::source(&questions);
-        let said = self.run(cwd, environment, &ALL, "-", &source);
-        let said = said.map_err(|err| err.to_string())?;
-        let values = questions::values(&questions, &said.output, &said.messages);
-        if said.success || values.is_some() {
-            return Ok((said, values));
-        }
-        let said = self.run(cwd, environment, &ALL, "/dev/null", b"");
-        let said = said.map_err(|err| err.to_string())?;
-        if !said.success {
-            let error = ask_compiler::first_error(&said.messages);
-            return Err(format!("can't ask it for its folders: {error}"));
-        }
-        Ok((said, None))
-    }
-
-    fn run(
-        &self,
-        cwd: &[u8],
-        environment: &Environment,
-        options: &[&str],
-        source: &str,
-        input: &[u8],
-    ) -> std::io::Result<Said> {
-        let mut words: Vec<&OsStr> = self.flags.iter().map(OsString::as_os_str).collect();
-        words.extend(options.iter().map(OsStr::new));
-        words.extend(["-x", self.language, source].map(OsStr::new));
-        let program = Path::new(OsStr::from_bytes(&self.program));
-        let cwd = Path::new(OsStr::from_bytes(cwd));
-        ask(program, &words, cwd, environment, input)
+    fn trouble(&self, what: &str) -> Trouble {
+        let name = String::from_utf8_lossy(&self.program);
+        Trouble(format!("{name}: {what}"))
     }
 }
 
@@ -291,176 +296,168 @@ fn family(macros: &[u8]) -> Option<Family> {
     }
 }
 
-/// The places that an answer of a compiler depends on.
-struct Reliance<'r> {
-    tree: &'r Tree,
-    epoch: Epoch,
-    places: Relied,
-}
-
-impl Reliance<'_> {
-    fn rely(&mut self, from: &Arc<Place>, path: &[u8]) -> Result<Option<Arc<Place>>, Trouble> {
-        let places = &mut self.places;
-        walk(self.tree, self.epoch, from, path, &mut |place, seen| {
-            if !places.iter().any(|(known, _)| Arc::ptr_eq(known, place)) {
-                places.push((Arc::clone(place), seen.version));
-            }
-        })
-    }
-
-    /// The folders that were listed, without those below the user's root; and those that were missed.
-    fn folders(
-        &mut self,
-        cwd: &Arc<Place>,
-        searched: &Searched,
-        user_root: Option<Vec<u8>>,
-    ) -> Result<Vec<Arc<Place>>, Trouble> {
-        let mut folders: Vec<Arc<Place>> = Vec::new();
-        let root = match user_root {
-            Some(path) => self.rely(cwd, &path)?,
-            None => None,
-        };
-        for dir in &searched.dirs {
-            let Some(place) = self.rely(cwd, &dir.path)? else {
-                continue;
-            };
-            let of_user = root
-                .as_ref()
-                .is_some_and(|root| root.path() != b"/" && is_below(place.path(), root.path()));
-            let above = |known: &Arc<Place>| is_below(place.path(), known.path());
-            if !of_user && !folders.iter().any(above) && place.path() != b"/" {
-                folders.retain(|known| !is_below(known.path(), place.path()));
-                folders.push(place);
-            }
-        }
-        for path in searched.missing.iter().chain(&searched.parts) {
-            self.rely(cwd, path)?;
-        }
-        Ok(folders)
-    }
-
-    /// Folders in which clang looks for installations of gcc and of libraries: something new there may be its new choice.
-    fn listings(
-        &mut self,
-        cwd: &Arc<Place>,
-        searched: &Searched,
-        program: &[u8],
-    ) -> Result<Listed, Trouble> {
-        if searched.candidates.is_empty() {
-            return Ok(Vec::new());
-        }
-        let mut paths: Vec<Vec<u8>> = [
-            &b"/usr"[..],
-            b"/usr/lib",
-            b"/usr/include",
-            b"/usr/include/c++",
-        ]
-        .map(<[u8]>::to_vec)
-        .to_vec();
-        for path in searched
-            .candidates
-            .iter()
-            .map(Vec::as_slice)
-            .chain([program])
-        {
-            paths.push([path, &b"/.."[..]].concat());
-            paths.push([path, &b"/../.."[..]].concat());
-        }
-        let mut listed: Listed = Vec::new();
-        for path in paths {
-            let Some(place) = self.rely(cwd, &path)? else {
-                continue;
-            };
-            let seen = place.check(self.tree.clock(), self.epoch);
-            let known = listed.iter().any(|(known, _)| Arc::ptr_eq(known, &place));
-            if seen.kind() == Some(Kind::Folder) && !known {
-                listed.push((place, seen.identity));
-            }
-        }
-        Ok(listed)
-    }
-}
-
-/// Whether `path` is `folder` or below it, by whole names.
-pub fn is_below(path: &[u8], folder: &[u8]) -> bool {
-    path.strip_prefix(folder)
-        .is_some_and(|rest| rest.is_empty() || rest.starts_with(b"/") || folder == b"/")
-}
-
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use crate::model::invocation::{scan, Scan};
+    use crate::model::testing::invocation;
+    use std::ffi::OsStr;
+    use std::fs::{self, Permissions};
+    use std::os::unix::fs::PermissionsExt;
+    use std::path::PathBuf;
 
-    fn invocation(line: &str) -> Invocation {
-        let argv: Vec<OsString> = line.split(' ').map(OsString::from).collect();
-        match scan(&argv, &|_| None) {
-            Scan::Distributable(invocation) => invocation,
-            Scan::Local(local) => panic!("{line}: {}", local.reason),
-        }
+    /// A compiler that is a script, and who asks it.
+    struct Asked {
+        dir: tempfile::TempDir,
+        at: PathBuf,
+        tree: Tree,
+        toolchains: Toolchains,
     }
 
-    #[test]
-    fn below_is_by_whole_names() {
-        for (path, folder, below) in [
-            ("/usr/include", "/usr/include", true),
-            ("/usr/include/a", "/usr/include", true),
-            ("/usr/include-foo/a", "/usr/include", false),
-            ("/usr", "/usr/include", false),
-            ("/a", "/", true),
-        ] {
-            assert_eq!(
-                is_below(path.as_bytes(), folder.as_bytes()),
-                below,
-                "{path}"
-            );
+    impl Asked {
+        fn new(patience: Duration) -> Asked {
+            let dir = tempfile::tempdir().unwrap();
+            let at = fs::canonicalize(dir.path()).unwrap();
+            fs::create_dir(at.join("inc")).unwrap();
+            let environment = vec![("PATH".into(), "/usr/bin:/bin".into())];
+            let toolchains = Toolchains::new(environment).with_patience(patience);
+            let tree = Tree::default();
+            Asked {
+                dir,
+                at,
+                tree,
+                toolchains,
+            }
         }
-    }
 
-    #[test]
-    fn a_compiler_is_asked_once_until_it_is_another() {
-        let dir = tempfile::tempdir().unwrap();
-        let at = std::fs::canonicalize(dir.path()).unwrap();
-        let (program, count) = (at.join("gcc"), at.join("count"));
-        let script = |macros: &str| {
+        /// The compiler does `first`, and then says which folders and macros it has.
+        fn script(&self, first: &str, macros: &str) {
+            let at = self.at.display();
             let text = format!(
-                "#!/bin/sh\necho x >> {}\n\
+                "#!/bin/sh\necho x >> {at}/count\n{first}\n\
                  echo '# 0 \"/dev/null\"\n# 0 \"<built-in>\"\n#define __GNUC__ 12\n{macros}\n# 0 \"<command-line>\"'\n\
                  echo 'ignoring nonexistent directory \"{at}/none\"' >&2\n\
                  echo '#include <...> search starts here:' >&2\necho ' {at}/inc' >&2\necho 'End of search list.' >&2\n",
-                count.display(),
-                at = at.display()
             );
-            std::fs::write(&program, text).unwrap();
-            use std::os::unix::fs::PermissionsExt;
-            std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
-        };
-        script("");
-        std::fs::create_dir(at.join("inc")).unwrap();
-        let tree = Tree::default();
-        let toolchains = Toolchains::new(Vec::new());
-        let runs = || std::fs::read_to_string(&count).map_or(0, |text| text.lines().count());
-        let ask = |line: &str| {
-            let [bytes, cwd] = [&program, &at].map(|path| path.as_os_str().as_bytes());
-            toolchains.of(&tree, tree.begin(), bytes, &invocation(line), cwd)
-        };
-        let first = ask("gcc -c a.c").unwrap();
+            let program = self.at.join("gcc");
+            fs::write(&program, text).unwrap();
+            fs::set_permissions(&program, Permissions::from_mode(0o755)).unwrap();
+        }
+
+        fn runs(&self) -> usize {
+            let count = fs::read_to_string(self.at.join("count"));
+            count.map_or(0, |text| text.lines().count())
+        }
+
+        fn ask(&self, line: &str) -> Result<Arc<Toolchain>, Trouble> {
+            let program = self.at.join("gcc");
+            let [bytes, cwd] = [&program, &self.at].map(|path| path.as_os_str().as_bytes());
+            let Asked {
+                tree, toolchains, ..
+            } = self;
+            toolchains.of(tree, tree.begin(), bytes, &invocation(line), cwd)
+        }
+
+        fn value(&self, toolchain: &Toolchain, operand: &str) -> Result<Option<i64>, Trouble> {
+            let question = (b"__has_attribute".to_vec(), operand.as_bytes().to_vec());
+            self.toolchains.value(toolchain, question)
+        }
+    }
+
+    const LONG: Duration = Duration::from_secs(60);
+
+    #[test]
+    fn a_compiler_is_asked_once_until_it_is_another() {
+        let asked = Asked::new(LONG);
+        asked.script("", "");
+        let first = asked.ask("gcc -c a.c").unwrap();
         assert_eq!(first.defaults.len(), 1);
-        let inc = at.join("inc");
+        let inc = asked.at.join("inc");
         assert_eq!(first.system[0].path(), inc.as_os_str().as_bytes());
-        ask("gcc -Ix -DY -c b.c").unwrap();
-        assert_eq!(runs(), 1);
-        ask("gcc -m32 -c b.c").unwrap();
-        assert_eq!(runs(), 2);
-        std::fs::create_dir(at.join("none")).unwrap();
-        ask("gcc -c a.c").unwrap();
-        assert_eq!(runs(), 3, "a folder that was missing is there");
-        script("#define NEW 1");
-        ask("gcc -c a.c").unwrap();
-        assert_eq!(runs(), 4, "the compiler was replaced");
-        std::fs::remove_file(&program).unwrap();
-        assert!(ask("gcc -c a.c").is_err());
+        asked.ask("gcc -Ix -DY -c b.c").unwrap();
+        assert_eq!(asked.runs(), 1);
+        asked.ask("gcc -m32 -c b.c").unwrap();
+        assert_eq!(asked.runs(), 2);
+        fs::create_dir(asked.at.join("none")).unwrap();
+        asked.ask("gcc -c a.c").unwrap();
+        assert_eq!(asked.runs(), 3, "a folder that was missing is there");
+        asked.script("", "#define NEW 1");
+        asked.ask("gcc -c a.c").unwrap();
+        assert_eq!(asked.runs(), 4, "the compiler was replaced");
+        fs::remove_file(asked.at.join("gcc")).unwrap();
+        assert!(asked.ask("gcc -c a.c").is_err());
+    }
+
+    /// Does something only when it is asked by a text.
+    fn by_text(what: &str) -> String {
+        format!("case \"$*\" in *' -') {what};; esac")
+    }
+
+    #[test]
+    fn one_that_stumbles_over_questions_is_asked_without() {
+        let hangs = Asked::new(Duration::from_secs(3));
+        hangs.script(&by_text("sleep 1000"), "");
+        let toolchain = hangs.ask("gcc -c a.c").unwrap();
+        assert_eq!((toolchain.defaults.len(), hangs.runs()), (1, 2));
+        for (does, end) in [("ends badly", "exit 1"), ("is killed", "kill -9 $$")] {
+            let asked = Asked::new(LONG);
+            asked.script(&by_text(end), "");
+            let toolchain = asked.ask("gcc -c a.c").unwrap();
+            assert_eq!((toolchain.defaults.len(), asked.runs()), (1, 2), "{does}");
+        }
+    }
+
+    #[test]
+    fn one_that_says_nothing_is_left_alone_until_it_is_another() {
+        let asked = Asked::new(Duration::from_millis(100));
+        asked.script("sleep 1000", "");
+        for _ in 0..3 {
+            let trouble = asked.ask("gcc -c a.c").unwrap_err();
+            assert!(trouble.0.contains("takes too long"), "{trouble}");
+        }
+        assert!(asked.runs() <= 2, "{}", asked.runs());
+        fs::remove_file(asked.at.join("gcc")).unwrap();
+        let trouble = asked.ask("gcc -c a.c").unwrap_err();
+        assert!(trouble.0.contains("no compiler"), "{trouble}");
+    }
+
+    #[test]
+    fn questions_that_came_to_nothing_are_asked_again() {
+        let asked = Asked::new(LONG);
+        let says =
+            "grep -q may_alias && exit 1; echo distcc_value_0 1; echo distcc_values_end; exit 0";
+        let mark = asked.at.join("well");
+        let well = format!("[ -e {} ] || exit 1; {says}", mark.display());
+        asked.script(&by_text(&well), "");
+        let toolchain = asked.ask("gcc -c a.c").unwrap();
+        assert!(asked.value(&toolchain, "noreturn").is_err());
+        fs::write(mark, "").unwrap();
+        assert_eq!(asked.value(&toolchain, "noreturn"), Ok(Some(1)));
+        asked.script(&by_text(&well), "#define NEW");
+        let toolchain = asked.ask("gcc -c a.c").unwrap();
+        let value = asked.value(&toolchain, "noreturn");
+        assert_eq!(value, Ok(Some(1)), "only not with all the others");
+    }
+
+    #[test]
+    fn questions_that_take_too_long_are_trouble_for_all_who_ask() {
+        let asked = Asked::new(LONG);
+        let mark = asked.at.join("slow");
+        let slow = format!("[ -e {} ] && sleep 1000; exit 1", mark.display());
+        asked.script(&by_text(&slow), "");
+        let toolchain = asked.ask("gcc -c a.c").unwrap();
+        fs::write(mark, "").unwrap();
+        let Asked {
+            toolchains, dir, ..
+        } = asked;
+        let toolchains = toolchains.with_patience(Duration::from_millis(100));
+        for operand in ["noreturn", "cold", "made_up"] {
+            let question = (b"__has_attribute".to_vec(), operand.as_bytes().to_vec());
+            let trouble = toolchains.value(&toolchain, question).unwrap_err();
+            assert!(trouble.0.contains("takes too long"), "{trouble}");
+        }
+        let runs = fs::read_to_string(dir.path().join("count")).unwrap();
+        assert!(runs.lines().count() <= 3, "{runs}");
     }
 
     #[test]
@@ -479,6 +476,6 @@ mod tests {
         let toolchain = toolchain.unwrap();
         dir.close().unwrap();
         let question = (b"__has_attribute".to_vec(), b"noreturn".to_vec());
-        assert_eq!(toolchains.value(&toolchain, question), Some(1));
+        assert_eq!(toolchains.value(&toolchain, question), Ok(Some(1)));
     }
 }

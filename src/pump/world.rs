@@ -7,7 +7,8 @@ use super::clock::Epoch;
 use super::content::{Content, Want};
 use super::met::{Folder, Met};
 use super::place::{Place, Relied, Seen};
-use super::toolchain::{is_below, Toolchain, Toolchains};
+use super::reliance::is_below;
+use super::toolchain::{Toolchain, Toolchains};
 use super::tree::Tree;
 use super::walk::{walk, Trouble};
 use crate::model::path_map::PathTable;
@@ -154,6 +155,18 @@ impl<'w> LocalWorld<'w> {
             }
             each(place, seen);
         })
+    }
+
+    /// The content of a file as it travels under its name there.
+    pub fn packed(&self, place: &Place) -> Result<Arc<Content>, Trouble> {
+        let Site { tree, epoch, .. } = self.site;
+        let want = Want {
+            scan: None,
+            packet: true,
+        };
+        let loaded = place.load(tree.clock(), epoch, want);
+        let loaded = loaded.map_err(|err| Trouble::new("read", place.path(), &err))?;
+        Ok(loaded.content)
     }
 
     /// What went wrong while it was asked, if anything; then what it answered is worth nothing.
@@ -395,7 +408,11 @@ impl World for LocalWorld<'_> {
             return None;
         }
         let question = (operator.to_vec(), operand.to_vec());
-        self.site.toolchains.value(self.toolchain, question)
+        let value = self.site.toolchains.value(self.toolchain, question);
+        value.unwrap_or_else(|trouble| {
+            self.trouble = Some(trouble);
+            None
+        })
     }
 
     fn folder(&mut self, path: &[u8]) -> Option<u64> {
@@ -426,7 +443,7 @@ impl World for LocalWorld<'_> {
         let key = Key::new((self.toolchain, &self.cwd, self.hermetic), unit, head);
         match beginnings.find(&key, tree, epoch) {
             Known::New => Begun::Unknown,
-            Known::Seen => {
+            Known::Wanted => {
                 self.begun = Some((key, None));
                 Begun::Wanted
             }

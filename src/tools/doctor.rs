@@ -3,6 +3,7 @@
 
 use super::doctor_builds::Builds;
 use super::doctor_hosts::{self, Inquiry};
+use super::output::print;
 use super::toolchain::{self, Toolchain};
 use super::{doctor_compilers, doctor_folders, doctor_here, doctor_path};
 use crate::farm::include_start::{IncludeServer, Plan};
@@ -55,8 +56,7 @@ The exit status is 0 if there are no faults, though there may be warnings, and 1
 /// `doctor [OPTION…] [HOST…]`; all words, the first is `doctor`.
 pub fn doctor(argv: Vec<OsString>) -> Result<Status> {
     let Some(options) = Options::read(argv.get(1..).unwrap_or_default())? else {
-        let _ = io::stdout().write_all(HELP.as_bytes());
-        return Ok(Status::OK);
+        return print(HELP);
     };
     supervise::note_final_signals().map_err(|err| Error::io("catch signals", &err))?;
     let mut report = Report {
@@ -71,10 +71,9 @@ pub fn doctor(argv: Vec<OsString>) -> Result<Status> {
         true => report.findings.json(),
         false => format!("{}\n", report.findings.summary()),
     };
-    let mut out = io::stdout();
-    let written = out.write_all(text.as_bytes()).and_then(|()| out.flush());
-    written.map_err(|err| Error::io("write to stdout", &err))?;
+    let printed = print(text)?;
     Ok(match report.findings.level() {
+        _ if printed != Status::OK => printed,
         Level::Fault => FAULTY,
         _ => Status::OK,
     })
@@ -157,19 +156,20 @@ fn examine(options: &Options, report: &mut Report) {
     doctor_here::daemon(&mut |finding| report.add(finding));
     let Some(settings) = settings else { return };
     logging::client(&settings);
-    report.add(doctor_folders::tmpdir(&settings));
+    let tmpdir = doctor_folders::tmpdir(&settings);
+    let is_tmpdir_good = tmpdir.level != Level::Fault;
+    report.add(tmpdir);
     let top = doctor_folders::distcc_dir(&settings, &mut |finding| report.add(finding));
     let list = doctor_here::host_list(&options.hosts, top.as_ref(), &settings, &mut |finding| {
         report.add(finding)
     });
     let folder = match PrivateFolder::create(&settings.tmpdir, FOLDER_PREFIX) {
         Ok(folder) => folder,
-        Err(err) => {
-            return report.add(
-                Finding::ok("tmpdir", "", err.message)
-                    .fault("without it nothing can be tried", Topic::Folders),
-            );
+        Err(err) if is_tmpdir_good => {
+            let mend = doctor_folders::TMPDIR_WANTED;
+            return report.add(Finding::ok("tmpdir", "", err.message).fault(mend, Topic::Folders));
         }
+        Err(_) => return hosts_not_asked(report),
     };
     let toolchain = toolchain::find(&path);
     let bench = Bench {
@@ -180,6 +180,15 @@ fn examine(options: &Options, report: &mut Report) {
         toolchain,
     };
     bench.ask_hosts(list.unwrap_or_default(), report);
+}
+
+/// Without a folder nothing can be tried, as has been said by then.
+fn hosts_not_asked(report: &mut Report) {
+    report.add(Finding::ok(
+        "hosts",
+        "",
+        "not asked: that needs a TMPDIR which can be used",
+    ));
 }
 
 /// What the hosts are asked with.

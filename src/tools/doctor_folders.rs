@@ -17,6 +17,10 @@ use std::path::{Path, PathBuf};
 const ROOM_SHORT_BYTES: u64 = 256 << 20;
 const ROOM_NONE_BYTES: u64 = 8 << 20;
 
+/// How a TMPDIR has to be.
+pub const TMPDIR_WANTED: &str =
+    "let TMPDIR name a folder that exists, that you may write, and with room on its disk";
+
 /// File systems of other machines, where locks are slow, or hold on one machine only.
 const NETWORK_FILE_SYSTEMS: [&str; 8] = [
     "nfs",
@@ -187,10 +191,18 @@ fn states(top: &TopDir, say: &mut dyn FnMut(Finding)) {
     match state::read_all(top) {
         Ok(living) => {
             let dead = before.saturating_sub(living.len());
-            say(Finding::ok("state", "", match dead {
-                0 => format!("{} at work", counted(living.len(), "client")),
-                _ => format!("{} at work; {dead} files of clients that were killed, which monitors pass over and remove", counted(living.len(), "client")),
-            }));
+            say(Finding::ok(
+                "state",
+                "",
+                match dead {
+                    0 => format!("{} at work", counted(living.len(), "client")),
+                    _ => format!(
+                        "{} at work; {} of clients that were killed, which monitors pass over",
+                        counted(living.len(), "client"),
+                        counted(dead, "file")
+                    ),
+                },
+            ));
         }
         Err(err) => say(Finding::ok("state", "", err.message)
             .warning("monitors show nothing until that is mended", Topic::Folders)),
@@ -212,8 +224,7 @@ pub fn tmpdir(settings: &ClientSettings) -> Finding {
     let folder = &settings.tmpdir;
     let about = folder.display().to_string();
     let finding = |what: String| Finding::ok("tmpdir", &about, what);
-    let mend =
-        "let TMPDIR name a folder that exists, that you may write, and with room on its disk";
+    let mend = TMPDIR_WANTED;
     let what = match fs::metadata(folder) {
         Err(err) => err.to_string(),
         Ok(meta) if !Metadata::is_dir(&meta) => "is no folder".to_owned(),

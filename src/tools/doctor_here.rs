@@ -164,6 +164,9 @@ pub fn host_list(
         Ok(found) => found,
         Err(err) => {
             let mend = match err.code {
+                Code::NoHosts if err.message.contains(hosts::DISCOVERED) => {
+                    "start daemons with `--zeroconf --allow NETWORK` on this network, or name hosts"
+                }
                 Code::NoHosts => {
                     "name hosts, e.g. `export DISTCC_HOSTS='localhost/2 10.0.0.7/8,lzo'`"
                 }

@@ -357,7 +357,7 @@ fn shut_out(host: &HostSpec, sorted: &Sorted) -> Finding {
         .or_else(|| spoken().next());
     match said {
         Some((_, why)) => Finding::ok("compilers", &host.token, format!("none of this machine's is accepted; {why}")).fault(
-            "install the same compilers there; if they are installed, run ./install.sh there again, or see its --compilers",
+            "install the same compilers there; if they are installed, run `update-distcc-symlinks` there, or see its --compilers",
             Topic::Refused,
         ),
         None if !sorted.late.is_empty() => Finding::ok("compilers", &host.token, "there was no time left to ask for them")
@@ -442,7 +442,7 @@ fn say_compilers(host: &HostSpec, sorted: &Sorted, say: &dyn Fn(Finding)) {
     if let Some((_, why)) = sorted.refused.first() {
         let refused: Vec<&Compiler> = sorted.refused.iter().map(|(one, _)| *one).collect();
         say(finding(format!("not accepted: {}; {why}", names(&refused))).warning(
-            "if builds use them, install them there and let the daemon run them (./install.sh again, or --compilers)",
+            "if builds use them, install them there and let the daemon run them (`update-distcc-symlinks`, or --compilers)",
             Topic::Refused,
         ));
     }
@@ -471,9 +471,9 @@ fn say_daemon(host: &HostSpec, sorted: &Sorted, say: &dyn Fn(Finding)) {
     ));
     let Some(ahead) = sorted.ahead else { return };
     let clock = |what: String| Finding::ok("clock", &host.token, what);
-    let way = if ahead > 0 { "ahead" } else { "behind" };
+    let way = if ahead > 0 { "ahead of" } else { "behind" };
     say(match (ahead.abs() > CLOCK_OFF_MAX_S, sorted.remark) {
-        (true, _) => clock(format!("it is {} s {way} of this machine's", ahead.abs())).warning(
+        (true, _) => clock(format!("it is {} s {way} this machine's", ahead.abs())).warning(
             "set both machines' clocks by NTP; objects with __DATE__ and __TIME__ show it, and logs are hard to compare",
             Topic::Compilers,
         ),

@@ -122,7 +122,7 @@ fn links(folders: &[Folder], say: &mut dyn FnMut(Finding)) {
                 broken.join(", ")
             ))
             .warning(
-                "run ./install.sh again, or remove the links",
+                format!("`update-distcc-symlinks --dir {about}` lets them lead here, or takes them away if their compiler is gone, too"),
                 Topic::NothingSent,
             ));
         }

@@ -2,6 +2,7 @@
 //! it is known, and stops when the time is over, whatever is still under way.
 
 use super::lsdistcc_options::{self as options, Options, Target, Targets, PORT, USAGE};
+use super::output::status_of;
 use super::probe::{Answer, Probe, TestCompile};
 use crate::farm::topdir::TopDir;
 use crate::model::error::{Code, Error, Result, Status};
@@ -15,7 +16,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::env;
 use std::ffi::OsString;
 use std::fs;
-use std::io::{self, ErrorKind, Write};
+use std::io::{self, Write};
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::sync::Arc;
@@ -36,9 +37,6 @@ const STACK_BYTES: usize = 512 << 10;
 
 /// An hour: when nothing has to be done at a certain time.
 const NO_HURRY: Duration = Duration::from_secs(3600);
-
-/// What the shell shows for a program that a closed pipe has ended.
-const ENDED_BY_PIPE: Status = Status(128 + 13);
 
 /// `lsdistcc [OPTION…] [FORMAT | HOST…]`; all words, the first is the program's name.
 pub fn lsdistcc(argv: Vec<OsString>) -> Result<Status> {
@@ -196,11 +194,12 @@ impl Search {
             }
             match self.receiver.recv_timeout(left.min(self.until_next_try())) {
                 Ok(Event::Resolved(number, result)) => self.resolved(number, result),
-                Ok(Event::Asked(target, answer)) => match self.asked(&target, answer) {
-                    Err(err) if err.kind() == ErrorKind::BrokenPipe => return Ok(ENDED_BY_PIPE),
-                    Err(err) => return Err(Error::io("write to stdout", &err)),
-                    Ok(()) => {}
-                },
+                Ok(Event::Asked(target, answer)) => {
+                    let printed = status_of(self.asked(&target, answer))?;
+                    if printed != Status::OK {
+                        return Ok(printed);
+                    }
+                }
                 Err(_) => self.ask_again()?,
             }
         }
@@ -297,7 +296,7 @@ impl Search {
                 continue;
             };
             if lookup.tries >= TRIES_MAX {
-                self.resolved(number, Err(ErrorKind::TimedOut.into()));
+                self.resolved(number, Err(io::ErrorKind::TimedOut.into()));
                 continue;
             }
             lookup.tries += 1;

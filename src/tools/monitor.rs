@@ -1,14 +1,15 @@
 //! `distccmon-text [DELAY]`: one line for each job that runs now, in the form that stock's readers know. Where the
 //! jobs are found, and whether they live, is `farm::state`'s business.
 
+use super::output::print;
 use crate::farm::state::{self, Phase, Record};
 use crate::farm::topdir::TopDir;
-use crate::model::error::{Error, Result, Status};
+use crate::model::error::{Result, Status};
 use crate::model::settings::ClientSettings;
 use crate::os::logging;
 use std::env;
 use std::ffi::{OsStr, OsString};
-use std::io::{self, ErrorKind, Write};
+use std::io::{self, Write};
 use std::thread;
 use std::time::Duration;
 
@@ -28,9 +29,6 @@ const VARIABLES: [&str; 5] = [
     "DISTCC_VERBOSE",
     "UNCACHED_ERR_FD",
 ];
-
-/// What the shell shows for a program that a closed pipe has ended, as it ends stock's monitor.
-const ENDED_BY_PIPE: Status = Status(128 + 13);
 
 /// `distccmon-text [DELAY]`; all words, the first is the program's name.
 pub fn distccmon_text(argv: Vec<OsString>) -> Result<Status> {
@@ -58,12 +56,11 @@ pub fn distccmon_text(argv: Vec<OsString>) -> Result<Status> {
     let top = TopDir::find(&settings)?;
     loop {
         let text = pass(&state::read_all(&top)?);
-        match io::stdout().write_all(&text) {
-            Err(err) if err.kind() == ErrorKind::BrokenPipe => return Ok(ENDED_BY_PIPE),
-            Err(err) => return Err(Error::io("write to stdout", &err)),
-            Ok(()) if pause.is_zero() => return Ok(Status::OK),
-            Ok(()) => thread::sleep(pause),
+        let printed = print(&text)?;
+        if printed != Status::OK || pause.is_zero() {
+            return Ok(printed);
         }
+        thread::sleep(pause);
     }
 }
 

@@ -1,6 +1,7 @@
 //! `update-distcc-symlinks`: keeps the masquerade directory as the compilers of this machine are: a link for each, none
 //! for those that have gone. What is no link of ours is never touched.
 
+use super::output::print;
 use super::toolchain;
 use crate::model::error::{Code, Error, Result, Status};
 use crate::model::family::is_compiler;
@@ -9,7 +10,7 @@ use std::env;
 use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::fs;
-use std::io::{self, Write};
+use std::io;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
@@ -17,7 +18,7 @@ const USAGE: &str = "\
 Usage: update-distcc-symlinks [OPTION]...
 
 Makes a link to distcc for each compiler on PATH, in the directory that stands first on PATH in a build, and removes the
-links whose compilers have gone. Other files there are left alone.
+links whose compilers have gone; links to a distcc that is gone are set anew. Other files there are left alone.
 
   --dir DIR    that directory; by default lib/distcc beside the directory that distcc is in
   --dry-run    say what would be done, and do nothing
@@ -42,6 +43,8 @@ enum Task {
 #[derive(Clone, PartialEq, Eq, Debug)]
 enum Step {
     Link(String),
+    /// In the place of a link that leads nowhere.
+    Relink(String),
     Unlink(String),
     LeaveAlone(String),
 }
@@ -49,7 +52,7 @@ enum Step {
 impl fmt::Display for Step {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
         match self {
-            Step::Link(name) => write!(f, "{name}: linked to distcc"),
+            Step::Link(name) | Step::Relink(name) => write!(f, "{name}: linked to distcc"),
             Step::Unlink(name) => write!(f, "{name}: link removed"),
             Step::LeaveAlone(name) => write!(f, "{name}: not a link to distcc, left alone"),
         }
@@ -61,6 +64,8 @@ impl fmt::Display for Step {
 enum Entry {
     /// A link to this program.
     Ours,
+    /// A link to a distcc that is gone.
+    Lost,
     Other,
 }
 
@@ -68,14 +73,14 @@ enum Entry {
 pub fn update_distcc_symlinks(argv: Vec<OsString>) -> Result<Status> {
     let (task, dir) = words(argv.get(1..).unwrap_or_default())?;
     if task == Task::Help {
-        return say(USAGE.as_bytes());
+        return print(USAGE);
     }
     let compilers = match task {
         Task::Remove => Vec::new(),
         _ => compilers(),
     };
     if task == Task::List {
-        return say(lines(&compilers).as_bytes());
+        return print(lines(&compilers));
     }
     let executable = env::current_exe().map_err(|err| Error::io("find this program", &err))?;
     let dir = match dir {
@@ -88,7 +93,7 @@ pub fn update_distcc_symlinks(argv: Vec<OsString>) -> Result<Status> {
     if task != Task::Show {
         carry_out(&steps, &dir, &target)?;
     }
-    say(lines(&steps).as_bytes())
+    print(lines(&steps))
 }
 
 fn words(words: &[OsString]) -> Result<(Task, Option<OsString>)> {
@@ -179,8 +184,14 @@ fn entries(dir: &Path, executable: &Path, target: &Path) -> Result<BTreeMap<Stri
         let path = entry.path();
         let link = fs::read_link(&path).ok();
         let leads_here = || fs::canonicalize(&path).is_ok_and(|file| file == executable);
-        let is_ours = link.is_some_and(|link| link == target || leads_here());
-        entries.insert(name, if is_ours { Entry::Ours } else { Entry::Other });
+        let entry = match link {
+            Some(link) if link == target || leads_here() => Entry::Ours,
+            Some(link) if link.file_name() == Some(OsStr::new("distcc")) && !path.exists() => {
+                Entry::Lost
+            }
+            _ => Entry::Other,
+        };
+        entries.insert(name, entry);
     }
     Ok(entries)
 }
@@ -191,12 +202,13 @@ fn steps(entries: &BTreeMap<String, Entry>, compilers: &[String]) -> Vec<Step> {
     for name in compilers {
         match entries.get(name) {
             None => steps.push((name.clone(), Step::Link(name.clone()))),
+            Some(Entry::Lost) => steps.push((name.clone(), Step::Relink(name.clone()))),
             Some(Entry::Other) => steps.push((name.clone(), Step::LeaveAlone(name.clone()))),
             Some(Entry::Ours) => {}
         }
     }
     for (name, entry) in entries {
-        if *entry == Entry::Ours && !compilers.contains(name) {
+        if *entry != Entry::Other && !compilers.contains(name) {
             steps.push((name.clone(), Step::Unlink(name.clone())));
         }
     }
@@ -207,33 +219,31 @@ fn steps(entries: &BTreeMap<String, Entry>, compilers: &[String]) -> Vec<Step> {
 fn carry_out(steps: &[Step], dir: &Path, target: &Path) -> Result<()> {
     for step in steps {
         match step {
-            Step::Link(name) => {
-                let doing = || format!("link {} to distcc", dir.join(name).display());
-                fs::create_dir_all(dir)
-                    .and_then(|()| symlink(target, dir.join(name)))
-                    .map_err(|err| Error::io(doing(), &err))?;
+            Step::Link(name) => link(&dir.join(name), target)?,
+            Step::Relink(name) => {
+                unlink(&dir.join(name))?;
+                link(&dir.join(name), target)?;
             }
-            Step::Unlink(name) => {
-                let link = dir.join(name);
-                fs::remove_file(&link)
-                    .map_err(|err| Error::io(format!("remove {}", link.display()), &err))?;
-            }
+            Step::Unlink(name) => unlink(&dir.join(name))?,
             Step::LeaveAlone(_) => {}
         }
     }
     Ok(())
 }
 
-fn lines<T: fmt::Display>(items: &[T]) -> String {
-    items.iter().map(|item| format!("{item}\n")).collect()
+fn link(link: &Path, target: &Path) -> Result<()> {
+    let folder = link.parent().unwrap_or(Path::new("."));
+    fs::create_dir_all(folder)
+        .and_then(|()| symlink(target, link))
+        .map_err(|err| Error::io(format!("link {} to distcc", link.display()), &err))
 }
 
-fn say(text: &[u8]) -> Result<Status> {
-    let mut out = io::stdout();
-    out.write_all(text)
-        .and_then(|()| out.flush())
-        .map_err(|err| Error::io("write to stdout", &err))?;
-    Ok(Status::OK)
+fn unlink(link: &Path) -> Result<()> {
+    fs::remove_file(link).map_err(|err| Error::io(format!("remove {}", link.display()), &err))
+}
+
+fn lines<T: fmt::Display>(items: &[T]) -> String {
+    items.iter().map(|item| format!("{item}\n")).collect()
 }
 
 #[cfg(test)]
@@ -248,11 +258,15 @@ mod tests {
             ("gcc-4".to_owned(), Entry::Ours),
             ("gcc-5".to_owned(), Entry::Other),
             ("g++".to_owned(), Entry::Other),
+            ("clang".to_owned(), Entry::Lost),
+            ("clang-3".to_owned(), Entry::Lost),
         ]);
-        let compilers = ["cc", "g++", "x86_64-linux-gnu-gcc"].map(str::to_owned);
+        let compilers = ["cc", "clang", "g++", "x86_64-linux-gnu-gcc"].map(str::to_owned);
         assert_eq!(
             steps(&entries, &compilers),
             [
+                Step::Relink("clang".to_owned()),
+                Step::Unlink("clang-3".to_owned()),
                 Step::LeaveAlone("g++".to_owned()),
                 Step::Unlink("gcc-4".to_owned()),
                 Step::Link("x86_64-linux-gnu-gcc".to_owned()),
@@ -260,7 +274,7 @@ mod tests {
         );
         assert_eq!(
             steps(&entries, &[]),
-            ["cc", "gcc-4"].map(|name| Step::Unlink(name.to_owned()))
+            ["cc", "clang", "clang-3", "gcc-4"].map(|name| Step::Unlink(name.to_owned()))
         );
     }
 

@@ -1,20 +1,24 @@
 //! `distcc top [DELAY]`: what the farm does now, on a terminal as a picture that is kept up to date, elsewhere as plain lines.
 //! Leaves the terminal as it was, whatever ends it.
 
+use super::output::print;
 use super::top_sample::{Looker, Sample};
 use super::top_screen::View;
 use super::top_text::block;
 use crate::model::error::{Code, Error, Result, Status};
 use crate::model::option_words::spread;
 use crate::model::settings::ClientSettings;
-use crate::os::{logging, supervise};
+use crate::os::net::{self, wait_any};
+use crate::os::{job_control, logging, supervise};
 use ratatui::crossterm::cursor::Show;
 use ratatui::crossterm::event::{self, Event, KeyEventKind};
 use ratatui::crossterm::execute;
+use ratatui::crossterm::terminal::{disable_raw_mode, enable_raw_mode, EnterAlternateScreen};
 use ratatui::DefaultTerminal;
 use std::env;
 use std::ffi::OsString;
-use std::io::{self, ErrorKind, IsTerminal, Write};
+use std::io::{self, ErrorKind, IsTerminal};
+use std::os::fd::AsFd;
 use std::panic;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -38,9 +42,6 @@ const DELAY_MIN: Duration = Duration::from_millis(50);
 
 /// How soon a signal is heeded.
 const PATIENCE: Duration = Duration::from_millis(200);
-
-/// What the shell shows for a program that a closed pipe has ended.
-const ENDED_BY_PIPE: Status = Status(128 + 13);
 
 /// What the words ask for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -107,18 +108,10 @@ fn parse(words: &[OsString]) -> Result<Option<Options>> {
     Ok(Some(options))
 }
 
-fn print(text: &str) -> Result<Status> {
-    match io::stdout().write_all(text.as_bytes()) {
-        Ok(()) => Ok(Status::OK),
-        Err(err) if err.kind() == ErrorKind::BrokenPipe => Ok(ENDED_BY_PIPE),
-        Err(err) => Err(Error::io("write to stdout", &err)),
-    }
-}
-
 /// Plain lines, again and again.
 fn list(looker: &mut Looker, options: Options) -> Result<Status> {
     loop {
-        let status = print(&block(&looker.look()?))?;
+        let status = print(block(&looker.look()?, options.once))?;
         if options.once || status != Status::OK {
             return Ok(status);
         }
@@ -129,7 +122,9 @@ fn list(looker: &mut Looker, options: Options) -> Result<Status> {
 /// The picture, until a key or a signal ends it. The terminal is put back also by a panic, before it is told of.
 fn watch(looker: &mut Looker, delay: Duration) -> Result<Status> {
     let trouble = |err: io::Error| Error::io("use the terminal (--plain does without)", &err);
-    supervise::note_final_signals().map_err(|err| Error::io("catch signals", &err))?;
+    supervise::note_final_signals()
+        .and_then(|()| job_control::note_stops())
+        .map_err(|err| Error::io("catch signals", &err))?;
     let mut terminal = ratatui::try_init().map_err(trouble)?;
     let put_back = panic::take_hook();
     panic::set_hook(Box::new(move |info| {
@@ -137,9 +132,9 @@ fn watch(looker: &mut Looker, delay: Duration) -> Result<Status> {
         put_back(info);
     }));
     let ended = run(&mut terminal, looker, delay);
-    // Shows the cursor.
-    drop(terminal);
-    let restored = ratatui::try_restore();
+    let restored = give_back(&mut terminal);
+    // It would show the cursor, and complain on a terminal that is gone.
+    std::mem::forget(terminal);
     if let Some(signal) = supervise::noted() {
         supervise::end_by(signal);
     }
@@ -177,8 +172,33 @@ fn run(
         drawn.map_err(Ended::ByTerminal)?;
         let rest = due.saturating_duration_since(Instant::now());
         read_keys(&mut view, rest).map_err(Ended::ByTerminal)?;
+        heed_the_shell(terminal, &mut view).map_err(Ended::ByTerminal)?;
     }
     Ok(())
+}
+
+/// Lets the shell have the terminal while this program is stopped, and draws anew what was there before.
+fn heed_the_shell(terminal: &mut DefaultTerminal, view: &mut View) -> io::Result<()> {
+    if std::mem::take(&mut view.is_to_stop) {
+        job_control::ask_job_to_stop();
+    }
+    if job_control::is_stop_wanted() {
+        give_back(terminal)?;
+        job_control::stop()?;
+    } else if job_control::has_gone_on() {
+        // Nobody was asked: the shell has set the terminal as it wants it, or has not.
+        disable_raw_mode()?;
+    } else {
+        return Ok(());
+    }
+    enable_raw_mode()?;
+    execute!(io::stdout(), EnterAlternateScreen)?;
+    terminal.clear()
+}
+
+fn give_back(terminal: &mut DefaultTerminal) -> io::Result<()> {
+    let shown = terminal.show_cursor();
+    ratatui::try_restore().and(shown)
 }
 
 /// Waits for something to happen, at most `rest`, and does all that has come.
@@ -186,7 +206,8 @@ fn read_keys(view: &mut View, rest: Duration) -> io::Result<()> {
     let until = Instant::now() + rest;
     loop {
         let rest = until.saturating_duration_since(Instant::now());
-        let has_come = match event::poll(rest.min(PATIENCE)) {
+        wait_for_terminal(rest.min(PATIENCE))?;
+        let has_come = match event::poll(Duration::ZERO) {
             Err(err) if err.kind() == ErrorKind::Interrupted => false,
             other => other?,
         };
@@ -198,9 +219,22 @@ fn read_keys(view: &mut View, rest: Duration) -> io::Result<()> {
             }
             return Ok(());
         }
-        if rest.is_zero() || supervise::noted().is_some() {
+        if rest.is_zero() || supervise::noted().is_some() || job_control::is_pending() {
             return Ok(());
         }
+    }
+}
+
+/// Waits until there is something to read. Done here, since crossterm does not notice that a terminal has gone, and then
+/// reads for ever.
+fn wait_for_terminal(rest: Duration) -> io::Result<()> {
+    let stdin = io::stdin();
+    let fd = stdin.as_fd();
+    let until = Some(Instant::now() + rest);
+    let come = wait_any([(fd, net::Event::Read), (fd, net::Event::Gone)], until)?;
+    match come {
+        Some([_, true]) => Err(io::Error::other("it is gone")),
+        _ => Ok(()),
     }
 }
 

@@ -1,12 +1,21 @@
 //! What limits the build, in one line, from what is seen at one moment. Where several things could be the reason, the one is
 //! told that somebody can do something about.
 
-use super::top_sample::Sample;
+use super::top_sample::{HostNow, Sample};
 use crate::farm::state::Phase;
+use std::time::Duration;
+
+/// By how much longer than elsewhere compiles have run on a host that is called slow; a few of them, and not only just.
+const SLOWER_BY: u32 = 4;
+const SLOW_JOBS_MIN: usize = 2;
+const SLOW_MIN: Duration = Duration::from_secs(1);
 
 /// The line.
 pub fn limit(sample: &Sample) -> String {
-    let found = what_limits(sample);
+    let mut found = what_limits(sample);
+    if let Some(slow) = slow_host(sample) {
+        found = format!("{found}; {slow}");
+    }
     let shunned = sample.hosts.iter().filter_map(|host| {
         let rest = host.shunned?;
         Some((&host.name, rest.as_secs() + 1))
@@ -75,11 +84,41 @@ fn what_limits(sample: &Sample) -> String {
     )
 }
 
+/// A host whose compiles have run for much longer than those of the others: in the end the build waits for it.
+fn slow_host(sample: &Sample) -> Option<String> {
+    let compiles = |host: &HostNow| -> Vec<Duration> {
+        let jobs = host.jobs.iter().filter(|job| job.phase == Phase::Compile);
+        jobs.map(|job| job.since).collect()
+    };
+    sample.usable().find_map(|host| {
+        let others = sample.usable().filter(|other| other.name != host.name);
+        let (here, others) = (median(compiles(host))?, median(others.flat_map(compiles).collect())?);
+        (here >= SLOW_MIN && here >= others * SLOWER_BY).then(|| {
+            let (name, here, others) = (&host.name, time(here), time(others));
+            format!("{name} is slow ({here} for a compile so far, the others {others}): give it fewer slots")
+        })
+    })
+}
+
+/// Seconds with a tenth, minutes from a hundred seconds on.
+pub fn time(time: Duration) -> String {
+    match time.as_secs() {
+        0..100 => format!("{:.1} s", time.as_secs_f64()),
+        seconds => format!("{}:{:02} min", seconds / 60, seconds % 60),
+    }
+}
+
+/// The middle one; `None` if there are too few to say anything.
+fn median(mut times: Vec<Duration>) -> Option<Duration> {
+    times.sort();
+    let is_enough = times.len() >= SLOW_JOBS_MIN;
+    times.get(times.len() / 2).copied().filter(|_| is_enough)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::tools::top_sample::{HostNow, Job, Waiting};
-    use std::time::Duration;
+    use crate::tools::top_sample::{Job, Waiting};
 
     fn host(name: &str, slots: usize, phases: &[Phase]) -> HostNow {
         let jobs = phases.iter().enumerate().map(|(slot, phase)| Job {
@@ -151,6 +190,28 @@ mod tests {
         ] {
             assert!(found.starts_with(line), "{found}");
         }
+    }
+
+    #[test]
+    fn a_host_is_slow_beside_others_only() {
+        let run_for = |name: &str, tenths: &[u64]| {
+            let mut host = host(name, 4, &vec![Phase::Compile; tenths.len()]);
+            for (job, tenths) in host.jobs.iter_mut().zip(tenths) {
+                job.since = Duration::from_millis(100 * tenths);
+            }
+            host
+        };
+        let quick = || run_for("a", &[1, 2, 3, 4]);
+        let found = told(vec![quick(), run_for("b", &[11, 30, 35, 40])], 0, 0, 0);
+        let line = "all 8 slots elsewhere are taken and nobody waits: -j fits them; b is slow (3.5 s for a \
+                    compile so far, the others 0.3 s): give it fewer slots";
+        assert!(found.starts_with(line), "{found}");
+        // One large file, compiles that are just long, and quick ones although some differ.
+        for slow in [&[100, 1, 1][..], &[100], &[9, 9], &[11, 1, 1, 1]] {
+            let found = told(vec![quick(), run_for("b", slow)], 0, 0, 0);
+            assert!(!found.contains("slow"), "{slow:?}: {found}");
+        }
+        assert!(!told(vec![run_for("b", &[100, 100])], 0, 0, 0).contains("slow"));
     }
 
     #[test]

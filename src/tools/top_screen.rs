@@ -1,9 +1,9 @@
 //! What is seen of the farm, drawn on a terminal, and which keys do what there. Knows nothing of where it comes from, and
 //! draws whatever the terminal's size is.
 
-use super::top_limit::limit;
+use super::top_limit::{limit, time};
 use super::top_sample::Sample;
-use super::top_text::{elapsed, finished, lines, phase, state, time, totals, Line as Seen, Order};
+use super::top_text::{elapsed, lines, phase, rates, state, totals, Line as Seen, Order};
 use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use ratatui::layout::{Constraint, Layout, Rect};
 use ratatui::style::{Color, Modifier, Style};
@@ -46,6 +46,8 @@ pub struct View {
     pub scroll: usize,
     /// It is enough.
     pub is_over: bool,
+    /// The shell is to have the terminal for a while.
+    pub is_to_stop: bool,
 }
 
 impl View {
@@ -54,6 +56,7 @@ impl View {
         let is_control = key.modifiers.contains(KeyModifiers::CONTROL);
         match key.code {
             KeyCode::Char('c') if is_control => self.is_over = true,
+            KeyCode::Char('z') if is_control => self.is_to_stop = true,
             _ if self.shows_help => self.shows_help = false,
             KeyCode::Char('q') | KeyCode::Esc => self.is_over = true,
             KeyCode::Char('p' | ' ') => self.is_paused = !self.is_paused,
@@ -80,11 +83,12 @@ impl View {
         let bold = Style::new().add_modifier(Modifier::BOLD);
         let held = if self.is_paused { "   (held)" } else { "" };
         let head_text = format!(
-            "distcc top   every {}, by {}{held}\n{}; {}",
+            "distcc top   every {}, by {}   {}{held}\n{}; {} finished",
             time(delay),
             self.order.name(),
+            rates(sample),
             totals(sample),
-            finished(sample)
+            sample.finished.count
         );
         frame.render_widget(Paragraph::new(head_text).style(bold), head);
         let limits = Paragraph::new(limit(sample)).wrap(Wrap { trim: true });
@@ -112,11 +116,21 @@ impl View {
     }
 }
 
-/// How wide the columns are; that of files takes what is left, but this at least.
-const HOST: usize = 26;
+/// How wide the columns are; that of files takes what is left, but this at least, and that of hosts less on a narrow terminal.
+const HOST_MAX: usize = 26;
+const HOST_MIN: usize = 12;
 const FILE_MIN: usize = 12;
+/// All others, with what stands between them.
+const OTHERS: usize = 49;
+
+fn host_width(columns: usize) -> usize {
+    columns
+        .saturating_sub(OTHERS + FILE_MIN)
+        .clamp(HOST_MIN, HOST_MAX)
+}
 
 fn row<'s>(seen: &Seen, columns: usize) -> Line<'s> {
+    let width = host_width(columns);
     match seen {
         Seen::Host(host) => {
             let color = match host.shunned.is_some() || host.is_down {
@@ -124,7 +138,7 @@ fn row<'s>(seen: &Seen, columns: usize) -> Line<'s> {
                 false => Color::Cyan,
             };
             let style = Style::new().fg(color).add_modifier(Modifier::BOLD);
-            Line::styled(format!("{:<HOST$} {}", host.name, state(host)), style)
+            Line::styled(format!("{:<width$} {}", host.name, state(host)), style)
         }
         Seen::Job(host, job) => {
             let slot = job.slot.to_string();
@@ -142,9 +156,9 @@ fn row<'s>(seen: &Seen, columns: usize) -> Line<'s> {
             Line::raw(columns_of(cells, columns))
         }
         Seen::Held(host, count) => {
-            let name = cut(&host.name, HOST);
+            let name = cut(&host.name, width);
             let what = format!(
-                "{name:<HOST$}      {count} more taken by runs that are busy on this machine"
+                "{name:<width$}      {count} more taken by runs that are busy on this machine"
             );
             Line::raw(what)
         }
@@ -153,9 +167,10 @@ fn row<'s>(seen: &Seen, columns: usize) -> Line<'s> {
 
 /// A line with all columns. Names are cut, numbers stand to the right.
 fn columns_of([host, slot, phase, file, this, all, pid]: [&str; 7], columns: usize) -> String {
-    let (host, rest) = (cut(host, HOST), columns.saturating_sub(HOST + 50));
-    let (file, width) = (cut(file, rest.max(FILE_MIN)), rest.max(FILE_MIN));
-    format!("{host:<HOST$} {slot:>4} {phase:<10} {file:<width$} {this:>10} {all:>10} {pid:>9}")
+    let width = host_width(columns);
+    let rest = columns.saturating_sub(width + OTHERS).max(FILE_MIN);
+    let (host, file) = (cut(host, width), cut(file, rest));
+    format!("{host:<width$} {slot:>4} {phase:<10} {file:<rest$} {this:>10} {all:>10} {pid:>9}")
 }
 
 fn cut(name: &str, width: usize) -> String {
@@ -253,6 +268,20 @@ mod tests {
         assert!(!view.is_over && !view.shows_help, "it closes the help");
         press(&mut view, KeyCode::Char('q'));
         assert!(view.is_over);
+    }
+
+    /// The usual terminal of 80 columns has room for all of them.
+    #[test]
+    fn nothing_is_cut_on_a_usual_terminal() {
+        let screen = drawn(&mut View::default(), 80, 24);
+        for whole in [
+            "/s in 1 min ",
+            "0 wait; 0 finished ",
+            " PROCESS\"",
+            " 100\"",
+        ] {
+            assert!(screen.contains(whole), "{whole}: {screen}");
+        }
     }
 
     #[test]

@@ -2,7 +2,7 @@
 //! lines for each look.
 
 use super::monitor;
-use super::top_limit::limit;
+use super::top_limit::{limit, time};
 use super::top_sample::{HostNow, Job, Sample};
 use std::fmt::Write as _;
 use std::time::Duration;
@@ -110,14 +110,6 @@ pub fn phase(job: &Job) -> &'static str {
     monitor::name(job.phase)
 }
 
-/// Seconds with a tenth, minutes from a hundred seconds on.
-pub fn time(time: Duration) -> String {
-    match time.as_secs() {
-        0..100 => format!("{:.1} s", time.as_secs_f64()),
-        seconds => format!("{}:{:02} min", seconds / 60, seconds % 60),
-    }
-}
-
 /// How much there is of everything, in one line.
 pub fn totals(sample: &Sample) -> String {
     let elsewhere = sample.hosts.iter().filter(|host| !host.is_here);
@@ -130,16 +122,20 @@ pub fn totals(sample: &Sample) -> String {
     format!("slots elsewhere {taken} of {slots}, here {here} of {own}; {waiting} wait")
 }
 
-/// How much has finished, in one line.
-pub fn finished(sample: &Sample) -> String {
-    let (count, [short, long]) = (sample.finished.count, sample.finished.rates);
-    format!("{count} finished; {short:.1}/s in 10 s, {long:.1}/s in 1 min")
+/// How much has finished a second, in one line.
+pub fn rates(sample: &Sample) -> String {
+    let [short, long] = sample.finished.rates;
+    format!("{short:.1}/s in 10 s, {long:.1}/s in 1 min")
 }
 
-/// One look as plain lines, with an empty one at its end.
-pub fn block(sample: &Sample) -> String {
-    let mut text = String::new();
-    let _ = writeln!(text, "{}; {}", totals(sample), finished(sample));
+/// One look as plain lines, with an empty one at its end. What has finished is only known if there was one before.
+pub fn block(sample: &Sample, is_only: bool) -> String {
+    let mut text = totals(sample);
+    if !is_only {
+        let count = sample.finished.count;
+        let _ = write!(text, "; {count} finished; {}", rates(sample));
+    }
+    text.push('\n');
     let _ = writeln!(text, "limit: {}", limit(sample));
     for line in lines(sample, Order::Slot) {
         let _ = match line {
@@ -210,7 +206,7 @@ mod tests {
     #[test]
     fn a_block_says_it_all() {
         assert_eq!(
-            block(&sample()),
+            block(&sample(), false),
             "slots elsewhere 3 of 12, here 1 of 4; 0 wait; 7 finished; 0.7/s in 10 s, 0.1/s in 1 min\n\
              limit: beta/4 is left alone for 42 s still, because it failed; 5 of 8 slots elsewhere are free and nobody waits \
              for them: a higher -j would use them, if there is more to compile\n\
@@ -221,6 +217,9 @@ mod tests {
              [1] Receive     b.c  0.1 s, 0.2 s in all, process 12\n  \
              1 more: their clients are busy here\n\
              beta/4: 0 of 4 slots; failed, left alone for 42 s\n\n"
+        );
+        assert!(
+            block(&sample(), true).starts_with("slots elsewhere 3 of 12, here 1 of 4; 0 wait\n")
         );
     }
 

@@ -1,16 +1,18 @@
 //! `distcc trace FILE`: what clients wrote down with `DISTCC_TRACE`, as events for Chrome's tracing and Perfetto, and as a
 //! summary for people or programs. Reads the file twice: for the order of things, and to tell them.
 
+use super::output::print;
 use super::trace_events::Events;
 use super::trace_index::{entries, Index};
 use super::trace_summary::Summary;
 use crate::model::error::{Code, Error, Result, Status};
+use crate::model::findings::counted;
 use crate::model::option_words::{spread, Valued};
 use crate::os::files::open_plain;
 use serde_json::json;
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, File};
-use std::io::{self, BufReader, BufWriter, ErrorKind, Read, Seek, Write};
+use std::io::{self, BufReader, BufWriter, Read, Seek};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -47,9 +49,6 @@ const GAP: Duration = Duration::from_secs(10);
 /// How much of a file is read or written at once.
 const BUFFER_BYTES: usize = 256 << 10;
 
-/// What the shell shows for a program that a closed pipe has ended.
-const ENDED_BY_PIPE: Status = Status(128 + 13);
-
 /// What the words ask for.
 #[derive(Debug, PartialEq, Eq)]
 struct Options {
@@ -66,11 +65,7 @@ pub fn trace(argv: Vec<OsString>) -> Result<Status> {
         Some(options) => tell(&options)?,
         None => HELP.to_owned(),
     };
-    match io::stdout().write_all(told.as_bytes()) {
-        Ok(()) => Ok(Status::OK),
-        Err(err) if err.kind() == ErrorKind::BrokenPipe => Ok(ENDED_BY_PIPE),
-        Err(err) => Err(Error::io("write to stdout", &err)),
-    }
+    print(told)
 }
 
 /// Options may stand on both sides of the file. Nothing is asked for but help: `None`.
@@ -160,9 +155,10 @@ fn tell(options: &Options) -> Result<String> {
     }
     let mut text = String::new();
     if index.damaged > 0 {
+        let count = usize::try_from(index.damaged).unwrap_or(usize::MAX);
         text.push_str(&format!(
-            "{} damaged lines were passed over\n",
-            index.damaged
+            "passed over: {}\n",
+            counted(count, "damaged line")
         ));
     }
     if summaries.is_empty() {
@@ -172,7 +168,7 @@ fn tell(options: &Options) -> Result<String> {
         text.push_str(&summary.text(index + 1));
         text.push('\n');
     }
-    if let Some(path) = &options.events {
+    if let Some(path) = options.events.as_ref().filter(|_| !summaries.is_empty()) {
         text.push_str(&format!(
             "open {} in https://ui.perfetto.dev or chrome://tracing\n",
             path.display()

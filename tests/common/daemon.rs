@@ -179,7 +179,8 @@ impl DaemonPlan {
             if !matches!(daemon.process.try_wait(), Ok(None)) {
                 break;
             }
-            if listens(port) {
+            // Somebody else may have got the port: then this one is about to end.
+            if daemon.is_there() {
                 return Ok(daemon);
             }
             std::thread::sleep(Duration::from_millis(5));
@@ -228,6 +229,38 @@ impl Daemon {
         lists.split_whitespace().map(str::to_owned).collect()
     }
 
+    /// All that descend from it, dead ones included.
+    pub fn below(&self) -> Vec<String> {
+        let mut below = Vec::new();
+        let mut next = vec![self.pid().to_string()];
+        while let Some(parent) = next.pop() {
+            let tasks = fs::read_dir(format!("/proc/{parent}/task"));
+            for task in tasks.into_iter().flatten().flatten() {
+                let list = fs::read_to_string(task.path().join("children")).unwrap_or_default();
+                let children = list.split_whitespace().map(str::to_owned);
+                next.extend(children.clone());
+                below.extend(children);
+            }
+        }
+        below
+    }
+
+    /// Whether it listens, itself or through a process that it has started, and not somebody else in its place.
+    fn is_there(&self) -> bool {
+        let sockets: Vec<String> = listening(self.port)
+            .map(|inode| format!("socket:[{inode}]"))
+            .collect();
+        let has = |pid: String| {
+            let open = fs::read_dir(format!("/proc/{pid}/fd"));
+            let mut open = open.into_iter().flatten().flatten();
+            open.any(|file| {
+                fs::read_link(file.path())
+                    .is_ok_and(|link| sockets.iter().any(|socket| link == Path::new(socket)))
+            })
+        };
+        !sockets.is_empty() && (has(self.pid().to_string()) || self.below().into_iter().any(has))
+    }
+
     /// What it has logged so far.
     pub fn log_text(&self) -> String {
         String::from_utf8_lossy(&fs::read(&self.log).unwrap_or_default()).into_owned()
@@ -256,9 +289,7 @@ impl Daemon {
 
     /// What is in its TMPDIR although no job runs.
     pub fn leftovers(&self) -> Vec<String> {
-        super::until_empty(Duration::from_secs(10), || {
-            super::farm::files_below(&self.tmp)
-        })
+        super::until_empty(BOUND, || super::farm::files_below(&self.tmp))
     }
 
     /// Whether it still runs.
@@ -305,10 +336,18 @@ pub fn free_port() -> u16 {
 
 /// Whether somebody listens there, without a connection that would have to be served.
 pub fn listens(port: u16) -> bool {
+    listening(port).next().is_some()
+}
+
+/// The numbers of the sockets that listen there.
+fn listening(port: u16) -> impl Iterator<Item = String> {
     let table = fs::read_to_string("/proc/net/tcp").unwrap_or_default();
     let ending = format!(":{port:04X}");
-    table.lines().any(|line| {
-        let mut fields = line.split_whitespace().skip(1);
-        fields.next().is_some_and(|local| local.ends_with(&ending)) && fields.nth(1) == Some("0A")
-    })
+    let listening = |line: &str| {
+        let fields: Vec<&str> = line.split_whitespace().collect();
+        let is_it = fields.get(1)?.ends_with(&ending) && *fields.get(3)? == "0A";
+        is_it.then(|| fields.get(9).map(|&inode| inode.to_owned()))?
+    };
+    let found: Vec<String> = table.lines().filter_map(listening).collect();
+    found.into_iter()
 }

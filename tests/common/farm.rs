@@ -134,7 +134,7 @@ impl Farm {
 
     /// What clients have left behind: temporary files, state files, processes, held locks. Gives them a moment.
     pub fn leftovers(&self) -> Vec<String> {
-        until_empty(Duration::from_secs(10), || {
+        until_empty(BOUND, || {
             let mut found = files_below(&self.path("tmp"));
             let mut states = files_below(&self.path("top/state"));
             // Few, and meant for the next clients.

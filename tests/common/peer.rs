@@ -103,6 +103,16 @@ impl Peer {
         Peer::serve(move |client, _, stop| perform(&client, &script, stop))
     }
 
+    /// Takes connections and whatever comes, and never answers.
+    pub fn silent() -> Peer {
+        Peer::play(Script {
+            read: 0,
+            reply: Vec::new(),
+            pace: None,
+            ending: Ending::Stall,
+        })
+    }
+
     fn serve(
         each: impl Fn(TcpStream, &Mutex<Recorded>, &AtomicBool) + Send + Sync + 'static,
     ) -> Peer {

@@ -52,6 +52,7 @@ const TABLES: &[(&str, &str)] = &[
     ("cross", include_str!("cross.txt")),
     ("sides", include_str!("sides.txt")),
     ("found", include_str!("found.txt")),
+    ("corners", include_str!("corners.txt")),
 ];
 
 /// Of the rows that only compile, so many of 100 must be distributed in pump mode with our daemon.

@@ -3,8 +3,12 @@
 
 use crate::common::have;
 use crate::server::Server;
+use distcc::pump::content::Want;
+use distcc::pump::tree::Tree;
 use std::fs;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::symlink;
+use std::sync::Arc;
 
 const COMMAND: &str = "gcc -Ia -Ib -c x.c";
 
@@ -148,4 +152,30 @@ fn times_that_are_set_back_deceive_nobody() {
         server.covered(COMMAND).files[&server.at("x.c")],
         b"int b;\n"
     );
+}
+
+/// What is written through a shared map gives a file another time only once, so it stands for edits within one tick.
+#[test]
+#[allow(unsafe_code)] // Whoever maps a file says that nobody shortens it.
+fn a_change_without_another_time_is_seen_although_the_content_was_forgotten() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = fs::canonicalize(dir.path()).unwrap().join("f.h");
+    fs::write(&path, "#define A 1\n").unwrap();
+    let file = fs::OpenOptions::new().read(true).write(true).open(&path);
+    // SAFETY: only this test knows the file.
+    let mut map = unsafe { memmap2::MmapMut::map_mut(&file.unwrap()).unwrap() };
+    map[10] = b'2';
+    let tree = Tree::default();
+    let names = path.as_os_str().as_bytes().split(|byte| *byte == b'/');
+    let place = names
+        .filter(|name| !name.is_empty())
+        .fold(Arc::clone(tree.root()), |at, name| at.child(name).unwrap());
+    let want = Want::default();
+    place.load(tree.clock(), tree.begin(), want).unwrap();
+    let before = place.check(tree.clock(), tree.begin());
+    tree.shrink(usize::MAX);
+    map[10] = b'3';
+    let after = place.check(tree.clock(), tree.begin());
+    assert_eq!(after.identity, before.identity);
+    assert_ne!(after.version, before.version);
 }
