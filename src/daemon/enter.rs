@@ -132,11 +132,7 @@ fn answer_for_cell(daemon: &UnixStream, common: &View, taken: Option<OwnedFd>) -
 
 fn end_as(daemon: &UnixStream, watched: Watched) -> ! {
     match watched {
-        Watched::Ended(status) => {
-            // Of a cell nobody listens any more; of a single job this is how it is known that it was the compiler's end.
-            let _ = told::say(daemon, Ok(status));
-            apart::end_like(status)
-        }
+        Watched::Ended(status) => apart::end_like(status),
         Watched::Crowded => {
             let many = format!("there are more than {PROCESSES_MAX} processes");
             let _ = told::say(daemon, Err(("go on", io::Error::other(many))));
@@ -176,10 +172,12 @@ fn run_here(daemon: &UnixStream, folder: &Path) -> Ran {
     apart::ignore_stops();
     let counted = view.is_counted.then_some((PROCESSES_MAX, Path::new(PROC)));
     let watched = apart::wait(child, counted, None);
-    end_as(
-        daemon,
-        watched.map_err(|err| ("wait for the compiler", err))?,
-    )
+    let watched = watched.map_err(|err| ("wait for the compiler", err))?;
+    if let Watched::Ended(status) = watched {
+        // So it is known that this was the compiler's end, and not ours.
+        let _ = told::say(daemon, Ok(status));
+    }
+    end_as(daemon, watched)
 }
 
 /// With its files in place, all that a compiler does not need is given up. Returns only if something fails.
