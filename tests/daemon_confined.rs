@@ -93,13 +93,13 @@ if ($what eq 'read') {
 exit 0;
 "#;
 
-/// Where an ordinary user sees no processes but its own.
+/// Where an ordinary user sees no processes but its own: in a table of processes that nobody else looks at.
 const HIDDEN: &[&str] = &[
     "unshare",
     "--mount",
     "sh",
     "-ec",
-    "mount -o remount,hidepid=2 /proc; exec \"$0\" \"$@\"",
+    "mount -t proc -o hidepid=2 proc /proc; exec \"$0\" \"$@\"",
     "setpriv",
     "--reuid=65534",
     "--regid=65534",
@@ -412,7 +412,9 @@ fn its_memory_is_bounded_all_together() {
     if !have_all() {
         return;
     }
-    let hidden = is_root().then_some(&"hidden");
+    let hidden = ["hidden", "hidden, without namespaces"];
+    let hidden = hidden.iter().filter(|_| is_root());
+    let seen = how_processes_are_seen();
     for way in WAYS.iter().chain(hidden) {
         let mut host = Host::start(way, &["--job-memory", "1G"]);
         for kind in [Version::V1, Version::V3] {
@@ -438,6 +440,14 @@ fn no_text_brings_a_file_of_the_host_home() {
         return;
     }
     for way in WAYS {
+    assert_eq!(seen, how_processes_are_seen(), "this machine is as before");
+}
+
+/// The tables of processes that are mounted here, with their options.
+fn how_processes_are_seen() -> Vec<String> {
+    let mounts = fs::read_to_string("/proc/self/mounts").unwrap();
+    let tables = mounts.lines().filter(|line| line.contains(" proc "));
+    tables.map(str::to_owned).collect()
         let farm = Farm::new();
         let daemon = plan(&farm, way)
             .options(&["--compilers", "gcc,clang"])
