@@ -6,7 +6,7 @@ use super::cell;
 use super::told::{self, Failure};
 use super::view::{below, Mount, View};
 use crate::model::error::{Code, Error, Result, Status};
-use crate::os::apart::{self, Watched};
+use crate::os::apart::{self, Bound, Watched};
 use crate::os::fence::{self, Reach, Renounced};
 use crate::os::limits;
 use crate::os::namespace::{self, Program, Seal};
@@ -123,10 +123,14 @@ fn answer_for_cell(daemon: &UnixStream, common: &View, taken: Option<OwnedFd>) -
     drop(taken);
     // Jobs are in our group; until Linux 6.12 one could stop us by it, for all that come after.
     apart::ignore_stops();
-    let counted = common.is_counted;
-    let proc = Path::new("."); // We are there.
-    let counted = counted.then_some((PROCESSES_MAX, proc));
+    let bound = Bound {
+        most: PROCESSES_MAX,
+        proc: Path::new("."), // We are there.
+        is_first: true,
+    };
+    let counted = common.is_counted.then_some(bound);
     let watched = apart::wait(first, counted, Some(daemon.as_fd()));
+    // Who does the jobs has said itself how they ended; its own end says nothing of them.
     end_as(daemon, watched.map_err(|err| ("wait for the jobs", err))?)
 }
 
@@ -170,7 +174,12 @@ fn run_here(daemon: &UnixStream, folder: &Path) -> Ran {
     let child = apart::start(&mut work).map_err(|err| ("start a process", err))?;
     apart::end_group_with_parent();
     apart::ignore_stops();
-    let counted = view.is_counted.then_some((PROCESSES_MAX, Path::new(PROC)));
+    let bound = Bound {
+        most: PROCESSES_MAX,
+        proc: Path::new(PROC),
+        is_first: false,
+    };
+    let counted = view.is_counted.then_some(bound);
     let watched = apart::wait(child, counted, None);
     let watched = watched.map_err(|err| ("wait for the compiler", err))?;
     if let Watched::Ended(status) = watched {
