@@ -1,5 +1,6 @@
 //! `distcc doctor`: looks for what goes wrong in practice, on this machine and on each host, and says how to mend it. Hosts
-//! are asked at the same time, and no longer than they are given; nothing is left behind, and nothing is changed.
+//! are asked at the same time, and no longer than they are given; nothing is left behind, and nothing is changed but notes of
+//! hosts that are no longer true.
 
 use super::doctor_builds::{no_time, Builds};
 use super::doctor_hosts::{self, Inquiry};

@@ -238,7 +238,7 @@ fn refusal(reply: &Reply) -> Verdict {
             Some((_, words)) => Verdict::Refused(words.trim_start_matches("ERROR: ").to_owned()),
             None => Verdict::Failed(last.to_owned()),
         },
-        None => Verdict::Refused(format!("the compiler {}", reply.status.describe())),
+        None => Verdict::Failed(format!("the compiler {}", reply.status.describe())),
     }
 }
 

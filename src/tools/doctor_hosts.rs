@@ -1,6 +1,6 @@
 //! `distcc doctor`: one host of the list. Is it left alone, is it reached, does it let us in, which protocols and compilers
 //! does it have, and does a compile there give what a compile here gives? Each step is bound in time, and no host gets a
-//! mark for what is found.
+//! mark for what is found; one that says that it is stock's goes if it is not.
 
 use super::bounded;
 use super::doctor_builds::{no_time, Builds};
