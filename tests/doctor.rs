@@ -347,13 +347,8 @@ fn the_advice_fits_the_refusal() {
     symlink("/usr/bin/clang", farm.path("bin/one/clang")).unwrap();
     let found = doctor(&client, &[PATIENT], 1);
     found.expect("compilers", &helpless.host(), "fault", "--show DIR");
-    found.expect("compilers", &clang.host(), "fault", "not accepted: gcc");
-    found.expect(
-        "compilers",
-        &clang.host(),
-        "fault",
-        "add them to the --compilers of its daemon",
-    );
+    let words = "add them to the --compilers";
+    found.expect("compilers", &clang.host(), "fault", words);
 }
 
 #[test]
@@ -541,6 +536,30 @@ fn ssh_is_tried_before_anything_is_sent_through_it() {
     let found = doctor(&client(&farm, &host).env("DISTCC_SSH", missing), &[], 1);
     found.expect("ssh", &host, "fault", "let DISTCC_SSH name it");
     farm.expect_clean("looks through ssh");
+}
+
+#[test]
+fn a_host_that_has_answered_and_then_is_slow_is_no_fault() {
+    if !have("doctor", &["gcc"]) {
+        return;
+    }
+    let farm = Farm::new();
+    fs::set_permissions(farm.path("tmp"), fs::Permissions::from_mode(0o1777)).unwrap();
+    let daemon = farm.path("bin/distccd");
+    symlink(OURS, &daemon).unwrap();
+    let asked = farm.path("asked");
+    let text = format!(
+        "shift; program=$1; shift; case $1 in --version) exec $program $1;; esac; \
+         /bin/mkdir {} 2>/dev/null || exec /bin/sleep 1000; exec $program \"$@\" --compilers gcc --config none",
+        asked.display()
+    );
+    let slow = ssh(&farm, "slow", &text);
+    let host = format!("@far:{}", daemon.display());
+    let client = client(&farm, &host).env("DISTCC_SSH", slow);
+    let found = doctor(&client, &["--time=8"], 0);
+    found.expect("compilers", &host, "ok", "the same as here: gcc");
+    let is_told = |found: &[String; 5]| found[1] == host && found[4].contains("--time 60");
+    assert!(found.0.iter().any(is_told), "{:#?}", found.0);
 }
 
 #[test]

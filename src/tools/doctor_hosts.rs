@@ -307,6 +307,10 @@ fn compilers(host: &HostSpec, inquiry: &Inquiry, say: &dyn Fn(Finding)) -> Optio
                     .refused
                     .push((compiler, "it hangs up without a word".to_owned()));
             }
+            // It has answered before: what is short is time.
+            Err(err) if err.code == Code::Timeout && !sorted.accepted().is_empty() => {
+                sorted.late.push(compiler);
+            }
             Err(err) => {
                 say(no_daemon(host, &err));
                 return None;
@@ -324,18 +328,33 @@ fn compilers(host: &HostSpec, inquiry: &Inquiry, say: &dyn Fn(Finding)) -> Optio
         return None;
     }
     forget_stock(host, &sorted, inquiry, say);
-    let text = [Version::V1, Version::V2]
-        .map(|version| takes_text(host, &inquiry.settings, first, version));
     let accepted = sorted.accepted();
+    if !accepted.is_empty() {
+        say_compilers(host, &sorted, say);
+        say_daemon(host, &sorted, say);
+    }
+    let text = [Version::V1, Version::V2].map(|version| match Instant::now() < inquiry.until {
+        true => takes_text(host, &inquiry.settings, first, version),
+        false => Err(Error::new(Code::Timeout, "the time was over")),
+    });
     if accepted.is_empty() && sorted.failed.is_empty() && text.iter().all(|taken| taken.is_err()) {
         say(shut_out(host, &sorted));
         return None;
     }
-    if !accepted.is_empty() {
+    let is_late = |taken: &Result<(), Error>| {
+        let is_timeout = taken.as_ref().is_err_and(|err| err.code == Code::Timeout);
+        is_timeout && Instant::now() >= inquiry.until
+    };
+    if text.iter().any(is_late) {
+        let what = "no time was left to ask which versions it speaks";
+        say(no_time(Finding::ok("protocol", &host.token, what)));
+    } else if !accepted.is_empty() {
         say(protocols(host, &text, true));
     }
-    say_compilers(host, &sorted, say);
-    say_daemon(host, &sorted, say);
+    if accepted.is_empty() {
+        say_compilers(host, &sorted, say);
+        say_daemon(host, &sorted, say);
+    }
     let has = |name: &&str| {
         let mut names = accepted.iter().flat_map(|compiler| &compiler.names);
         names.any(|known| known == name)
