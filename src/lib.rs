@@ -118,10 +118,10 @@ pub mod os {
     pub mod liveness;
     pub mod weight;
     pub mod apart;
-    pub mod first;
     pub mod signals;
     pub mod machine;
     pub mod daemonize;
+    pub mod first;
     pub mod systemd;
     pub mod log_json;
     pub mod logging;
