@@ -162,6 +162,56 @@ fn ones_own_build_says_what_stays_and_why() {
     one.assert_nothing_left();
 }
 
+/// README's line for CMake, for somebody who has set the launchers for good, whichever distcc they name.
+#[test]
+fn launchers_for_cmake_do_no_harm() {
+    if !["cmake", "make", "gcc", "g++"].iter().all(|name| has(name)) {
+        return;
+    }
+    let one = Try::new();
+    for (name, text) in [
+        (
+            "CMakeLists.txt",
+            "cmake_minimum_required(VERSION 3.5)\nproject(p C)\nadd_library(p x.c)\n",
+        ),
+        ("x.c", "int f(void) { return 1; }\n"),
+    ] {
+        fs::write(one.folder.path().join(name), text).unwrap();
+    }
+    let other = one.folder.path().join("other/distcc");
+    fs::create_dir(other.parent().unwrap()).unwrap();
+    fs::copy(env!("CARGO_BIN_EXE_distcc"), &other).unwrap();
+    for launcher in [
+        "distcc",
+        other.to_str().unwrap(),
+        env!("CARGO_BIN_EXE_distcc"),
+    ] {
+        let build = "rm -rf b && cmake -S . -B b && cmake --build b -j 2";
+        let out = one
+            .command(&["sh", "-c", build])
+            .env("CMAKE_C_COMPILER_LAUNCHER", launcher)
+            .env("CMAKE_CXX_COMPILER_LAUNCHER", launcher)
+            .output()
+            .unwrap();
+        let summary = text(&out.stdout);
+        assert!(
+            out.status.success(),
+            "{launcher}: {summary}{}",
+            text(&out.stderr)
+        );
+        assert!(
+            number_of("compiled by the daemon", &summary) >= 1,
+            "{launcher}: {summary}"
+        );
+    }
+    one.assert_nothing_left();
+}
+
+fn has(program: &str) -> bool {
+    let version = Command::new(program).arg("--version").output();
+    version.is_ok_and(|out| out.status.success())
+}
+
 #[test]
 fn the_status_is_the_commands() {
     let one = Try::new();
