@@ -181,28 +181,24 @@ fn launchers_for_cmake_do_no_harm() {
     let other = one.folder.path().join("other/distcc");
     fs::create_dir(other.parent().unwrap()).unwrap();
     fs::copy(env!("CARGO_BIN_EXE_distcc"), &other).unwrap();
-    for launcher in [
-        "distcc",
-        other.to_str().unwrap(),
-        env!("CARGO_BIN_EXE_distcc"),
+    let ours = env!("CARGO_BIN_EXE_distcc");
+    for (launcher, word) in [
+        ("distcc", ""),
+        (other.to_str().unwrap(), ""),
+        (ours, ""),
+        ("", "-DCMAKE_C_COMPILER_LAUNCHER=distcc"),
     ] {
-        let build = "rm -rf b && cmake -S . -B b && cmake --build b -j 2";
+        let build = format!("rm -rf b && cmake {word} -S . -B b && cmake --build b -j 2");
         let out = one
-            .command(&["sh", "-c", build])
+            .command(&["sh", "-c", &build])
             .env("CMAKE_C_COMPILER_LAUNCHER", launcher)
             .env("CMAKE_CXX_COMPILER_LAUNCHER", launcher)
             .output()
             .unwrap();
-        let summary = text(&out.stdout);
-        assert!(
-            out.status.success(),
-            "{launcher}: {summary}{}",
-            text(&out.stderr)
-        );
-        assert!(
-            number_of("compiled by the daemon", &summary) >= 1,
-            "{launcher}: {summary}"
-        );
+        let (summary, how) = (text(&out.stdout), format!("{launcher} {word}"));
+        assert!(out.status.success(), "{how}: {}", text(&out.stderr));
+        let remote = number_of("compiled by the daemon", &summary);
+        assert!(remote >= 1, "{how}: {summary}");
     }
     one.assert_nothing_left();
 }
