@@ -410,6 +410,13 @@ fn an_explicit_compiler_that_is_a_link_to_distcc_is_the_one_behind_it() {
             }
         }
     }
+    // A file that can't be run, or a folder, of the compiler's name is passed over, as by a shell.
+    farm.write("file/gcc", "");
+    farm.write("folder/gcc/x", "");
+    let odd = path_of(&[&farm.path("work/file"), &farm.path("work/folder")]);
+    let client = farm.client(Which::Ours, &daemon.host()).env("PATH", odd);
+    client.run(&["gcc", "-E", "x.c"]).expect(0);
+    expect_remote(client.run(&["gcc", "-c", "x.c"]));
     // What distcc says of itself must not look like what the preprocessor says.
     let client = farm
         .client(Which::Ours, &daemon.host())

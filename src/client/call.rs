@@ -86,7 +86,7 @@ impl Call {
         let path = self.path();
         match native::for_other_machines(invocation, &path, &self.settings) {
             Ok(invocation) => {
-                let farm = Farm::open(&self.settings, trace.clone());
+                let farm = Farm::open(&self.settings, trace.clone(), self.found.clone());
                 let rewrite = self.settings.rewrite_cross;
                 let compiler = Compiler::found(argv, &path, self.found.as_deref(), rewrite);
                 let settings = &self.settings;
@@ -106,7 +106,7 @@ impl Call {
 
     /// Runs what is not for other machines, in a slot of this one.
     fn stay(&self, argv: &[OsString], why: &LocalOnly, trace: &Trace) -> Result<Status> {
-        let mut farm = Farm::open(&self.settings, trace.clone());
+        let mut farm = Farm::open(&self.settings, trace.clone(), self.found.clone());
         let slots_max = match why.preprocess_only {
             true => farm.preprocess_slots(),
             false => farm.compile_slots(),

@@ -18,9 +18,10 @@ use std::process::{Child, Command, ExitStatus};
 /// What the system calls a file that may be run but is no program: ENOEXEC of Linux.
 const NOT_A_PROGRAM: i32 = 8;
 
-/// Runs a command to its end with our own stdin, stdout and stderr.
-pub fn run(argv: &[OsString]) -> Result<WaitStatus> {
-    let (mut child, _signals) = spawn(argv, false, |command| command)?;
+/// Runs a command to its end with our own stdin, stdout and stderr. `found` is where on PATH its program lies, if that is
+/// known: what can't be run there is looked for.
+pub fn run(argv: &[OsString], found: Option<&Path>) -> Result<WaitStatus> {
+    let (mut child, _signals) = spawn(argv, found, false, |command| command)?;
     let status = child
         .wait()
         .map_err(|err| Error::io("wait for the compiler", &err))?;
@@ -126,7 +127,7 @@ pub fn ask(argv: &[OsString], input: &[u8]) -> Result<Answer> {
         stdio(&output)?,
         stdio(&messages)?,
     );
-    let (mut child, _signals) = spawn(argv, true, |command| {
+    let (mut child, _signals) = spawn(argv, None, true, |command| {
         command
             .env("LC_ALL", "C")
             .stdin(stdin)
@@ -146,16 +147,21 @@ pub fn ask(argv: &[OsString], input: &[u8]) -> Result<Answer> {
 
 fn spawn(
     argv: &[OsString],
+    found: Option<&Path>,
     leads_group: bool,
     setup: impl FnOnce(&mut Command) -> &mut Command,
 ) -> Result<(Child, cleanup::ChildGuard)> {
     let Some((program, words)) = argv.split_first() else {
         return Err(Error::new(Code::BadArguments, "there is no command to run"));
     };
-    let mut command = Command::new(program);
-    setup(command.args(words));
+    let mut command = Command::new(found.map_or(&**program, Path::as_os_str));
+    setup(command.arg0(program).args(words));
     let started = cleanup::start_child(leads_group, || {
-        command.spawn().or_else(|err| match script(program, &err) {
+        let mut started = command.spawn();
+        if started.is_err() && found.is_some() {
+            started = Command::new(program).args(words).spawn();
+        }
+        started.or_else(|err| match script(program, &err) {
             // Nothing was set up that a script would miss: only the compiler itself is run so, not the preprocessor.
             Some(path) if !leads_group => shell(&path, words).spawn(),
             _ => Err(err),
