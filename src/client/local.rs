@@ -77,13 +77,14 @@ pub struct Preprocessed {
 }
 
 /// Starts a preprocessor, in a group of its own so that a signal reaches all of it.
-pub fn start_preprocessor(argv: &[OsString]) -> Result<Preprocessor> {
+/// `found` is as for [`run`].
+pub fn start_preprocessor(argv: &[OsString], found: Option<&Path>) -> Result<Preprocessor> {
     let trouble = |err| Error::io("prepare to run the preprocessor", &err);
     let (text, stdout) = gather::pipe().map_err(trouble)?;
     let said = files::memory_file().map_err(trouble)?;
     let stdin = File::open("/dev/null").map_err(trouble)?;
     let stdio = [stdin.as_fd(), stdout.as_fd(), said.as_fd()];
-    let start = || spawn_group(argv, stdio);
+    let start = || spawn_group(argv, found, stdio);
     let (child, signals) = cleanup::start_guarded(true, start, Spawned::id).map_err(|err| {
         exec_failed(
             argv.first().map_or(OsStr::new(""), OsString::as_os_str),

@@ -66,7 +66,7 @@ pub fn meant(argv: &mut [OsString], path: Option<&OsStr>) -> Meant {
         return Meant::default();
     }
     if word.as_encoded_bytes().contains(&b'/') {
-        if entry(Path::new(word)) != Entry::OurLink {
+        if entry(Path::new(word), true) != Entry::OurLink {
             return Meant::default();
         }
         word.clone_from(&name);
@@ -78,7 +78,7 @@ fn behind_links(name: &OsStr, path: &OsStr) -> Meant {
     let mut rest: Option<OsString> = None;
     for element in env::split_paths(path) {
         let candidate = element.join(name);
-        match entry(&candidate) {
+        match entry(&candidate, false) {
             Entry::Nothing => {}
             Entry::OurLink => {
                 let before = rest.as_deref().unwrap_or(path);
@@ -103,11 +103,14 @@ enum Entry {
     Other,
 }
 
-/// Looks at one file in one system call where it is no link to another folder, and is not called after us.
-fn entry(path: &Path) -> Entry {
+/// Looks at one file, in one system call if neither it nor what it is a link to is called after us, nor, if asked to look
+/// `well`, that lies in another folder. A link by way of a link that is missed so costs a distcc more, and no harm.
+fn entry(path: &Path, well: bool) -> Entry {
     let looks_ours = |path: &Path| path.to_string_lossy().contains("distcc");
     let suspect = match fs::read_link(path) {
-        Ok(target) => target.as_os_str().as_encoded_bytes().contains(&b'/') || looks_ours(&target),
+        Ok(target) => {
+            looks_ours(&target) || well && target.as_os_str().as_encoded_bytes().contains(&b'/')
+        }
         Err(err) if err.kind() == ErrorKind::InvalidInput => false,
         Err(_) => return Entry::Nothing,
     };

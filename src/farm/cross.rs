@@ -16,6 +16,8 @@ pub struct Compiler {
     pub family: Option<Family>,
     /// What servers are asked for.
     pub server: ServerCompiler,
+    /// Where on PATH it lies, if that is known.
+    pub found: Option<PathBuf>,
 }
 
 impl Compiler {
@@ -33,6 +35,7 @@ impl Compiler {
                 true => server_compiler(argv, path, found),
                 false => ServerCompiler::as_given(&name),
             },
+            found: found.map(Path::to_owned),
         }
     }
 }
