@@ -128,6 +128,13 @@ fn ninja_through_cmake() {
             ][..],
         ),
         ("masqueraded", site.with_links(&["cc", "c++"]), &[][..]),
+        (
+            "both",
+            site.with_links(&["cc", "c++", "distcc"])
+                .env("CMAKE_C_COMPILER_LAUNCHER", "distcc")
+                .env("CMAKE_CXX_COMPILER_LAUNCHER", "distcc"),
+            &[],
+        ),
     ] {
         let configure = [&["cmake", "-G", "Ninja", "-S", ".", "-B", build], words].concat();
         client.run_other(&configure).expect(0);

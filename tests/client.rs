@@ -358,6 +358,85 @@ fn the_compiler_may_find_distcc_again_where_it_does_no_harm() {
     farm.expect_clean("calls within calls");
 }
 
+/// A word with a folder that leads to ourselves, as CMake calls with a launcher what it found through masquerade, and a bare
+/// one that PATH has as a link first: the compiler itself is run, never distcc once more.
+#[test]
+fn an_explicit_compiler_that_is_a_link_to_distcc_is_the_one_behind_it() {
+    let (farm, daemon) = farm();
+    let (links, more) = (
+        farm.masquerade(Which::Ours, &["gcc", "clang"]),
+        farm.masquerade(Which::Ours, &["gcc"]),
+    );
+    symlink(links.join("gcc"), farm.path("bin/gcc")).unwrap();
+    let seen = farm.path("home/seen");
+    let real = farm.path("bin/real");
+    script(
+        &farm,
+        "bin/real/gcc",
+        &format!(
+            "echo $_DISTCC_SAFEGUARD $PATH >> {}; exec /usr/bin/gcc \"$@\"",
+            seen.display()
+        ),
+    );
+    let behind = format!("{}:/usr/bin:/bin", real.display());
+    let link = links.join("gcc").display().to_string();
+    let outside = farm.path("bin/gcc").display().to_string();
+    for (program, folders, level) in [
+        ("gcc", &[&links][..], 1),
+        ("gcc", &[&links, &more, &links], 1),
+        (&link, &[&links], 1),
+        (&link, &[&more, &links], 1),
+        (&link, &[], 1),
+        (&outside, &[&links], 1),
+        ("../bin/gcc", &[], 1),
+    ] {
+        let mut path: Vec<String> = folders
+            .iter()
+            .map(|folder| folder.display().to_string())
+            .collect();
+        path.push(behind.clone());
+        let how = format!("{program} with PATH {path:?}");
+        let client = farm
+            .client(Which::Ours, &daemon.host())
+            .env("PATH", path.join(":"));
+        for words in [&[program, "-g", "-c", "x.c"][..], &[program, "-E", "x.c"]] {
+            let _ = fs::remove_file(&seen);
+            let ran = client.run(words).expect(0);
+            let told = fs::read_to_string(&seen).unwrap();
+            let expected = format!("{level} {behind}");
+            assert!(told.lines().all(|line| line == expected), "{how}: {told}");
+            if words.len() == 4 {
+                expect_remote(ran);
+            }
+        }
+    }
+    // A file that can't be run, or a folder, of the compiler's name is passed over, as by a shell.
+    farm.write("file/gcc", "");
+    farm.write("folder/gcc/x", "");
+    let odd = path_of(&[&farm.path("work/file"), &farm.path("work/folder")]);
+    let client = farm.client(Which::Ours, &daemon.host()).env("PATH", odd);
+    client.run(&["gcc", "-E", "x.c"]).expect(0);
+    expect_remote(client.run(&["gcc", "-c", "x.c"]));
+    // What distcc says of itself must not look like what the preprocessor says.
+    let client = farm
+        .client(Which::Ours, &daemon.host())
+        .env("PATH", path_of(&[&links]))
+        .env("DISTCC_VERBOSE", "1")
+        .env("DISTCC_LOG", "");
+    for program in ["gcc", "clang", &link] {
+        let ran = client.run(&[program, "-c", "x.c"]).expect(0);
+        assert!(!ran.stderr.contains("something to say"), "{ran}");
+        assert!(ran.stderr.contains("compile x.c on 127"), "{ran}");
+    }
+    // No other compiler than a link is a loop still, and so is distcc as its own compiler.
+    let only = farm
+        .client(Which::Ours, &daemon.host())
+        .env("PATH", links.display().to_string());
+    only.run(&["gcc", "-E", "x.c"]).expect(111);
+    only.run(&[OURS, OURS, "gcc", "-E", "x.c"]).expect(111);
+    farm.expect_clean("links as compilers");
+}
+
 #[test]
 fn recursion_is_refused_and_both_places_are_named() {
     let (farm, daemon) = farm();
@@ -392,10 +471,13 @@ fn recursion_is_refused_and_both_places_are_named() {
     let link = links.join("gcc").display().to_string();
     expect_in(&ran.stderr, &["recursively", &link, &distcc]);
     assert_eq!(ran.stderr.matches("recursively").count(), 1, "{ran}");
-    // An explicit call through two folders of links.
-    let ran = client(path_of(&[&links, &more])).run(&["gcc", "-E", "x.c"]);
-    let second = more.join("gcc").display().to_string();
-    expect_in(&ran.expect(111).stderr, &["recursively", OURS, &second]);
+    // Three folders of links, of which each takes off its own.
+    let third = farm.masquerade(Which::Ours, &["gcc"]);
+    let ran = client(path_of(&[&links, &more, &third])).run_other(&["gcc", "-E", "x.c"]);
+    let (first, last) = (links.join("gcc"), third.join("gcc"));
+    let places = [&first, &last].map(|path| path.display().to_string());
+    let ran = ran.expect(111);
+    expect_in(&ran.stderr, &["recursively", &places[0], &places[1]]);
     // Nothing but links.
     let only_links = client(links.display().to_string());
     let ran = only_links.run_other(&["gcc", "-E", "x.c"]).expect(111);

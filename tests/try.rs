@@ -162,6 +162,52 @@ fn ones_own_build_says_what_stays_and_why() {
     one.assert_nothing_left();
 }
 
+/// README's line for CMake, for somebody who has set the launchers for good, whichever distcc they name.
+#[test]
+fn launchers_for_cmake_do_no_harm() {
+    if !["cmake", "make", "gcc", "g++"].iter().all(|name| has(name)) {
+        return;
+    }
+    let one = Try::new();
+    for (name, text) in [
+        (
+            "CMakeLists.txt",
+            "cmake_minimum_required(VERSION 3.5)\nproject(p C)\nadd_library(p x.c)\n",
+        ),
+        ("x.c", "int f(void) { return 1; }\n"),
+    ] {
+        fs::write(one.folder.path().join(name), text).unwrap();
+    }
+    let other = one.folder.path().join("other/distcc");
+    fs::create_dir(other.parent().unwrap()).unwrap();
+    fs::copy(env!("CARGO_BIN_EXE_distcc"), &other).unwrap();
+    let ours = env!("CARGO_BIN_EXE_distcc");
+    for (launcher, word) in [
+        ("distcc", ""),
+        (other.to_str().unwrap(), ""),
+        (ours, ""),
+        ("", "-DCMAKE_C_COMPILER_LAUNCHER=distcc"),
+    ] {
+        let build = format!("rm -rf b && cmake {word} -S . -B b && cmake --build b -j 2");
+        let out = one
+            .command(&["sh", "-c", &build])
+            .env("CMAKE_C_COMPILER_LAUNCHER", launcher)
+            .env("CMAKE_CXX_COMPILER_LAUNCHER", launcher)
+            .output()
+            .unwrap();
+        let (summary, how) = (text(&out.stdout), format!("{launcher} {word}"));
+        assert!(out.status.success(), "{how}: {}", text(&out.stderr));
+        let remote = number_of("compiled by the daemon", &summary);
+        assert!(remote >= 1, "{how}: {summary}");
+    }
+    one.assert_nothing_left();
+}
+
+fn has(program: &str) -> bool {
+    let version = Command::new(program).arg("--version").output();
+    version.is_ok_and(|out| out.status.success())
+}
+
 #[test]
 fn the_status_is_the_commands() {
     let one = Try::new();

@@ -482,5 +482,15 @@ fn links_and_odd_usage() {
             "{said}"
         );
     }
+    // Named by its path, too, whether its folder is on PATH or not.
+    let link = links.join("gcc").display().to_string();
+    for path in [
+        format!("{}:/usr/bin:/bin", links.display()),
+        "/usr/bin:/bin".into(),
+    ] {
+        let client = client.clone().env("PATH", path);
+        let said = why(&client, &format!("{link} -O2 -c x.c")).expect(0);
+        assert_eq!(said.stdout, why(&client, "gcc -O2 -c x.c").stdout, "{said}");
+    }
     farm.expect_clean("explanations through a link");
 }

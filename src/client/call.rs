@@ -5,12 +5,13 @@ use super::here::Farm;
 use super::output::log_exit;
 use super::progress::Trace;
 use super::{local, masquerade, native};
+use crate::farm::cross::Compiler;
 use crate::model::error::{Result, Status};
 use crate::model::invocation::{scan, Invocation, LocalOnly, Scan};
 use crate::model::settings::ClientSettings;
 use crate::os::files::read_plain_file;
 use std::ffi::OsString;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 /// A call of distcc: what it was called as, with which settings.
@@ -22,6 +23,8 @@ pub struct Call {
     pub called_as: OsString,
     /// PATH for the compiler, if it is not the one that was given.
     pub path: Option<OsString>,
+    /// Where the compiler lies on PATH, if that is known.
+    pub found: Option<PathBuf>,
 }
 
 /// Called through a link that bears a compiler's name: all words, the first is that name.
@@ -38,6 +41,7 @@ pub fn masquerade(mut argv: Vec<OsString>, settings: ClientSettings) -> Result<S
         settings,
         called_as,
         path,
+        found: None,
     };
     call.compile(&argv)
 }
@@ -82,8 +86,11 @@ impl Call {
         let path = self.path();
         match native::for_other_machines(invocation, &path, &self.settings) {
             Ok(invocation) => {
-                let farm = Farm::open(&self.settings, trace.clone());
-                Distribution::new(&self.settings, farm, path, argv, &invocation).run()
+                let farm = Farm::open(&self.settings, trace.clone(), self.found.clone());
+                let rewrite = self.settings.rewrite_cross;
+                let compiler = Compiler::found(argv, &path, self.found.as_deref(), rewrite);
+                let settings = &self.settings;
+                Distribution::new(settings, farm, path, argv, &invocation, compiler).run()
             }
             Err(reason) => self.stay(
                 argv,
@@ -99,7 +106,7 @@ impl Call {
 
     /// Runs what is not for other machines, in a slot of this one.
     fn stay(&self, argv: &[OsString], why: &LocalOnly, trace: &Trace) -> Result<Status> {
-        let mut farm = Farm::open(&self.settings, trace.clone());
+        let mut farm = Farm::open(&self.settings, trace.clone(), self.found.clone());
         let slots_max = match why.preprocess_only {
             true => farm.preprocess_slots(),
             false => farm.compile_slots(),

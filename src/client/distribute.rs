@@ -83,15 +83,15 @@ enum Tried {
 }
 
 impl<'d> Distribution<'d> {
-    /// The compile `invocation` of the command `argv`, which is what is run here; `path` is PATH.
+    /// The compile `invocation` of the command `argv`, which is what is run here, by `compiler`; `path` is PATH.
     pub fn new(
         settings: &'d ClientSettings,
         farm: Farm,
         path: OsString,
         argv: &'d [OsString],
         invocation: &'d Invocation,
+        compiler: Compiler,
     ) -> Self {
-        let compiler = Compiler::of(argv, &path, settings.rewrite_cross);
         Distribution {
             settings,
             path,

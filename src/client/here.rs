@@ -27,16 +27,19 @@ pub struct Farm {
     pub slots: Result<Slots>,
     /// What monitors and the trace are told.
     pub progress: Progress,
+    /// Where on PATH the compiler lies, if that is known.
+    pub compiler: Option<PathBuf>,
 }
 
 impl Farm {
-    /// Finds what there is, for a run that `trace` is told of.
-    pub fn open(settings: &ClientSettings, trace: Trace) -> Farm {
+    /// Finds what there is, for a run of `compiler` that `trace` is told of.
+    pub fn open(settings: &ClientSettings, trace: Trace, compiler: Option<PathBuf>) -> Farm {
         let top = TopDir::find(settings);
         Farm {
             hosts: TopDir::host_list(top.as_ref().ok(), settings),
             slots: top.clone().and_then(|top| Slots::open(&top, settings)),
             progress: Progress::new(top.as_ref().ok(), trace),
+            compiler,
         }
     }
 
@@ -110,7 +113,7 @@ impl Farm {
             Some("localhost"),
             slot.map(|slot| slot.index),
         );
-        let ended = local::run(argv)?;
+        let ended = local::run(argv, self.compiler.as_deref())?;
         log_end(&name, "localhost", ended);
         Ok(ended)
     }

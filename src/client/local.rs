@@ -12,6 +12,7 @@ use std::fs::File;
 use std::io::{self, Write};
 use std::os::fd::AsFd;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::path::Path;
 use std::process::{Child, Command, ExitStatus};
 
 /// What the system calls a file that may be run but is no program: ENOEXEC of Linux.
@@ -20,9 +21,10 @@ const NOT_A_PROGRAM: i32 = 8;
 /// What it says where a name is too long to be a file's: ENAMETOOLONG.
 const NAME_TOO_LONG: i32 = 36;
 
-/// Runs a command to its end with our own stdin, stdout and stderr.
-pub fn run(argv: &[OsString]) -> Result<WaitStatus> {
-    let (mut child, _signals) = spawn(argv, false, |command| command)?;
+/// Runs a command to its end with our own stdin, stdout and stderr. `found` is where on PATH its program lies, if that is
+/// known: what can't be run there is looked for.
+pub fn run(argv: &[OsString], found: Option<&Path>) -> Result<WaitStatus> {
+    let (mut child, _signals) = spawn(argv, found, false, |command| command)?;
     let status = child
         .wait()
         .map_err(|err| Error::io("wait for the compiler", &err))?;
@@ -86,13 +88,14 @@ pub struct Preprocessed {
 }
 
 /// Starts a preprocessor, in a group of its own so that a signal reaches all of it.
-pub fn start_preprocessor(argv: &[OsString]) -> Result<Preprocessor> {
+/// `found` is as for [`run`].
+pub fn start_preprocessor(argv: &[OsString], found: Option<&Path>) -> Result<Preprocessor> {
     let trouble = |err| Error::io("prepare to run the preprocessor", &err);
     let (text, stdout) = gather::pipe().map_err(trouble)?;
     let said = files::memory_file().map_err(trouble)?;
     let stdin = File::open("/dev/null").map_err(trouble)?;
     let stdio = [stdin.as_fd(), stdout.as_fd(), said.as_fd()];
-    let start = || spawn_group(argv, stdio);
+    let start = || spawn_group(argv, found, stdio);
     let (child, signals) = cleanup::start_guarded(true, start, Spawned::id).map_err(|err| {
         exec_failed(
             argv.first().map_or(OsStr::new(""), OsString::as_os_str),
@@ -136,7 +139,7 @@ pub fn ask(argv: &[OsString], input: &[u8]) -> Result<Answer> {
         stdio(&output)?,
         stdio(&messages)?,
     );
-    let (mut child, _signals) = spawn(argv, true, |command| {
+    let (mut child, _signals) = spawn(argv, None, true, |command| {
         command
             .env("LC_ALL", "C")
             .stdin(stdin)
@@ -156,16 +159,21 @@ pub fn ask(argv: &[OsString], input: &[u8]) -> Result<Answer> {
 
 fn spawn(
     argv: &[OsString],
+    found: Option<&Path>,
     leads_group: bool,
     setup: impl FnOnce(&mut Command) -> &mut Command,
 ) -> Result<(Child, cleanup::ChildGuard)> {
     let Some((program, words)) = argv.split_first() else {
         return Err(Error::new(Code::BadArguments, "there is no command to run"));
     };
-    let mut command = Command::new(program);
-    setup(command.args(words));
+    let mut command = Command::new(found.map_or(&**program, Path::as_os_str));
+    setup(command.arg0(program).args(words));
     let started = cleanup::start_child(leads_group, || {
-        command.spawn().or_else(|err| {
+        let mut started = command.spawn();
+        if started.is_err() && found.is_some() {
+            started = Command::new(program).args(words).spawn();
+        }
+        started.or_else(|err| {
             // Nothing was set up that it would miss: only the compiler itself is run so, not the preprocessor.
             let other = (!leads_group).then(|| as_shells_do(program, words, &err));
             other

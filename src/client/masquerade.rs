@@ -6,6 +6,7 @@ use crate::os::files::program;
 use std::env;
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, Metadata};
+use std::io::ErrorKind;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
@@ -39,6 +40,91 @@ pub fn path_without_links(called_as: &OsStr, path: &OsStr) -> Option<OsString> {
         return None;
     }
     env::join_paths(rest).ok()
+}
+
+/// What the compiler that an explicit command names stands for.
+#[derive(Default, Debug)]
+pub struct Meant {
+    /// PATH for the compiler, if it has to change.
+    pub path: Option<OsString>,
+    /// Where the compiler lies on PATH, if that had to be found out.
+    pub found: Option<PathBuf>,
+}
+
+/// Finds what the first word of an explicit command means on `path`, a value of PATH. A link to ourselves is the compiler
+/// of its name behind our links: a word with a folder becomes that name, and the folders of such links go from PATH, so
+/// that no child is distcc once more. Where nothing but links is found, all stays as it is.
+pub fn meant(argv: &mut [OsString], path: Option<&OsStr>) -> Meant {
+    let (Some(word), Some(path)) = (argv.first_mut(), path) else {
+        return Meant::default();
+    };
+    let Some(name) = Path::new(word).file_name().map(OsStr::to_owned) else {
+        return Meant::default();
+    };
+    // A distcc as compiler is a loop indeed.
+    if name.to_string_lossy().contains("distcc") {
+        return Meant::default();
+    }
+    if word.as_encoded_bytes().contains(&b'/') {
+        if entry(Path::new(word), true) != Entry::OurLink {
+            return Meant::default();
+        }
+        word.clone_from(&name);
+    }
+    behind_links(&name, path)
+}
+
+fn behind_links(name: &OsStr, path: &OsStr) -> Meant {
+    let mut rest: Option<OsString> = None;
+    for element in env::split_paths(path) {
+        let candidate = element.join(name);
+        match entry(&candidate, false) {
+            Entry::Nothing => {}
+            Entry::OurLink => {
+                let before = rest.as_deref().unwrap_or(path);
+                rest = path_without_links(candidate.as_os_str(), before).or(rest);
+            }
+            Entry::Other => {
+                return Meant {
+                    path: rest,
+                    found: Some(candidate),
+                }
+            }
+        }
+    }
+    Meant::default()
+}
+
+/// What a path may be, to somebody who looks for a compiler.
+#[derive(PartialEq, Eq)]
+enum Entry {
+    Nothing,
+    OurLink,
+    Other,
+}
+
+/// Looks at one file, in one system call if neither it nor what it is a link to is called after us, nor, if asked to look
+/// `well`, that lies in another folder. A link by way of a link that is missed so costs a distcc more, and no harm.
+fn entry(path: &Path, well: bool) -> Entry {
+    let looks_ours = |path: &Path| path.to_string_lossy().contains("distcc");
+    let suspect = match fs::read_link(path) {
+        Ok(target) => {
+            looks_ours(&target) || well && target.as_os_str().as_encoded_bytes().contains(&b'/')
+        }
+        Err(err) if err.kind() == ErrorKind::InvalidInput => false,
+        Err(_) => return Entry::Nothing,
+    };
+    if !suspect && !looks_ours(path) {
+        return Entry::Other;
+    }
+    let found = program(path);
+    match found.is_some() {
+        true if is_same(fs::metadata("/proc/self/exe").ok().as_ref(), found.as_ref()) => {
+            Entry::OurLink
+        }
+        true => Entry::Other,
+        false => Entry::Nothing,
+    }
 }
 
 fn position_of_folder(called_as: &OsStr, elements: &[PathBuf]) -> Option<usize> {

@@ -2,6 +2,7 @@
 //! compiler command that follows, with or without a compiler's name.
 
 use super::call::Call;
+use super::masquerade::{self, Meant};
 use super::scan_includes::scan_includes;
 use crate::farm::topdir::TopDir;
 use crate::model::error::{Code, Error, Result, Status};
@@ -48,15 +49,22 @@ pub fn distcc(argv: Vec<OsString>, settings: ClientSettings) -> Result<Status> {
             let operand = words
                 .next()
                 .ok_or(Error::new(Code::BadArguments, missing))?;
-            return scan_includes(&command(operand, words), &settings);
+            let mut command = command(operand, words);
+            let meant = masquerade::meant(&mut command, settings.path.as_deref());
+            return scan_includes(&command, &settings.with_path(meant.path));
         }
         _ => {}
     }
-    let command = command(first, words);
+    let mut command = command(first, words);
+    let meant = match settings.safeguard {
+        0 => masquerade::meant(&mut command, settings.path.as_deref()),
+        _ => Meant::default(),
+    };
     let call = Call {
         settings,
         called_as,
-        path: None,
+        path: meant.path,
+        found: meant.found,
     };
     call.compile(&command)
 }

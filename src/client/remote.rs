@@ -36,6 +36,8 @@ pub struct Job<'j> {
     pub invocation: &'j Invocation,
     /// The compiler's kin, if it is known.
     pub family: Option<Family>,
+    /// Where on PATH the compiler lies, if that is known.
+    program: Option<PathBuf>,
     /// How the text is made and what the server is asked to run.
     pub recipe: Recipe,
     /// The text and what the preprocessor said, once it has run.
@@ -74,6 +76,7 @@ impl<'j> Job<'j> {
         let job = Job {
             invocation,
             family,
+            program: compiler.found.clone(),
             recipe,
             prepared: None,
             deps_before: None,
@@ -209,7 +212,10 @@ fn begin_text<'s>(job: &mut Job, slot: &'s Slot, means: &mut Means) -> Result<Un
     means
         .progress
         .note(Activity::Preprocess, Some(file), Some("localhost"), index);
-    Ok(Some((start_preprocessor(argv)?, cpu)))
+    Ok(Some((
+        start_preprocessor(argv, job.program.as_deref())?,
+        cpu,
+    )))
 }
 
 fn finish_text(job: &mut Job, under_way: UnderWay) -> std::result::Result<(), String> {
@@ -297,7 +303,7 @@ fn check_pragmas(text: &[u8], recipe: &Recipe) -> std::result::Result<(), String
         }
         let mut argv = recipe.preprocessor_argv.clone().unwrap_or_default();
         argv.retain(|word| word != "-fdirectives-only");
-        let expanded = start_preprocessor(&argv).and_then(Preprocessor::finish);
+        let expanded = start_preprocessor(&argv, None).and_then(Preprocessor::finish);
         let expanded = expanded.map_err(|err| err.to_string())?;
         return match !expanded.status.success() || plain::dropped_pragma(&expanded.text) {
             true => Err(format!(

@@ -59,10 +59,13 @@ pub fn why(argv: Vec<OsString>) -> Result<Status> {
     };
     let settings = ClientSettings::read(|name| env::var_os(name))?;
     logging::client(&settings);
-    let argv = command(first, words);
+    let mut argv = command(first, words);
+    let meant = masquerade::meant(&mut argv, settings.path.as_deref());
+    let path = meant.path.clone();
+    let settings = settings.with_path(meant.path);
     let runs = argv.first().map(OsString::as_os_str).unwrap_or_default();
     // A compiler that is asked something may be a link to us.
-    masquerade::mark_environment(settings.safeguard, OsStr::new("why"), runs, None);
+    masquerade::mark_environment(settings.safeguard, OsStr::new("why"), runs, path.as_deref());
     let account = tell(&argv, &settings);
     let status = if account.remote { Status::OK } else { STAYS };
     match wants_json {

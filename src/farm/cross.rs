@@ -16,18 +16,26 @@ pub struct Compiler {
     pub family: Option<Family>,
     /// What servers are asked for.
     pub server: ServerCompiler,
+    /// Where on PATH it lies, if that is known.
+    pub found: Option<PathBuf>,
 }
 
 impl Compiler {
     /// The one that `argv` begins with; `path` is PATH, `rewrite` allows another name for servers.
     pub fn of(argv: &[OsString], path: &OsStr, rewrite: bool) -> Compiler {
+        Compiler::found(argv, path, None, rewrite)
+    }
+
+    /// The same, of which it is known where on PATH it lies.
+    pub fn found(argv: &[OsString], path: &OsStr, found: Option<&Path>, rewrite: bool) -> Compiler {
         let name = argv.first().cloned().unwrap_or_default();
         Compiler {
             family: family(Path::new(&name)).or_else(|| family(&resolve(&name, path)?)),
             server: match rewrite {
-                true => server_compiler(argv, path),
+                true => server_compiler(argv, path, found),
                 false => ServerCompiler::as_given(&name),
             },
+            found: found.map(Path::to_owned),
         }
     }
 }
@@ -78,8 +86,9 @@ pub fn locate(name: &OsStr, path: &OsStr, cwd: &Path) -> Option<PathBuf> {
 
 /// The name to send, by the rules of stock clients, so that servers of mixed farms and their lists of compilers
 /// understand it: `cc` becomes what it is a link to, `gcc` becomes `TRIPLE-gcc` if there is such a program here, and
-/// clang is told the target unless the command says it. A name with a folder goes as it is.
-pub fn server_compiler(argv: &[OsString], path: &OsStr) -> ServerCompiler {
+/// clang is told the target unless the command says it. A name with a folder goes as it is. `found` is where the compiler
+/// lies, if that is known: there its other names most likely are.
+pub fn server_compiler(argv: &[OsString], path: &OsStr, found: Option<&Path>) -> ServerCompiler {
     let given = argv.first().cloned().unwrap_or_default();
     if !is_bare(&given) {
         return ServerCompiler::as_given(&given);
@@ -95,8 +104,10 @@ pub fn server_compiler(argv: &[OsString], path: &OsStr) -> ServerCompiler {
         return ServerCompiler { name, more };
     }
     let full = format!("{ARCH}-linux-gnu-{text}");
-    let name = match is_or_begins(&text, &["gcc", "g++"]) && find(OsStr::new(&full), path).is_some()
-    {
+    let beside = found.and_then(Path::parent).filter(|folder| counts(folder));
+    let is_beside = |folder: &Path| program(&folder.join(&full)).is_some();
+    let exists = || beside.is_some_and(is_beside) || find(OsStr::new(&full), path).is_some();
+    let name = match is_or_begins(&text, &["gcc", "g++"]) && exists() {
         true => {
             log::info!("Re-writing call to '{text}' to '{full}' to support cross-compilation.");
             full.into()
@@ -155,9 +166,13 @@ fn beside(link: &Path, target: &Path) -> PathBuf {
 /// The first program of this name on PATH that does not lie in a folder of distcc's links.
 fn find(name: &OsStr, path: &OsStr) -> Option<PathBuf> {
     env::split_paths(path)
-        .filter(|element| !element.to_string_lossy().contains("distcc"))
+        .filter(|element| counts(element))
         .map(|element| element.join(name))
         .find(|candidate| program(candidate).is_some())
+}
+
+fn counts(folder: &Path) -> bool {
+    !folder.to_string_lossy().contains("distcc")
 }
 
 fn is_bare(name: &OsStr) -> bool {
@@ -182,7 +197,7 @@ mod tests {
 
     fn sent(command: &str, dir: &tempfile::TempDir) -> String {
         let argv: Vec<OsString> = command.split(' ').map(OsString::from).collect();
-        let compiler = server_compiler(&argv, dir.path().as_os_str());
+        let compiler = server_compiler(&argv, dir.path().as_os_str(), None);
         let mut words = vec![compiler.name];
         words.extend(compiler.more);
         words.join(OsStr::new(" ")).into_string().unwrap()

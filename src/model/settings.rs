@@ -142,6 +142,12 @@ impl ClientSettings {
             odd_numbers: odd,
         })
     }
+
+    /// The same with another PATH, if there is one.
+    pub fn with_path(mut self, path: Option<OsString>) -> ClientSettings {
+        self.path = path.or(self.path);
+        self
+    }
 }
 
 /// A switch is `1` or `0`; any other text leaves it as it is by default, as with stock.

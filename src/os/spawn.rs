@@ -12,6 +12,7 @@ use std::io;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsRawFd, BorrowedFd};
 use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 
 /// Where programs are looked for without `PATH`.
 const PATH_DEFAULT: &[u8] = b"/bin:/usr/bin";
@@ -42,12 +43,20 @@ struct Ready {
 
 /// Starts the program that `argv` names, found on `PATH` if it is a name only, as leader of a group of its own, with these
 /// standard files, none of which is one of our own, and our environment. No signal is blocked there, and none ignored but
-/// those that we were started with. For programs with one thread, that catch final signals only.
-pub fn spawn_group(argv: &[OsString], stdio: [BorrowedFd; 3]) -> io::Result<Spawned> {
+/// those that we were started with. For programs with one thread, that catch final signals only. `found` is where on `PATH` it
+/// lies, if that is known, and tried first.
+pub fn spawn_group(
+    argv: &[OsString],
+    found: Option<&Path>,
+    stdio: [BorrowedFd; 3],
+) -> io::Result<Spawned> {
     let c_string = |word: &OsString| CString::new(word.as_bytes());
     let words: Vec<CString> = argv.iter().map(c_string).collect::<Result<_, _>>()?;
     let program = words.first().ok_or(io::ErrorKind::InvalidInput)?;
-    let paths = candidates(program.to_bytes())?;
+    let mut paths = candidates(program.to_bytes())?;
+    if let Some(found) = found {
+        paths.insert(0, CString::new(found.as_os_str().as_bytes())?);
+    }
     let with_end = |strings: &[CString]| -> Vec<*const c_char> {
         let pointers = strings.iter().map(|string| string.as_ptr());
         pointers.chain([std::ptr::null()]).collect()
@@ -211,7 +220,7 @@ mod tests {
     fn run(argv: &[&str]) -> io::Result<(WaitStatus, String, String)> {
         let argv: Vec<OsString> = argv.iter().map(OsString::from).collect();
         let (null, said, told) = (File::open("/dev/null")?, memory_file()?, memory_file()?);
-        let mut spawned = spawn_group(&argv, [null.as_fd(), said.as_fd(), told.as_fd()])?;
+        let mut spawned = spawn_group(&argv, None, [null.as_fd(), said.as_fd(), told.as_fd()])?;
         let status = spawned.wait()?;
         assert_eq!(
             spawned.try_wait()?,

@@ -81,7 +81,7 @@ pub fn of_this_machine(
     for (name, file) in &toolchain.compilers {
         let argv = [OsString::from(name)];
         let server = match rewrite {
-            true => server_compiler(&argv, &toolchain.path),
+            true => server_compiler(&argv, &toolchain.path, None),
             false => ServerCompiler::as_given(OsStr::new(name)),
         };
         let base = name.trim_end_matches(|c: char| c.is_ascii_digit() || ".-".contains(c));

@@ -190,7 +190,7 @@ fn furnish(folder: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Puts a link to this program for each compiler into the folder `bin`; returns that folder.
+/// Puts a link to this program for each compiler, and for `distcc` itself, into the folder `bin`; returns that folder.
 pub fn link_compilers<'n>(
     folder: &Path,
     names: impl Iterator<Item = &'n String>,
@@ -199,7 +199,7 @@ pub fn link_compilers<'n>(
     let trouble =
         |err: io::Error| Error::io(format_args!("put links into {}", bin.display()), &err);
     let program = std::env::current_exe().map_err(trouble)?;
-    for name in names {
+    for name in names.map(String::as_str).chain(["distcc"]) {
         symlink(&program, bin.join(name)).map_err(trouble)?;
     }
     Ok(bin)

@@ -151,13 +151,14 @@ fn set_environment(
     folder: &Path,
     log: &Path,
 ) {
-    for (name, _) in env::vars_os() {
+    for (name, value) in env::vars_os() {
         let text = name.to_string_lossy();
         if text.starts_with("DISTCC")
             || matches!(
                 &*text,
                 "_DISTCC_SAFEGUARD" | "UNCACHED_ERR_FD" | "INCLUDE_SERVER_PORT"
             )
+            || names_launcher(&text, &value.to_string_lossy())
         {
             command.env_remove(&name);
         }
@@ -173,6 +174,18 @@ fn set_environment(
         .env("DISTCC_LOG", log)
         // What ccache remembers would not be compiled anywhere.
         .env("CCACHE_DISABLE", "1");
+}
+
+/// Whether a variable puts a distcc, which may be another one than this, before CMake's compilers: these are ours by their
+/// names already.
+fn names_launcher(name: &str, value: &str) -> bool {
+    let is_distcc = |word: &str| {
+        let program = Path::new(word).file_name().unwrap_or_default();
+        program.to_string_lossy().contains("distcc")
+    };
+    name.starts_with("CMAKE_")
+        && name.ends_with("_COMPILER_LAUNCHER")
+        && value.split(';').any(is_distcc)
 }
 
 fn cannot_run(program: &OsStr, err: &io::Error) -> Error {
