@@ -195,7 +195,8 @@ build_failed() {
     fail "the build failed, see above"
 }
 
-# Which program to install.
+# Which program to install. A dry run builds none.
+is_built=true
 if [ -z "$binary" ]; then
     binary=${CARGO_TARGET_DIR:-target}/release/distcc
     case $binary in
@@ -203,14 +204,14 @@ if [ -z "$binary" ]; then
     *) binary=$here/$binary ;; # As cargo takes it, which is run there.
     esac
     if $dry_run; then
-        [ -x "$binary" ] || fail "$binary is not there yet: build it with 'cargo build --release', or name another with --binary"
+        [ -x "$binary" ] || is_built=false
     elif command -v cargo >/dev/null 2>&1; then
         (cd "$here" && cargo build --release --locked) || build_failed
     elif [ ! -x "$binary" ]; then
         fail "neither $binary nor cargo is there; build with 'cargo build --release' first (Rust: https://rustup.rs)"
     fi
 fi
-if [ ! -f "$binary" ] || [ ! -x "$binary" ]; then
+if $is_built && { [ ! -f "$binary" ] || [ ! -x "$binary" ]; }; then
     fail "$binary is not a program"
 fi
 
@@ -221,7 +222,9 @@ plan=$work/plan
 want_file() { # SOURCE PATH
     want_directory "${2%/*}"
     printf '%s\t%s\n' "$1" "$2" >>"$plan"
-    printf 'file\t%s\t%s\n' "$(checksum "$1")" "$2" >>"$new"
+    sum=unknown # Of what a dry run has not built.
+    [ ! -f "$1" ] || sum=$(checksum "$1")
+    printf 'file\t%s\t%s\n' "$sum" "$2" >>"$new"
 }
 
 want_link() { # TARGET PATH
@@ -293,6 +296,9 @@ if $for_package || { $systemd && systemd_sees_prefix; }; then
 fi
 if $for_package; then
     want_directory lib/distcc
+elif ! $is_built; then
+    echo "would build $binary, which knows the compilers of this machine, and link each in $root/lib/distcc"
+    grep -F "${tab}lib/distcc/" "$old" >>"$new" || : # Which of them would go is not known.
 else
     names=$(compilers)
     for name in $names; do # No name of a compiler holds a blank.
@@ -385,5 +391,5 @@ In pump mode, where the servers preprocess, too:
     pump make -j10
 
 If compilers are installed later: $prefix/bin/update-distcc-symlinks, for their links.
-To remove it: ./install.sh --prefix '$prefix' --uninstall
+To remove it: ${DESTDIR:+DESTDIR='$DESTDIR' }./install.sh --prefix '$prefix' --uninstall
 END

@@ -29,10 +29,12 @@ pub mod model {
     pub mod received;
     pub mod dependencies;
     pub mod charset;
+    pub mod literals;
     pub mod indentation;
     pub mod landmarks;
     pub mod plain_text;
     pub mod clang_text;
+    pub mod clang_warnings;
     pub mod plain;
     pub mod search_variables;
     pub mod locale;
@@ -116,10 +118,10 @@ pub mod os {
     pub mod liveness;
     pub mod weight;
     pub mod apart;
-    pub mod first;
     pub mod signals;
     pub mod machine;
     pub mod daemonize;
+    pub mod first;
     pub mod systemd;
     pub mod log_json;
     pub mod logging;

@@ -3,7 +3,7 @@
 
 mod common;
 
-use common::{BlackHole, Client, Daemon, Ending, Farm, Peer, Ran, Script, Which};
+use common::{BlackHole, Client, Daemon, Ending, Farm, Peer, Ran, Script, Went, Which};
 use std::fs;
 use std::time::{Duration, Instant};
 
@@ -247,6 +247,22 @@ fn a_compiler_that_is_not_there() {
     let ran = farm.client(Which::Ours, &daemon.host()).run(&COMPILE);
     assert_eq!(ran.hosts(), [daemon.host()], "{ran}");
     farm.expect_clean("missing compilers");
+}
+
+/// Shells look in the folders after it, too; `execvp` does not, and so neither do compilers that want an assembler.
+#[test]
+fn a_folder_on_path_whose_name_is_too_long_is_passed_over() {
+    let (farm, daemon) = with_daemon();
+    for long in ["/".to_owned() + &"x".repeat(300), "/x".repeat(3000)] {
+        let path = format!("{long}:/usr/bin:/bin");
+        for (hosts, went) in [("localhost", Went::Local), (&daemon.host(), Went::Remote)] {
+            let ran = client(&farm, hosts)
+                .env("PATH", &path)
+                .without("DISTCC_LOG");
+            let ran = ran.run(&["gcc", "-S", "x.c", "-o", "x.s"]).expect(0);
+            assert_eq!(ran.went(), went, "{ran}");
+        }
+    }
 }
 
 #[test]

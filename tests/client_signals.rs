@@ -241,6 +241,34 @@ fn what_is_ignored_from_the_start_stays_ignored() {
     farm.expect_clean("an ignored signal");
 }
 
+/// Then the kernel keeps no status of a child for who asks how it ended.
+#[test]
+fn who_ignores_the_end_of_children_gets_objects_all_the_same() {
+    let farm = Farm::new();
+    farm.write("x.c", "int f;\n");
+    let daemon = farm.daemon(Which::Ours).start();
+    let there = format!("{},cpp,lzo", daemon.host());
+    for (hosts, words) in [
+        (&there, "gcc -c x.c"),
+        (&"localhost".to_owned(), "gcc -c x.c"),
+        (&there, "gcc x.c -shared -o x.o"),
+        (&there, "pump distcc gcc -c x.c"),
+    ] {
+        let links = farm.masquerade(Which::Ours, &["distcc", "pump"]);
+        let client = farm.client(Which::Ours, hosts);
+        let client = client.env("PATH", format!("{}:/usr/bin:/bin", links.display()));
+        let words = words.replacen("gcc", "distcc gcc", usize::from(!words.contains("pump")));
+        let words = words.split_whitespace();
+        let command: Vec<&str> = ["env", "--ignore-signal=CHLD"]
+            .into_iter()
+            .chain(words)
+            .collect();
+        client.run_other(&command).expect(0);
+        fs::remove_file(farm.path("work/x.o")).unwrap();
+    }
+    farm.expect_clean("children whose end is ignored");
+}
+
 #[test]
 fn a_compiler_that_dies_by_a_signal_is_told_as_the_shell_does() {
     let farm = Farm::new();

@@ -13,6 +13,7 @@ use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Command;
+use std::time::Duration;
 
 /// A compiler that leaves what it can, tells what it finds, or shows a file.
 const FAKE: &str = r#"#!/usr/bin/perl
@@ -145,11 +146,16 @@ fn one_that_has_ended_meanwhile_is_replaced() {
     }
 }
 
-/// How the process between the daemon and a compiler ends says nothing of the source: the client hears of no status.
+/// How the processes between the daemon and a compiler end says nothing of the source: the client hears of no status. They
+/// are one that answers for a cell, and its child, the first in it; without namespaces there is none but the former.
 #[test]
 fn one_that_ends_under_its_job_is_trouble_of_this_host() {
     let both = [Version::V1, Version::V3];
-    for (in_cells, kinds) in [(true, &both[..]), (false, &[Version::V1])] {
+    for (in_cells, kills_first, kinds) in [
+        (true, false, &both[..]),
+        (true, true, &both),
+        (false, false, &[Version::V1]),
+    ] {
         let way = |plan: DaemonPlan| match in_cells {
             true => plan,
             false => plan.without_namespaces(),
@@ -173,9 +179,12 @@ fn one_that_ends_under_its_job_is_trouble_of_this_host() {
                     .any(is_it)
             });
             for cell in host.cells() {
-                common::signal("KILL", &cell);
+                match kills_first {
+                    true => common::signal("KILL", &only_child(&cell)),
+                    false => common::signal("KILL", &cell),
+                }
             }
-            assert_eq!(rest_of(&stream), b"", "{kind:?}");
+            assert_eq!(rest_of(&stream), b"", "{kind:?}, {kills_first}");
             host.job(*kind, "", "");
         }
         expect_line(
@@ -184,6 +193,14 @@ fn one_that_ends_under_its_job_is_trouble_of_this_host() {
         );
         assert_eq!(host.daemon.leftovers(), [""; 0]);
     }
+}
+
+fn only_child(pid: &str) -> String {
+    let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap();
+    let [child] = children.split_whitespace().collect::<Vec<_>>()[..] else {
+        panic!("{pid} has {children}");
+    };
+    child.to_owned()
 }
 
 fn processes() -> impl Iterator<Item = String> {
@@ -249,13 +266,19 @@ fn none_stays_dead_in_a_container() {
     wait_for("nobody is dead", BOUND, || {
         host.daemon.below().iter().all(|pid| alive(pid))
     });
-    // Who stays behind passes signals on, and keeps nothing open.
+    let first = host.daemon.below().swap_remove(0);
+    // A daemon would be ended by the one, and stopped by the other.
+    for signal in ["USR1", "TSTP"] {
+        common::signal(signal, &first);
+    }
+    wait_for("they have come", BOUND, || !has_waiting_signals(&first));
+    host.job(Version::V1, "", "");
+    // Who stays behind passes the others on, and keeps nothing open.
     let mut stream = connect(&host.daemon);
     stream
         .write_all(&host.request(Version::V1, "hang", ""))
         .unwrap();
     wait_for("it runs", BOUND, || has_compiler(&host));
-    let first = host.daemon.below().swap_remove(0);
     common::signal("TERM", &first);
     wait_for("nobody listens", BOUND, || {
         !common::listens(host.daemon.port)
@@ -263,6 +286,47 @@ fn none_stays_dead_in_a_container() {
     assert!(has_compiler(&host), "it may come to its end");
     common::signal("INT", &first);
     wait_for("it has ended", BOUND, || host.daemon.below().is_empty());
+}
+
+/// Also where whoever starts it has its dead children reaped by the system.
+#[test]
+fn jobs_come_to_their_end_when_the_life_of_a_container_is_over() {
+    if !is_root() {
+        return;
+    }
+    let within = ["unshare", "--pid", "--fork", "--kill-child", "--mount-proc"];
+    let reaped = ["sh", "-c", "trap '' CHLD; exec \"$0\" \"$@\""];
+    let plan = |plan: DaemonPlan| {
+        let plan = plan.within(&[&within[..], &reaped].concat());
+        plan.options(&["--lifetime", "8"])
+    };
+    let Some(host) = Host::start(plan) else {
+        return;
+    };
+    let mut stream = connect(&host.daemon);
+    let request = host.request(Version::V1, "hang", "");
+    stream.write_all(&request).unwrap();
+    wait_for("it runs", BOUND, || has_compiler(&host));
+    let first = host.daemon.below().swap_remove(0);
+    wait_for("nobody listens", BOUND, || {
+        !common::listens(host.daemon.port)
+    });
+    // Whatever was to come has come by then.
+    wait_for("it is told", BOUND, || {
+        host.daemon.log_text().contains("SIGALRM")
+    });
+    std::thread::sleep(Duration::from_millis(500));
+    assert!(has_compiler(&host), "it may come to its end");
+    common::signal("INT", &first);
+    wait_for("it has ended", BOUND, || host.daemon.below().is_empty());
+}
+
+fn has_waiting_signals(pid: &str) -> bool {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let waiting = status.lines().filter(|line| line.contains("Pnd:"));
+    waiting
+        .flat_map(|line| line.split_whitespace().nth(1))
+        .any(|set| set.contains(|digit| digit != '0'))
 }
 
 fn has_compiler(host: &Host) -> bool {

@@ -4,6 +4,7 @@
 
 mod common;
 
+use common::daemon::NO_NAMESPACES;
 use common::fake::{alive, ask, connect, expect_line, reply, request, rest_of};
 use common::v3::Files;
 use common::{have, is_root, wait_for, Daemon, DaemonPlan, Farm, Which, BOUND};
@@ -62,6 +63,7 @@ if ($what eq 'read') {
     my $every = pack 'Q', -1;
     can(syscall(141, 0, 0, 19) != 0 || syscall(203, 0, 8, $every) != 0 || syscall(251, 1, 0, 0x4000) != 0, 'could not slow itself');
     can(syscall(319, my $name = 'x', 0) >= 0, 'made memory without a name');
+    can(syscall(157, 4, 0) == 0, 'hid what it holds');
     can(POSIX::setsid() > 0, 'left the session'); can(POSIX::setpgid(0, 0), 'left the group');
 } elsif ($what eq 'own') {
     my $own = $ENV{TMPDIR};
@@ -72,15 +74,21 @@ if ($what eq 'read') {
     $SIG{$_} = 'IGNORE' for qw(TERM INT HUP QUIT PIPE); $0 = "stays $of"; fork; sleep 600 while 1;
 } elsif ($what eq 'stopped') {
     $0 = "stays $of"; fork; kill 'STOP', $$; sleep 600;
-} elsif ($what eq 'bomb') {
-    my $count = 0; $0 = "stays $of";
-    while ($count < 4000) { my $pid = fork; last unless defined $pid; if (!$pid) { sleep 600; POSIX::_exit(0) } $count++ }
-    print "forked $count\n"; sleep 600 if $count >= 4000;
+} elsif ($what eq 'bomb' or $what eq 'orphans') {
+    my $count = 0; $0 = "stays $of"; pipe my $heard, my $told;
+    if ($what eq 'orphans') {
+        # An orphan forks, so that the compiler itself has no children.
+        if (my $middle = fork) { close $told; waitpid $middle, 0; print scalar readline $heard; exit 0 }
+        fork and POSIX::_exit(0);
+    }
+    while ($count < 1000) { my $pid = fork; last unless defined $pid; if (!$pid) { sleep 600; POSIX::_exit(0) } $count++ }
+    sleep 600 if $count >= 1000;
+    $what eq 'bomb' ? print "forked $count\n" : syswrite $told, "forked $count\n";
 } elsif ($what eq 'swell') {
     my $count = 1 << 30; my $much = 'x' x $count; print "swelled\n";
 } elsif ($what eq 'herd') {
     $0 = "stays $of";
-    for (1 .. 8) { next if fork; my $much = 'x'; $much x= 300 << 20; sleep 600; POSIX::_exit(0) }
+    for (1 .. 8) { next if fork; syscall(157, 4, 0); my $much = 'x'; $much x= 300 << 20; sleep 600; POSIX::_exit(0) }
     sleep 600;
 } elsif ($what eq 'fill') {
     open my $file, '>', 'large' or die; local $SIG{XFSZ} = 'IGNORE';
@@ -92,13 +100,13 @@ if ($what eq 'read') {
 exit 0;
 "#;
 
-/// Where an ordinary user sees no processes but its own.
+/// Where an ordinary user sees no processes but its own: in a table of processes that nobody else looks at.
 const HIDDEN: &[&str] = &[
     "unshare",
     "--mount",
     "sh",
     "-ec",
-    "mount -o remount,hidepid=2 /proc; exec \"$0\" \"$@\"",
+    "mount -t proc -o hidepid=2 proc /proc; exec \"$0\" \"$@\"",
     "setpriv",
     "--reuid=65534",
     "--regid=65534",
@@ -185,6 +193,7 @@ fn plan(farm: &Farm, way: &str) -> DaemonPlan {
         "nobody" => plan.by_nobody(),
         "without namespaces" => plan.without_namespaces(),
         "hidden" => plan.within(HIDDEN),
+        "hidden, without namespaces" => plan.within(&[HIDDEN, NO_NAMESPACES].concat()),
         _ => plan,
     }
 }
@@ -346,14 +355,15 @@ fn its_processes_are_counted() {
     if !have_all() {
         return;
     }
+    let jobs = ["bomb", "orphans"]
+        .map(|what| [Version::V1, Version::V3].map(|kind| (what, kind)))
+        .concat();
     for way in WAYS {
         let mut host = Host::start(way, &[]);
-        for kind in [Version::V1, Version::V3] {
+        for &(what, kind) in &jobs {
             let mark = host.mark(kind);
             let mut stream = connect(&host.daemon);
-            stream
-                .write_all(&host.request(kind, "bomb", &mark))
-                .unwrap();
+            stream.write_all(&host.request(kind, what, &mark)).unwrap();
             wait_for("it forks", BOUND, || {
                 !stays(&mark).is_empty() || !host.daemon.jobs().is_empty()
             });
@@ -411,7 +421,9 @@ fn its_memory_is_bounded_all_together() {
     if !have_all() {
         return;
     }
-    let hidden = is_root().then_some(&"hidden");
+    let hidden = ["hidden", "hidden, without namespaces"];
+    let hidden = hidden.iter().filter(|_| is_root());
+    let seen = how_processes_are_seen();
     for way in WAYS.iter().chain(hidden) {
         let mut host = Host::start(way, &["--job-memory", "1G"]);
         for kind in [Version::V1, Version::V3] {
@@ -428,6 +440,14 @@ fn its_memory_is_bounded_all_together() {
         }
         host.expect_clean();
     }
+    assert_eq!(seen, how_processes_are_seen(), "this machine is as before");
+}
+
+/// The tables of processes that are mounted here, with their options.
+fn how_processes_are_seen() -> Vec<String> {
+    let mounts = fs::read_to_string("/proc/self/mounts").unwrap();
+    let tables = mounts.lines().filter(|line| line.contains(" proc "));
+    tables.map(str::to_owned).collect()
 }
 
 /// The assembler and the preprocessor read files, too.

@@ -277,6 +277,24 @@ fn a_file_that_can_t_be_written_is_told_on_the_terminal() {
     }
 }
 
+/// Then the kernel keeps no status of a child for who asks how it ended.
+#[test]
+fn one_started_where_the_end_of_children_is_ignored_serves_all_the_same() {
+    let (farm, folder) = fake_farm();
+    let daemon = fake_daemon(&farm, &folder)
+        .within(&["env", "--ignore-signal=CHLD"])
+        .start();
+    expect_ok(&daemon);
+    let usual = fake_daemon(&farm, &folder).start();
+    let layers = |daemon: &common::Daemon| {
+        expect_line(daemon, &["sandbox: "]);
+        let log = daemon.log_text();
+        let told = log.split_once("sandbox: ").unwrap().1;
+        told.lines().next().unwrap().to_owned()
+    };
+    assert_eq!(layers(&daemon), layers(&usual));
+}
+
 #[test]
 fn wrong_words_are_named() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();

@@ -195,7 +195,7 @@ fn each_trouble_with_a_host_is_told_from_the_others() {
         (
             without.host(),
             "compilers",
-            "none of this machine's is accepted; job refused",
+            "add them to the --compilers of its daemon",
         ),
     ];
     let hosts: Vec<&str> = rows.iter().map(|(host, ..)| host.as_str()).collect();
@@ -286,6 +286,69 @@ fn a_mark_is_told_and_stays() {
         &format!("rm {}", mark.display()),
     );
     assert!(mark.exists());
+}
+
+#[test]
+fn the_note_of_a_stock_daemon_goes_when_it_is_ours() {
+    if !have("doctor", &["gcc"]) {
+        return;
+    }
+    let farm = Farm::new();
+    let daemon = farm.daemon(Which::Ours).start();
+    let lock = farm.path("top/lock");
+    fs::create_dir(&lock).unwrap();
+    let mark = |what: &str| lock.join(format!("{what}_tcp_{}", daemon.host().replace(':', "_")));
+    for what in ["stock", "inexact"] {
+        fs::write(mark(what), "x").unwrap();
+    }
+    let found = doctor(&client(&farm, &daemon.host()), &[PATIENT], 0);
+    found.expect("noted", &daemon.host(), "ok", "the note has been removed");
+    assert!(!mark("stock").exists() && !mark("inexact").exists());
+}
+
+#[test]
+fn a_script_that_calls_distcc_is_passed_over() {
+    if !have("doctor", &["gcc"]) {
+        return;
+    }
+    let farm = Farm::new();
+    let daemon = farm.daemon(Which::Ours).start();
+    let scripts = farm.path("bin/scripts");
+    fs::create_dir(&scripts).unwrap();
+    let gcc = scripts.join("gcc");
+    fs::write(&gcc, "#!/bin/sh\nexec distcc gcc \"$@\"\n").unwrap();
+    fs::set_permissions(&gcc, fs::Permissions::from_mode(0o755)).unwrap();
+    let client = client(&farm, &daemon.host());
+    let path = format!("{}:{}", scripts.display(), farm.path("bin/one").display());
+    let found = doctor(&client.env("PATH", path), &[PATIENT], 0);
+    found.expect("recursion", "", "warning", "scripts that call distcc: gcc");
+    found.expect("compile", &daemon.host(), "ok", "that of a compile here");
+}
+
+#[test]
+fn the_advice_fits_the_refusal() {
+    if !have("doctor", &["gcc", "clang"]) {
+        return;
+    }
+    let farm = Farm::new();
+    let folder = farm.new_folder("compiler");
+    fs::set_permissions(&folder, fs::Permissions::from_mode(0o777)).unwrap();
+    let gcc = folder.join("gcc");
+    fs::write(&gcc, "#!/bin/sh\nexec /opt/no/such/gcc \"$@\"\n").unwrap();
+    fs::set_permissions(&gcc, fs::Permissions::from_mode(0o755)).unwrap();
+    let daemon = |compilers: &str| {
+        let options = ["--compilers", compilers];
+        farm.daemon(Which::Ours).options(&options).start()
+    };
+    let helpless = daemon(&gcc.display().to_string());
+    let clang = daemon("clang");
+    let hosts = format!("{} {}", helpless.host(), clang.host());
+    let client = client(&farm, &hosts).env("DISTCC_NO_REWRITE_CROSS", "");
+    symlink("/usr/bin/clang", farm.path("bin/one/clang")).unwrap();
+    let found = doctor(&client, &[PATIENT], 1);
+    found.expect("compilers", &helpless.host(), "fault", "--show DIR");
+    let words = "add them to the --compilers";
+    found.expect("compilers", &clang.host(), "fault", words);
 }
 
 #[test]
@@ -464,10 +527,39 @@ fn ssh_is_tried_before_anything_is_sent_through_it() {
     let found = doctor(&client(&farm, &host).env("DISTCC_SSH", refusing), &[], 1);
     found.expect("ssh", &host, "fault", "Permission denied (publickey)");
     found.expect_no_other(&host, &["ssh"]);
+    let named = "root@far";
+    let refusing = farm.path("bin/refusing");
+    let found = doctor(&client(&farm, named).env("DISTCC_SSH", refusing), &[], 1);
+    found.expect("ssh", named, "fault", " root@far distccd --version` ");
+    found.expect("ssh", named, "fault", "`ssh-copy-id root@far`");
     let missing = farm.path("bin/missing");
     let found = doctor(&client(&farm, &host).env("DISTCC_SSH", missing), &[], 1);
     found.expect("ssh", &host, "fault", "let DISTCC_SSH name it");
     farm.expect_clean("looks through ssh");
+}
+
+#[test]
+fn a_host_that_has_answered_and_then_is_slow_is_no_fault() {
+    if !have("doctor", &["gcc"]) {
+        return;
+    }
+    let farm = Farm::new();
+    fs::set_permissions(farm.path("tmp"), fs::Permissions::from_mode(0o1777)).unwrap();
+    let daemon = farm.path("bin/distccd");
+    symlink(OURS, &daemon).unwrap();
+    let asked = farm.path("asked");
+    let text = format!(
+        "shift; program=$1; shift; case $1 in --version) exec $program $1;; esac; \
+         /bin/mkdir {} 2>/dev/null || exec /bin/sleep 1000; exec $program \"$@\" --compilers gcc --config none",
+        asked.display()
+    );
+    let slow = ssh(&farm, "slow", &text);
+    let host = format!("@far:{}", daemon.display());
+    let client = client(&farm, &host).env("DISTCC_SSH", slow);
+    let found = doctor(&client, &["--time=8"], 0);
+    found.expect("compilers", &host, "ok", "the same as here: gcc");
+    let is_told = |found: &[String; 5]| found[1] == host && found[4].contains("--time 60");
+    assert!(found.0.iter().any(is_told), "{:#?}", found.0);
 }
 
 #[test]

@@ -366,6 +366,26 @@ fn a_dry_run_says_all_and_changes_nothing() {
 }
 
 #[test]
+fn a_dry_run_needs_no_build() {
+    let prefix = Prefix::new();
+    let mut command = Command::new("./install.sh");
+    command
+        .args(["--dry-run", "--prefix"])
+        .arg(prefix.path())
+        .env("CARGO_TARGET_DIR", prefix.path().join("no-build"));
+    let said = well(command.output().unwrap());
+    for words in [
+        "would build ",
+        "would write ",
+        "bin/distcc\n",
+        "lib/distcc\n",
+    ] {
+        assert!(said.contains(words), "{words}: {said}");
+    }
+    assert!(!prefix.path().exists());
+}
+
+#[test]
 fn links_follow_the_compilers_of_the_machine() {
     let prefix = Prefix::new();
     well(prefix.install(&[]));

@@ -5,8 +5,11 @@
 mod common;
 
 use common::{
-    files_below, have, in_parallel, run, same_bytes, Client, Daemon, Farm, Ran, Went, Which, BOUND,
+    files_below, have, in_parallel, run, same_bytes, Client, Daemon, Farm, Peer, Ran, Went, Which,
+    BOUND,
 };
+use distcc::model::lzo;
+use distcc::model::lzo_lanes::TEXT_BYTES_MIN;
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
@@ -409,4 +412,60 @@ fn clangxx() {
 #[test]
 fn objective_c() {
     matrix(COMPILERS[4]);
+}
+
+/// C++ that is quick to compile and long: declarations that are much alike, words without a pattern, short ones and long
+/// ones, and bodies.
+fn long_source() -> String {
+    let mut seed = 7u64;
+    let mut letters = |count: usize| -> String {
+        let letter = |_| {
+            seed = seed
+                .wrapping_mul(6364136223846793005)
+                .wrapping_add(1442695040888963407);
+            char::from(b'a' + (seed >> 60) as u8)
+        };
+        (0..count).map(letter).collect()
+    };
+    let mut text = String::new();
+    for number in 0..4500 {
+        let word = letters(number % 23);
+        text += &format!(
+            "extern int read_{number}_{word}(const char *, unsigned long);\n\
+             template <class T> struct kind_{number} {{ T {word}_; int count; kind_{number} *next; }};\n"
+        );
+        if number % 50 == 0 {
+            text += &format!(
+                "extern const char text_{number}[] = \"{}\";\n\
+                 int call_{number}(kind_{number}<long> *k) {{ return read_{number}_{word}(text_{number}, k->count); }}\n",
+                letters(7 * number % 1500)
+            );
+        }
+    }
+    text
+}
+
+/// From so many bytes on our client makes streams that are not the library's, which stock's daemon expands.
+#[test]
+fn stocks_daemon_expands_what_is_compressed_in_lanes() {
+    if !have("long texts", &["distccd", "g++"]) {
+        return;
+    }
+    let farm = Farm::new();
+    farm.write("long.cc", &long_source());
+    farm.local(&["g++", "-O1", "-c", "long.cc", "-o", "local.o"])
+        .expect(0);
+    let daemon = farm.daemon(Which::Stock).start();
+    let relay = Peer::relay(daemon.port);
+    let client = farm.client(Which::Ours, &format!("{},lzo", relay.host()));
+    let ran = client.run(&["g++", "-O1", "-c", "long.cc"]).expect(0);
+    assert_eq!((ran.went(), daemon.compiled()), (Went::Remote, 1), "{ran}");
+    let [local, made] = ["local.o", "long.o"].map(|name| fs::read(farm.work().join(name)).unwrap());
+    assert_eq!(same_bytes(&local, &made), None, "{ran}");
+    let request = relay.recorded().request;
+    let start = request.windows(4).position(|four| four == b"DOTI");
+    let stream = &request[start.unwrap() + "DOTI00000000".len()..];
+    let text = lzo::expand(stream, 1 << 24).unwrap();
+    assert!(text.len() >= TEXT_BYTES_MIN, "{} bytes", text.len());
+    assert_ne!(lzo::compress(&text).unwrap(), stream, "the library's");
 }

@@ -127,7 +127,7 @@ fn systemd_finds_nothing_wrong_with_the_units() {
     analyze(&[
         "security",
         "--offline=true",
-        "--threshold=27",
+        "--threshold=28",
         "./distccd.service",
     ]);
 }

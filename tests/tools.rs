@@ -319,3 +319,42 @@ fn lsdistcc_explains_itself_on_stdout() {
         }
     }
 }
+
+/// A prefix with distcc and its masquerade folder, and a folder of pretended compilers.
+fn prefix(farm: &Farm, compilers: &[&str]) -> (PathBuf, PathBuf) {
+    let prefix = farm.path("prefix");
+    let folder = farm.path("compilers");
+    for new in [&prefix.join("bin"), &prefix.join("lib/distcc"), &folder] {
+        fs::create_dir_all(new).unwrap();
+    }
+    fs::copy(OURS, prefix.join("bin/distcc")).unwrap();
+    symlink("distcc", prefix.join("bin/update-distcc-symlinks")).unwrap();
+    for name in compilers {
+        symlink("/bin/true", folder.join(name)).unwrap();
+    }
+    (prefix, folder)
+}
+
+#[test]
+fn what_lies_beside_the_links_is_no_reason_to_remove_them() {
+    let farm = Farm::new();
+    let (prefix, compilers) = prefix(&farm, &["zz-linux-gnu-gcc-99"]);
+    let links = prefix.join("lib/distcc");
+    let update = |words: &[&str]| {
+        let mut command = Command::new(prefix.join("bin/update-distcc-symlinks"));
+        let path = format!("{}:{}", links.display(), compilers.display());
+        let out = command.args(words).env("PATH", path).output().unwrap();
+        assert!(out.status.success());
+        String::from_utf8(out.stdout).unwrap()
+    };
+    let linked = update(&[]);
+    assert!(linked.contains("zz-linux-gnu-gcc-99: linked"), "{linked}");
+    fs::write(links.join("notes"), "").unwrap();
+    fs::create_dir(links.join("folder")).unwrap();
+    symlink("/bin/true", links.join("foreign-linux-gnu-gcc")).unwrap();
+    assert_eq!(update(&[]), "");
+    let listed = update(&["--list"]);
+    assert!(listed.contains("zz-linux-gnu-gcc-99\n"), "{listed}");
+    assert!(!listed.contains("foreign"), "{listed}");
+    assert!(links.join("zz-linux-gnu-gcc-99").is_symlink() && links.join("notes").exists());
+}

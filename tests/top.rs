@@ -247,6 +247,18 @@ fn what_was_drawn_over_it_while_it_was_stopped_is_gone() {
     assert!(terminal.ended().success());
 }
 
+/// Of keys that come at once all but the first are no longer to be had from the terminal.
+#[test]
+fn keys_that_come_together_do_not_wait_for_one_another() {
+    let farm = Farm::new();
+    let client = farm.client(Which::Ours, "127.0.0.1:1");
+    let mut terminal = Terminal::start(&client, &["60"]);
+    terminal.shows("nothing runs");
+    // If each took the time after which it looks for signals these would take longer than the test waits.
+    terminal.press(&format!("{}q", "s".repeat(600)));
+    assert!(terminal.ended().success());
+}
+
 /// A terminal that is closed ends it, also if it is told of by nothing else.
 #[test]
 fn it_ends_with_its_terminal() {

@@ -1,6 +1,6 @@
 //! A build in pump mode, and what becomes of it when hosts' compilers fail where the local one does not: such files are
 //! counted beside the include server's socket, looked into, and reported by mail if that is wanted. And the user hears
-//! once per build why a file did not go by pump mode.
+//! once per build, or in ten minutes, why a file did not go by pump mode.
 
 use super::output::base_name;
 use crate::farm::slots::Slots;
@@ -57,9 +57,13 @@ impl<'s> Session<'s> {
             "{file}: failed to get includes from include server, preprocessing locally: {why}"
         );
         let made = self.settings.told_file().and_then(|told| is_new(&told));
+        let how_often = match made {
+            Some(_) => "once per build",
+            None => "once in ten minutes",
+        };
         let is_first = made.unwrap_or_else(|| slots.is_none_or(|slots| slots.first_of_late(TOLD)));
         match is_first {
-            true => log::warn!("{text} (said once per build; DISTCC_LOG has all)"),
+            true => log::warn!("{text} (said {how_often}; DISTCC_LOG has all)"),
             false => log::info!("{text}"),
         }
     }

@@ -12,11 +12,14 @@ use std::fs::File;
 use std::io::{self, Write};
 use std::os::fd::AsFd;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, Command, ExitStatus};
 
 /// What the system calls a file that may be run but is no program: ENOEXEC of Linux.
 const NOT_A_PROGRAM: i32 = 8;
+
+/// What it says where a name is too long to be a file's: ENAMETOOLONG.
+const NAME_TOO_LONG: i32 = 36;
 
 /// Runs a command to its end with our own stdin, stdout and stderr. `found` is where on PATH its program lies, if that is
 /// known: what can't be run there is looked for.
@@ -28,17 +31,25 @@ pub fn run(argv: &[OsString], found: Option<&Path>) -> Result<WaitStatus> {
     Ok(wait_status(status))
 }
 
-/// The file behind `program` if it could not be run for want of a `#!` line: `execvp` and shells take it for a script.
-fn script(program: &OsStr, err: &io::Error) -> Option<PathBuf> {
-    (err.raw_os_error() == Some(NOT_A_PROGRAM))
-        .then(|| which::which(program).ok())
-        .flatten()
-}
-
-fn shell(path: &Path, words: &[OsString]) -> Command {
-    let mut command = Command::new("/bin/sh");
-    command.arg(path).args(words);
-    command
+/// How a shell would run what could not be run: a file without a `#!` line as a script, and a program that stands on `PATH`
+/// after a folder whose name is too long, at which `execvp` stops.
+fn as_shells_do(program: &OsStr, words: &[OsString], err: &io::Error) -> Option<Command> {
+    let file = || which::which(program).ok();
+    let mut command = match err.raw_os_error() {
+        Some(NOT_A_PROGRAM) => {
+            let mut shell = Command::new("/bin/sh");
+            shell.arg(file()?);
+            shell
+        }
+        Some(NAME_TOO_LONG) => {
+            let mut found = Command::new(file()?);
+            found.arg0(program);
+            found
+        }
+        _ => return None,
+    };
+    command.args(words);
+    Some(command)
 }
 
 /// Becomes the command; returns only if that fails.
@@ -46,8 +57,8 @@ pub fn become_command(argv: &[OsString]) -> Error {
     match argv.split_first() {
         Some((program, words)) => {
             let err = Command::new(program).args(words).exec();
-            match script(program, &err) {
-                Some(path) => exec_failed(program, &shell(&path, words).exec()),
+            match as_shells_do(program, words, &err) {
+                Some(mut command) => exec_failed(program, &command.exec()),
                 None => exec_failed(program, &err),
             }
         }
@@ -162,10 +173,12 @@ fn spawn(
         if started.is_err() && found.is_some() {
             started = Command::new(program).args(words).spawn();
         }
-        started.or_else(|err| match script(program, &err) {
-            // Nothing was set up that a script would miss: only the compiler itself is run so, not the preprocessor.
-            Some(path) if !leads_group => shell(&path, words).spawn(),
-            _ => Err(err),
+        started.or_else(|err| {
+            // Nothing was set up that it would miss: only the compiler itself is run so, not the preprocessor.
+            let other = (!leads_group).then(|| as_shells_do(program, words, &err));
+            other
+                .flatten()
+                .map_or(Err(err), |mut command| command.spawn())
         })
     });
     started.map_err(|err| exec_failed(program, &err))

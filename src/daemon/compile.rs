@@ -119,6 +119,8 @@ pub enum Watched {
     Stopped,
     /// Its processes together held so many bytes, which is too much.
     Swollen(u64),
+    /// It had more processes than can be looked at for that.
+    Crowded,
 }
 
 /// The processes of a job that runs.
@@ -269,7 +271,7 @@ impl Job<'_> {
         let watched = match happened.map_err(failed("wait for the compiler"))? {
             Some(happened) => {
                 let grace = match happened {
-                    Watched::Stopped | Watched::Swollen(_) => Duration::ZERO,
+                    Watched::Stopped | Watched::Swollen(_) | Watched::Crowded => Duration::ZERO,
                     _ => GRACE,
                 };
                 let ended = launch.group.terminate(grace);
@@ -310,9 +312,10 @@ impl Job<'_> {
                     return Ok(Some(Watched::TimedOut));
                 }
                 None => {
-                    let held = weight::held(running.leader, !running.is_in_cell, bound);
-                    if held > bound {
-                        return Ok(Some(Watched::Swollen(held)));
+                    match weight::held(running.leader, !running.is_in_cell, bound) {
+                        None => return Ok(Some(Watched::Crowded)),
+                        Some(held) if held > bound => return Ok(Some(Watched::Swollen(held))),
+                        Some(_) => {}
                     }
                     pause = LOOKS_APART.min(pause * 2);
                 }
@@ -338,6 +341,13 @@ impl Job<'_> {
                 let why = "killed, the daemon ends";
                 self.say(Level::Warn, "stopped", why);
                 return Ok(Ending::silent(Class::Other, Code::Failed as u8).because(why));
+            }
+            Watched::Crowded => {
+                return Err(Stop::NotHere(format!(
+                    "{}: killed, there are more than {} processes, too many to know their memory",
+                    self.what().compiler,
+                    weight::PROCESSES_MAX,
+                )));
             }
             // Another host, or the client's own, may have what it takes.
             Watched::Swollen(bytes) => {

@@ -6,7 +6,7 @@ use super::cell;
 use super::told::{self, Failure};
 use super::view::{below, Mount, View};
 use crate::model::error::{Code, Error, Result, Status};
-use crate::os::apart::{self, Watched};
+use crate::os::apart::{self, Bound, Watched};
 use crate::os::fence::{self, Reach, Renounced};
 use crate::os::limits;
 use crate::os::namespace::{self, Program, Seal};
@@ -123,20 +123,20 @@ fn answer_for_cell(daemon: &UnixStream, common: &View, taken: Option<OwnedFd>) -
     drop(taken);
     // Jobs are in our group; until Linux 6.12 one could stop us by it, for all that come after.
     apart::ignore_stops();
-    let counted = common.is_counted;
-    let proc = Path::new("."); // We are there.
-    let counted = counted.then_some((PROCESSES_MAX, proc));
+    let bound = Bound {
+        most: PROCESSES_MAX,
+        proc: Path::new("."), // We are there.
+        is_first: true,
+    };
+    let counted = common.is_counted.then_some(bound);
     let watched = apart::wait(first, counted, Some(daemon.as_fd()));
+    // Who does the jobs has said itself how they ended; its own end says nothing of them.
     end_as(daemon, watched.map_err(|err| ("wait for the jobs", err))?)
 }
 
 fn end_as(daemon: &UnixStream, watched: Watched) -> ! {
     match watched {
-        Watched::Ended(status) => {
-            // Of a cell nobody listens any more; of a single job this is how it is known that it was the compiler's end.
-            let _ = told::say(daemon, Ok(status));
-            apart::end_like(status)
-        }
+        Watched::Ended(status) => apart::end_like(status),
         Watched::Crowded => {
             let many = format!("there are more than {PROCESSES_MAX} processes");
             let _ = told::say(daemon, Err(("go on", io::Error::other(many))));
@@ -174,12 +174,19 @@ fn run_here(daemon: &UnixStream, folder: &Path) -> Ran {
     let child = apart::start(&mut work).map_err(|err| ("start a process", err))?;
     apart::end_group_with_parent();
     apart::ignore_stops();
-    let counted = view.is_counted.then_some((PROCESSES_MAX, Path::new(PROC)));
+    let bound = Bound {
+        most: PROCESSES_MAX,
+        proc: Path::new(PROC),
+        is_first: false,
+    };
+    let counted = view.is_counted.then_some(bound);
     let watched = apart::wait(child, counted, None);
-    end_as(
-        daemon,
-        watched.map_err(|err| ("wait for the compiler", err))?,
-    )
+    let watched = watched.map_err(|err| ("wait for the compiler", err))?;
+    if let Watched::Ended(status) = watched {
+        // So it is known that this was the compiler's end, and not ours.
+        let _ = told::say(daemon, Ok(status));
+    }
+    end_as(daemon, watched)
 }
 
 /// With its files in place, all that a compiler does not need is given up. Returns only if something fails.

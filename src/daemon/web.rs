@@ -224,10 +224,17 @@ async fn send(stream: &mut TcpStream, bytes: &[u8]) -> io::Result<()> {
     stream.close().await
 }
 
-/// By which names browsers may know us: this machine's, with its domain and without, and those that we were told.
+/// By which names browsers may know us: this machine's, with its domain, without, and with that of names which machines give
+/// themselves on a local network; and those that we were told.
 fn names(machine: Option<String>, told: &[String]) -> Vec<String> {
     let short = machine.as_deref().and_then(|name| name.split('.').next());
-    let own = [Some("localhost"), short, machine.as_deref()];
+    let local = short.map(|name| format!("{name}.local"));
+    let own = [
+        Some("localhost"),
+        short,
+        local.as_deref(),
+        machine.as_deref(),
+    ];
     let all = own
         .into_iter()
         .flatten()
@@ -398,6 +405,8 @@ mod tests {
             "127.0.0.1:3633",
             "[::1]",
             "build7",
+            "build7.local",
+            "BUILD7.local:3633",
             "BUILD7.example.org:1",
             "build7.example.org.",
             "stats.example:3633",

@@ -27,12 +27,18 @@ pub fn extends_ascii(value: &[u8]) -> bool {
 /// Whether all lines of a text that may decide which files are read have ASCII's letters only. Errs on the side of no: a
 /// directive goes on behind a backslash, or a comment that is not at its end.
 pub fn decides_in_ascii(text: &[u8]) -> bool {
-    const MARKS: [&[u8]; 5] = [b"#", b"%:", b"??=", b".inc", b"_Pragma"];
+    const MARKS: [&[u8]; 4] = [b"#", b"%:", b"??=", b"_Pragma"];
+    let includes = |line: &[u8]| {
+        memchr::memchr_iter(b'.', line).any(|dot| {
+            let word = line.get(dot..dot + 4);
+            word.is_some_and(|word| word.eq_ignore_ascii_case(b".inc"))
+        })
+    };
     let (mut goes_on, mut in_comment) = (false, false);
     let mut lines = text.split(|byte| *byte == b'\n');
     lines.all(|line| {
         let last = |part: &[u8]| memchr::memmem::rfind(line, part);
-        let decides = goes_on || MARKS.iter().any(|mark| last(mark).is_some());
+        let decides = goes_on || includes(line) || MARKS.iter().any(|mark| last(mark).is_some());
         let end = line.trim_ascii_end();
         let (begins, ends) = (last(b"/*"), last(b"*/"));
         in_comment = decides && (begins > ends || in_comment && ends.is_none());
@@ -100,6 +106,7 @@ mod tests {
             b"#if A /*\n */ == \xe9\n",
             b"#if A /*\n\n */ == \\\n\xe9\n",
             b"asm(\".incbin \\\"\xe9\\\"\");\n",
+            b"asm(\".INCBIN \\\"\xe9\\\"\");\n",
         ] {
             assert!(!decides_in_ascii(text), "{text:?}");
         }

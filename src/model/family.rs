@@ -21,19 +21,19 @@ pub fn family(program: &Path) -> Option<Family> {
     }
 }
 
-/// Whether a program of this name is a compiler of the C family: `gcc`, `c++`, `clang-14`, `x86_64-linux-gnu-g++-12`, but
-/// not `gcc-ar` or `clang-format`.
+/// What may stand behind a compiler's name beside a version: mingw's thread models, and Debian's package of gcc's next version.
+const SUFFIXES: [&str; 3] = ["win32", "posix", "snapshot"];
+
+/// Whether a program of this name is a compiler of the C family, with a target or a library's name before it or not, and with
+/// a version or the like behind it: `gcc`, `c++`, `clang-14`, `x86_64-linux-gnu-g++-12`, `avr-gcc`, `musl-gcc`,
+/// `i686-w64-mingw32-g++-win32`, but not `gcc-ar` or `clang-format`.
 pub fn is_compiler(name: &str) -> bool {
-    let base = match name.rsplit_once('-') {
-        Some((base, version)) if is_version(version) => base,
-        _ => name,
-    };
+    let base = without_suffixes(name);
     match base.rsplit_once('-') {
-        // A target has at least two parts: `c89-gcc` has not, but is known as a whole.
-        Some((target, tool)) if target.contains('-') => {
-            matches!(tool, "gcc" | "g++" | "clang" | "clang++")
+        Some((before, tool)) => {
+            let is_prefix = !before.is_empty() && !before.starts_with('-');
+            is_prefix && matches!(tool, "cc" | "c++" | "gcc" | "g++" | "clang" | "clang++")
         }
-        Some(_) => matches!(base, "c89-gcc" | "c99-gcc"),
         None => matches!(
             base,
             "cc" | "c++" | "c89" | "c99" | "gcc" | "g++" | "clang" | "clang++"
@@ -42,14 +42,19 @@ pub fn is_compiler(name: &str) -> bool {
 }
 
 fn without_version(program: &Path) -> Option<&str> {
-    let mut base = program.file_name()?.to_str()?;
-    for thread_model in ["-win32", "-posix"] {
-        base = base.strip_suffix(thread_model).unwrap_or(base);
+    Some(without_suffixes(program.file_name()?.to_str()?))
+}
+
+/// Without all that tells one build of a compiler from another.
+fn without_suffixes(name: &str) -> &str {
+    let mut base = name;
+    while let Some((rest, last)) = base.rsplit_once('-') {
+        if !is_version(last) && !SUFFIXES.contains(&last) {
+            break;
+        }
+        base = rest;
     }
-    Some(match base.rsplit_once('-') {
-        Some((name, version)) if is_version(version) => name,
-        _ => base,
-    })
+    base
 }
 
 fn is_version(text: &str) -> bool {
@@ -70,6 +75,8 @@ mod tests {
             "x86_64-linux-gnu-gcc-12",
             "x86_64-w64-mingw32-gcc-12-win32",
             "gcc-4.9",
+            "gcc-snapshot",
+            "i686-w64-mingw32-g++-posix",
         ] {
             assert_eq!(family(Path::new(name)), Some(Family::Gcc), "{name}");
         }
@@ -91,12 +98,28 @@ mod tests {
             "x86_64-linux-gnu-gcc",
             "arm-none-eabi-g++-12.2",
             "c99-gcc",
+            "avr-gcc",
+            "musl-gcc",
+            "musl-clang",
+            "x86_64-w64-mingw32-gcc-posix",
+            "i686-w64-mingw32-g++-win32",
+            "x86_64-w64-mingw32-gcc-12-posix",
+            "gcc-snapshot",
+            "x86_64-pc-linux-musl-cc",
         ] {
             assert!(is_compiler(name), "{name}");
         }
         for name in [
             "gcc-ar",
             "gcc-nm-12",
+            "gcc-ranlib",
+            "x86_64-w64-mingw32-gcc-ar-posix",
+            "clang-tidy-14",
+            "clang-cpp-14",
+            "c++-analyzer",
+            "-gcc",
+            "posix",
+            "12",
             "clang-format",
             "x86_64-linux-gnu-gcc-ar-12",
             "ccache",

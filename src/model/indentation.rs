@@ -1,6 +1,8 @@
 //! Does a source look as if gcc might warn of the way that its statements are laid out? Of indentation gcc judges by the
 //! columns of the file itself, which a server does not have; of macros, by their definitions, which `-E` takes away. So
-//! these warnings, part of `-Wall`, would never be given there; nor would clang's of empty bodies. Errs on the side of yes.
+//! these warnings, part of `-Wall`, would never be given there. Errs on the side of yes.
+
+use super::literals::without_comments;
 
 /// Is there a line that seems to belong to an `if`, `else`, `for` or `while` without braces, but follows its statement?
 pub fn may_mislead(source: &[u8]) -> bool {
@@ -87,7 +89,8 @@ fn is_guard(line: &[u8]) -> bool {
     !ends_with(words, b'{') && !closes_do && keywords.iter().any(|word| begins_with(inner, word))
 }
 
-fn begins_with(words: &[u8], keyword: &[u8]) -> bool {
+/// Whether a text begins with this word, and not with a longer one.
+pub(super) fn begins_with(words: &[u8], keyword: &[u8]) -> bool {
     words.strip_prefix(keyword).is_some_and(|rest| {
         !rest
             .first()
@@ -131,134 +134,6 @@ fn column(line: &[u8]) -> usize {
     })
 }
 
-/// The source with blanks for comments, nothing in strings, and continued lines joined.
-fn without_comments(source: &[u8]) -> Vec<u8> {
-    let mut text = Vec::with_capacity(source.len());
-    let mut at = 0;
-    while let Some(byte) = source.get(at).copied() {
-        let rest = source.get(at..).unwrap_or_default();
-        let length = match byte {
-            b'/' if rest.starts_with(b"/*") => {
-                let end = memchr::memmem::find(rest.get(2..).unwrap_or_default(), b"*/");
-                let comment = rest
-                    .get(..end.map_or(rest.len(), |end| end + 4))
-                    .unwrap_or(rest);
-                text.extend(comment.iter().map(|byte| match byte {
-                    b'\n' | b'\t' => *byte,
-                    _ => b' ',
-                }));
-                comment.len()
-            }
-            b'/' if rest.starts_with(b"//") => memchr::memchr(b'\n', rest).unwrap_or(rest.len()),
-            b'\\' if rest.starts_with(b"\\\n") => 2,
-            b'"' | b'\'' => {
-                text.push(byte);
-                quoted_length(rest, byte)
-            }
-            _ => {
-                text.push(byte);
-                1
-            }
-        };
-        at += length;
-    }
-    text
-}
-
-/// The length of a string or a character with its quotes; it ends at the line's end at the latest.
-fn quoted_length(rest: &[u8], quote: u8) -> usize {
-    let mut at = 1;
-    while let Some(byte) = rest.get(at) {
-        match byte {
-            b'\\' => at += 1,
-            b'\n' => return at,
-            byte if *byte == quote => return at + 1,
-            _ => {}
-        }
-        at += 1;
-    }
-    rest.len()
-}
-
-/// Might clang warn of a condition or loop with nothing behind it on its line? It counts lines of the file for that, and a
-/// preprocessed text has others (tried: clang 14). What is in system headers, and in macros, it does not warn of.
-pub fn has_empty_body(text: &[u8]) -> bool {
-    let text = without_comments(text);
-    let (mut at, mut is_system) = (0, false);
-    for line in text.split_inclusive(|byte| *byte == b'\n') {
-        let begin = at;
-        at += line.len();
-        let words = line.trim_ascii();
-        if let Some(marked) = words.strip_prefix(b"# ") {
-            if marked.first().is_some_and(u8::is_ascii_digit) {
-                let flags = memchr::memrchr(b'"', marked).and_then(|end| marked.get(end..));
-                is_system = flags.is_some_and(|flags| flags.contains(&b'3'));
-                continue;
-            }
-        }
-        if !is_system && !words.starts_with(b"#") {
-            let mut ends = memchr::memchr_iter(b';', line);
-            if ends.any(|end| is_empty_body(&text, begin + end)) {
-                return true;
-            }
-        }
-    }
-    false
-}
-
-/// Whether the semicolon at `end` is all that a condition or loop on its line guards, where clang warns of it.
-fn is_empty_body(text: &[u8], end: usize) -> bool {
-    let before = text.get(..end).unwrap_or_default().trim_ascii_end();
-    let Some(head) = before.strip_suffix(b")").and_then(before_parentheses) else {
-        return false;
-    };
-    let head = head.trim_ascii_end();
-    let letters = head
-        .iter()
-        .rev()
-        .take_while(|byte| byte.is_ascii_alphanumeric() || **byte == b'_');
-    let (rest, keyword) = head.split_at(head.len() - letters.count());
-    let is_loop = match keyword {
-        b"if" | b"constexpr" | b"switch" => false,
-        b"for" | b"while" => true,
-        _ => return false,
-    };
-    let after = text.get(end + 1..).unwrap_or_default();
-    let next = after.trim_ascii_start();
-    if !is_loop {
-        return !begins_with(next, b"else");
-    }
-    // It goes on deeper than the loop began, as if it were the loop's body.
-    let column = |at: usize| {
-        let line = text.get(..at).unwrap_or_default();
-        at - memchr::memrchr(b'\n', line).map_or(0, |end| end + 1)
-    };
-    match next.first() {
-        Some(b'{' | b'#') => true,
-        Some(b'}') | None => false,
-        Some(_) => column(text.len() - next.len()) > column(rest.len()),
-    }
-}
-
-/// What stands before the parenthesis that belongs to one that closes behind `inside`.
-fn before_parentheses(inside: &[u8]) -> Option<&[u8]> {
-    /// No condition is longer.
-    const LENGTH_MAX: usize = 4096;
-    let mut depth = 1;
-    let bytes = inside.iter().enumerate().rev().take(LENGTH_MAX);
-    for (at, byte) in bytes {
-        match byte {
-            b')' => depth += 1,
-            b'(' => depth -= 1,
-            _ => {}
-        }
-        if depth == 0 {
-            return inside.get(..at);
-        }
-    }
-    None
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -294,32 +169,6 @@ mod tests {
             b"a(); b();\n",
         ] {
             assert!(!defines_statements(source));
-        }
-    }
-
-    #[test]
-    fn bodies_that_are_empty_are_seen() {
-        for text in [
-            "if (a) ;\n",
-            "if (f(')', \")\")) /* no */ ;\n",
-            "switch (a);\n",
-            "while (a); {\n",
-            "  while (a);\n    b();\n",
-            "for (;;) ; b();\n",
-            "# 1 \"a.h\" 1 3\n# 2 \"a.c\" 2\nif (a);\n",
-        ] {
-            assert!(has_empty_body(text.as_bytes()), "{text}");
-        }
-        for text in [
-            "if (a)\n  b();\nf(a);\n",
-            "if (a); else b();\n",
-            "do {\n  b();\n  } while (a);\n  b();\n",
-            "  while (a) ; // wait\n  b();\n",
-            "while (a);\n}\n",
-            "#define A(x) if (x) ; \\\n  for (;;); x\n",
-            "# 1 \"/usr/include/a.h\" 1 3\nif (a);\n",
-        ] {
-            assert!(!has_empty_body(text.as_bytes()), "{text}");
         }
     }
 

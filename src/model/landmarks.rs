@@ -12,15 +12,28 @@ const LOCATION: &[u8] = b"__builtin_source_location";
 /// Where in it the pair stands that is looked for.
 const LOCATION_PAIR_AT: usize = 13;
 
+/// As `.incbin` and `.include` begin.
+const INCLUDE: &[u8] = b".inc";
+
+/// Where in `ragma`, as both `#pragma` and `_Pragma` end, the pair stands that is looked for.
+const PRAGMA_PAIR_AT: usize = 2;
+
+/// What clang tells by the files where it is left out.
+const NULLABILITY: [&[u8]; 3] = [b"_Nonnull", b"_Nullable", b"_Null_unspecified"];
+
 /// The places that matter, in their order.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Landmarks {
     /// Lines, but for the first, that begin with `# `, as markers do.
     pub hashes: Vec<usize>,
-    /// `.inc`, as `.incbin` and `.include` begin in assembler code.
+    /// `.inc`, as `.incbin` and `.include` begin in assembler code, which has them in any case.
     pub includes: Vec<usize>,
     /// `GCC`, as in pragmas.
     pub gcc: Vec<usize>,
+    /// `ragma`, as pragmas are written, in front of what may be `pack`.
+    pub packs: Vec<usize>,
+    /// `_Nonnull` or one of its kin is there.
+    pub nullability: bool,
     /// `__builtin_source_location` is called.
     pub asks_location: bool,
 }
@@ -45,7 +58,7 @@ impl Landmarks {
     fn look(&mut self, text: &[u8], range: Range<usize>) {
         let bytes = text.get(range.clone()).unwrap_or_default();
         for (at, byte) in range.zip(bytes) {
-            if matches!(byte, b'#' | b'.' | b'C' | b'r') {
+            if matches!(byte, b'#' | b'.' | b'C' | b'r' | b'g' | b'_') {
                 self.note(text, at, *byte);
             }
         }
@@ -60,12 +73,34 @@ impl Landmarks {
         };
         match byte {
             b'#' if starts(1, b"\n# ") => self.hashes.push(at),
-            b'.' if starts(0, b".inc") => self.includes.push(at),
+            b'g' if starts(PRAGMA_PAIR_AT, b"ragma") && may_pack(text, at) => {
+                self.packs.push(at - PRAGMA_PAIR_AT);
+            }
+            b'_' => self.nullability |= NULLABILITY.iter().any(|word| starts(0, word)),
+            b'.' if is_include(text, at) => self.includes.push(at),
             b'C' if starts(1, b"GCC") => self.gcc.push(at - 1),
             b'r' => self.asks_location |= starts(LOCATION_PAIR_AT, LOCATION),
             _ => {}
         }
     }
+}
+
+/// Is `.inc` there, in any case?
+fn is_include(text: &[u8], at: usize) -> bool {
+    let word = text.get(at..at + INCLUDE.len());
+    word.is_some_and(|word| word.eq_ignore_ascii_case(INCLUDE))
+}
+
+/// Whether the pragma whose `g` is at `at` may be about `pack`, or about what is like it.
+fn may_pack(text: &[u8], at: usize) -> bool {
+    let rest = text.get(at + "gma".len()..).unwrap_or_default();
+    let marks = |byte: &u8| matches!(byte, b' ' | b'\t' | b'(' | b'"');
+    let skipped = rest.iter().take_while(|byte| marks(byte)).count();
+    let rest = rest.get(skipped..).unwrap_or_default();
+    // What stands behind a comment or on the next line is not looked for.
+    [&b"pack"[..], b"options", b"align", b"/*", b"\\"]
+        .iter()
+        .any(|word| rest.starts_with(word))
 }
 
 /// Whether a block may hold any of it. Written so that the compiler makes steps of many bytes of it.
@@ -74,7 +109,9 @@ fn is_of_interest(block: &[u8; BLOCK_BYTES + 1]) -> bool {
     for at in 0..BLOCK_BYTES {
         let (byte, next) = (block[at], block[at + 1]);
         let pair = |one, other| u8::from(byte == one) & u8::from(next == other);
-        found |= u8::from(byte == b'#') | pair(b'.', b'i') | pair(b'C', b'C') | pair(b'r', b'c');
+        let dot = u8::from(byte == b'.') & u8::from(next | 0x20 == b'i');
+        found |= u8::from(byte == b'#') | dot | pair(b'C', b'C') | pair(b'r', b'c');
+        found |= pair(b'g', b'm') | pair(b'_', b'N');
     }
     found != 0
 }
@@ -86,10 +123,18 @@ mod tests {
 
     /// The same, word by word.
     fn plainly(text: &[u8]) -> Landmarks {
-        let all = |word| memchr::memmem::find_iter(text, word).collect::<Vec<usize>>();
+        let all = |word: &str| memchr::memmem::find_iter(text, word).collect::<Vec<usize>>();
+        let packs = ["ragma pack", "ragma(\"pack", "ragma(pack"];
+        let mut packs = packs.map(all).concat();
+        packs.sort_unstable();
+        let lower = text.to_ascii_lowercase();
         Landmarks {
             hashes: all("\n# ").into_iter().map(|at| at + 1).collect(),
-            includes: all(".inc"),
+            includes: memchr::memmem::find_iter(&lower, ".inc").collect(),
+            packs,
+            nullability: NULLABILITY
+                .iter()
+                .any(|word| memchr::memmem::find(text, word).is_some()),
             gcc: all("GCC"),
             asks_location: !all("__builtin_source_location").is_empty(),
         }
@@ -100,6 +145,13 @@ mod tests {
         for word in [
             "\n# 1",
             ".include",
+            ".INCBIN",
+            ".iNc",
+            "#pragma pack(1)",
+            "_Pragma(\"pack()\")",
+            "int *_Nonnull p",
+            "_Nullable",
+            "pragma once",
             "GCC",
             "__builtin_source_location",
             "rc",
@@ -122,7 +174,7 @@ mod tests {
     proptest! {
         #[test]
         fn nothing_else_is_found(words in proptest::collection::vec(
-            "\n|# |#|\\.inc|\\.i|G|C|GCC|__builtin_source_location|rce|[a-z ]{1,70}", 0..40)
+            "\n|# |#|\\.inc|\\.i|\\.INC|G|C|GCC|pragma|pragma pack|Pragma\\(\"pack|_N|_Nonnull|_Nullable|__builtin_source_location|rce|[a-z ]{1,70}", 0..40)
         ) {
             let text = words.concat();
             prop_assert_eq!(Landmarks::of(text.as_bytes()), plainly(text.as_bytes()));

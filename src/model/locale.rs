@@ -9,7 +9,7 @@ use std::os::unix::ffi::OsStrExt;
 pub enum Speech {
     /// As it does on every machine.
     Common,
-    /// English with quotation marks of UTF-8, by these locales, where they are installed.
+    /// English with quotation marks of UTF-8, by these locales, where they are installed: `C.UTF-8` need not be, either.
     English(Vec<OsString>),
     /// In words that need not be installed elsewhere.
     Own,
@@ -26,27 +26,20 @@ pub fn speech(lookup: &dyn Fn(&str) -> Option<OsString>) -> Speech {
         names.find_map(set).unwrap_or_default()
     };
     let names = [named("LC_MESSAGES"), named("LC_CTYPE")];
-    let is = |test: fn(&[u8]) -> bool| names.iter().all(|name| test(name.as_bytes()));
-    if is(|name| matches!(name, b"" | b"C" | b"POSIX")) {
+    let mut installed: Vec<_> = names.into();
+    installed.retain(|name| !matches!(name.as_bytes(), b"" | b"C" | b"POSIX"));
+    if installed.is_empty() {
         return Speech::Common;
     }
     let languages = set("LANGUAGE").unwrap_or_default();
     let mut languages = languages.as_bytes().split(|byte| *byte == b':');
     let is_translated = languages
         .any(|language| !matches!(language, b"" | b"C" | b"en") && !language.starts_with(b"en_"));
-    if is_translated || !is(|name| is_common(name) || is_english(name)) {
-        return Speech::Own;
+    let is_known = |name: &[u8]| is_english(name) || matches!(name, b"C.UTF-8" | b"C.utf8");
+    match !is_translated && installed.iter().all(|name| is_known(name.as_bytes())) {
+        true => Speech::English(installed),
+        false => Speech::Own,
     }
-    let mut english: Vec<_> = names.into();
-    english.retain(|name| is_english(name.as_bytes()));
-    match english.is_empty() {
-        true => Speech::Common,
-        false => Speech::English(english),
-    }
-}
-
-fn is_common(name: &[u8]) -> bool {
-    matches!(name, b"" | b"C" | b"POSIX" | b"C.UTF-8" | b"C.utf8")
 }
 
 /// `en_XX.UTF-8`, in which gcc says what it says by [`ENGLISH`].
@@ -71,12 +64,7 @@ mod tests {
         for set in [
             &[][..],
             &[("LANG", "C"), ("LANGUAGE", "de")],
-            &[("LC_ALL", "C.UTF-8"), ("LANG", "de_DE.UTF-8")],
-            &[
-                ("LC_MESSAGES", "C"),
-                ("LC_CTYPE", "C.utf8"),
-                ("LANG", "de_DE"),
-            ],
+            &[("LC_ALL", "POSIX"), ("LANG", "de_DE.UTF-8")],
         ] {
             assert_eq!(speech(set), Speech::Common, "{set:?}");
         }
@@ -85,6 +73,14 @@ mod tests {
         assert_eq!(speech(&ubuntu), english(&["en_US.UTF-8"; 2]));
         let mixed = [("LANG", "en_GB.utf8"), ("LC_MESSAGES", "C")];
         assert_eq!(speech(&mixed), english(&["en_GB.utf8"]));
+        let everywhere = [("LC_ALL", "C.UTF-8"), ("LANG", "de_DE.UTF-8")];
+        assert_eq!(speech(&everywhere), english(&["C.UTF-8"; 2]));
+        let mixed = [("LC_MESSAGES", "C"), ("LC_CTYPE", "C.utf8")];
+        assert_eq!(
+            speech(&mixed),
+            english(&["C.utf8"]),
+            "which old machines lack"
+        );
         for set in [
             &[("LANG", "de_DE.UTF-8")][..],
             &[("LC_ALL", "en_US")],

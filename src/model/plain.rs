@@ -13,6 +13,7 @@ use std::path::PathBuf;
 use memchr::memmem;
 
 use super::clang_text;
+use super::clang_warnings;
 use super::dependencies;
 use super::indentation;
 use super::invocation::{Invocation, Reason, Role};
@@ -164,15 +165,10 @@ pub fn text_keeps_local(
     if let Some(why) = plain_text::odd_pragma(text, &landmarks.gcc).filter(|_| of_gcc) {
         return Some(Reason::new(why));
     }
-    let warns_of_bodies = family == Some(Family::Clang)
-        && way != Way::AsIs
-        && !has(invocation, |word| {
-            matches!(word, b"-w" | b"-Wno-empty-body")
-        });
-    if warns_of_bodies && indentation::has_empty_body(text) {
-        return Some(Reason::new(
-            "clang warns of empty bodies by the lines of the file",
-        ));
+    if family == Some(Family::Clang) && way != Way::AsIs {
+        if let Some(why) = clang_warnings::keeps_local(text, landmarks, invocation) {
+            return Some(Reason::new(why));
+        }
     }
     match way {
         Way::AsIs => as_is_keeps_local(text, invocation, family),

@@ -3,11 +3,12 @@
 
 use std::borrow::Cow;
 use std::ffi::OsStr;
-use std::ops::Range;
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
 use memchr::memmem;
+
+use super::literals::raw_strings;
 
 /// What is done to the preprocessor's output before it is sent.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -110,34 +111,6 @@ pub fn unmark_expansions(text: &mut [u8], hashes: &[usize]) {
     }
 }
 
-/// Where the raw strings of a text without comments are: lines in them are no markers.
-fn raw_strings(text: &[u8]) -> Vec<Range<usize>> {
-    const DELIMITER_MAX: usize = 16;
-    let mut spans: Vec<Range<usize>> = Vec::new();
-    for at in memmem::find_iter(text, b"R\"") {
-        let (before, rest) = text.split_at_checked(at).unwrap_or_default();
-        let words = before
-            .iter()
-            .rev()
-            .take_while(|byte| byte.is_ascii_alphanumeric() || **byte == b'_');
-        let prefix = before.get(at - words.count()..).unwrap_or_default();
-        let is_prefix = matches!(prefix, b"" | b"u8" | b"u" | b"U" | b"L");
-        if !is_prefix || spans.last().is_some_and(|last| at < last.end) {
-            continue;
-        }
-        let content = rest.get(2..).unwrap_or_default();
-        let Some(length) = memchr::memchr(b'(', content).filter(|at| *at <= DELIMITER_MAX) else {
-            continue;
-        };
-        let delimiter = content.get(..length).unwrap_or_default();
-        let end = [b")", delimiter, b"\""].concat();
-        if let Some(found) = memmem::find(content, &end) {
-            spans.push(at..at + 2 + found + end.len());
-        }
-    }
-    spans
-}
-
 /// Is this gcc's marker for the working directory, `# 1 "/home/me//"`?
 pub fn working_directory<'a>(marker: &Marker<'a>) -> Option<&'a [u8]> {
     marker.name.strip_suffix(b"//")
@@ -147,7 +120,11 @@ pub fn working_directory<'a>(marker: &Marker<'a>) -> Option<&'a [u8]> {
 pub fn reads_files(text: &[u8], includes: &[usize]) -> bool {
     includes.iter().any(|at| {
         let rest = text.get(at + b".inc".len()..).unwrap_or_default();
-        rest.starts_with(b"bin") || rest.strip_prefix(b"lude").is_some_and(quotes_next)
+        let begins = |word: &[u8]| {
+            let begin = rest.get(..word.len());
+            begin.is_some_and(|begin| begin.eq_ignore_ascii_case(word))
+        };
+        begins(b"bin") || begins(b"lude") && rest.get(4..).is_some_and(quotes_next)
     })
 }
 
@@ -367,7 +344,6 @@ mod tests {
             let expected = text.replace("# 2 \"s.h\" 3 4", "# 2 \"s.h\"    ");
             assert_eq!(String::from_utf8(edited).unwrap(), expected);
         }
-        assert_eq!(raw_strings(b"\"FOR\"(\")\" R\"x y(\" R\"("), []);
     }
 
     #[test]
@@ -403,6 +379,8 @@ mod tests {
     fn files_read_by_the_assembler_are_seen() {
         assert!(reads(b"asm(\".incbin \\\"x\\\"\");"));
         assert!(reads(b"asm(\".include\\t\\\"x\\\"\");"));
+        assert!(reads(b"asm(\".INCBIN \\\"x\\\"\");"));
+        assert!(reads(b"asm(\".Include \\\"x\\\"\");"));
         assert!(!reads(
             b"a.include(\"x\"); b.increment(); #include \"x.inc\""
         ));

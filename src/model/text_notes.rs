@@ -31,14 +31,18 @@ pub enum Hit {
     Import,
 }
 
+const INCBIN: &[u8] = b".incbin";
+const INCLUDE: &[u8] = b".include";
+
 /// What is looked for, and whether it matters in all dialects; each look costs time.
-static WORDS: LazyLock<[(Finder<'static>, Hit, bool); 8]> = LazyLock::new(|| {
+static WORDS: LazyLock<[(Finder<'static>, Hit, bool); 9]> = LazyLock::new(|| {
     [
         (Finder::new(b"__DATE__"), Hit::Clock, true),
         (Finder::new(b"__TIME"), Hit::Clock, true),
         (Finder::new(b"_Pragma"), Hit::Pragma, true),
         (Finder::new(b"_macro"), Hit::MacroStack, true),
-        (Finder::new(b".inc"), Hit::Assembler, true),
+        (Finder::new(b".i"), Hit::Assembler, true),
+        (Finder::new(b".I"), Hit::Assembler, true),
         (Finder::new(b"_MACROS"), Hit::Carrier, false),
         (Finder::new(b"GCC"), Hit::Options, true),
         (Finder::new(b"once"), Hit::Once, true),
@@ -115,7 +119,7 @@ fn is_word(text: &[u8], at: usize, hit: Hit) -> bool {
         Hit::Pragma => starts,
         Hit::MacroStack => before.ends_with(b"push") || before.ends_with(b"pop"),
         Hit::Carrier => before.ends_with(b"PUSH") || before.ends_with(b"POP"),
-        Hit::Assembler => after.starts_with(b".incbin") || after.starts_with(b".include"),
+        Hit::Assembler => behind(after, INCBIN).is_some() || behind(after, INCLUDE).is_some(),
         Hit::Options => after.get(3..).and_then(change).is_some(),
         Hit::Once => {
             let after = after.strip_prefix(b"once").unwrap_or(after);
@@ -188,7 +192,7 @@ pub(super) fn in_text(
                 false => Some(Directive::Amid { name: intern(name) }),
             }
         }
-        Hit::Assembler => match after.strip_prefix(b".incbin").map(assembler_file) {
+        Hit::Assembler => match behind(after, INCBIN).map(assembler_file) {
             Some(Some(name)) => Some(Directive::Incbin { name }),
             Some(None) => odd(Odd::Assembler),
             None => names_file(after).then_some(Directive::Odd {
@@ -216,7 +220,7 @@ pub(super) fn in_definition(line: &[u8], at: usize, hit: Hit, defined: Id) -> Op
             name if name == defined => None,
             name => Some(Directive::Amid { name }),
         },
-        Hit::Assembler if after.starts_with(b".incbin") => odd(Odd::Assembler),
+        Hit::Assembler if behind(after, INCBIN).is_some() => odd(Odd::Assembler),
         Hit::Assembler => names_file(after).then_some(Directive::Odd {
             why: Odd::Assembler,
         }),
@@ -289,6 +293,12 @@ fn macro_stack(before: &[u8], after: &[u8]) -> Option<Directive> {
     })
 }
 
+/// What follows an assembler's directive, which counts in any case.
+fn behind<'t>(text: &'t [u8], directive: &[u8]) -> Option<&'t [u8]> {
+    let (word, rest) = text.split_at_checked(directive.len())?;
+    word.eq_ignore_ascii_case(directive).then_some(rest)
+}
+
 /// The file in ` \"FILE\"` within a string.
 fn assembler_file(text: &[u8]) -> Option<Id> {
     let blank = blanks(text);
@@ -301,7 +311,7 @@ fn assembler_file(text: &[u8]) -> Option<Id> {
 
 /// Does a file name, or the end of a string, follow `.include`?
 fn names_file(text: &[u8]) -> bool {
-    let text = text.strip_prefix(b".include").unwrap_or(text);
+    let text = behind(text, INCLUDE).unwrap_or(text);
     let blank = blanks(text);
     blank > 0 && matches!(text.get(blank), Some(b'"' | b'\\'))
 }
@@ -395,6 +405,11 @@ mod tests {
                 }],
             ),
             ("asm(\".incbin \" NAME);", vec![odd(Odd::Assembler)]),
+            (
+                "asm(\".INCBIN \\\"a\\\"\");",
+                vec![Directive::Incbin { name: name("a") }],
+            ),
+            ("asm(\".Include \\\"a\\\"\");", vec![odd(Odd::Assembler)]),
             ("incbin(x)", vec![]),
             ("asm(\".include \\\"a\\\"\");", vec![odd(Odd::Assembler)]),
             ("x.include_dirs(y)", vec![]),

@@ -142,11 +142,30 @@ pub enum Watched {
     Unwanted,
 }
 
-/// Waits for the child. With `processes` it is looked now and then whether our group has become larger than that, in the
-/// table of processes `proc`, unless the child itself has none; with `wanted` whether that socket's other side has gone.
+/// How many processes and threads our group may have.
+#[derive(Clone, Copy, Debug)]
+pub struct Bound<'p> {
+    /// So many.
+    pub most: usize,
+    /// The table of processes to look at.
+    pub proc: &'p Path,
+    /// All others come from the child, also when they have lost their parents, as from the first process of a namespace: while
+    /// it has no children there are none.
+    pub is_first: bool,
+}
+
+impl Bound<'_> {
+    fn is_passed(&self, child: &Child) -> bool {
+        (!self.is_first || liveness::may_have_children(self.proc, child.0))
+            && liveness::group_size(self.proc, std::process::id()) > self.most
+    }
+}
+
+/// Waits for the child. With `processes` it is looked now and then whether our group has become larger than that; with
+/// `wanted` whether that socket's other side has gone.
 pub fn wait(
     child: Child,
-    processes: Option<(usize, &Path)>,
+    processes: Option<Bound>,
     wanted: Option<BorrowedFd>,
 ) -> io::Result<Watched> {
     if processes.is_some() || wanted.is_some() {
@@ -164,11 +183,8 @@ pub fn wait(
                 Some(_) => return Ok(Watched::Unwanted),
                 None => {}
             }
-            if let Some((most, proc)) = processes {
-                let may_be_many = liveness::may_have_children(proc, child.0);
-                if may_be_many && liveness::group_size(proc, std::process::id()) > most {
-                    return Ok(Watched::Crowded);
-                }
+            if processes.is_some_and(|bound| bound.is_passed(&child)) {
+                return Ok(Watched::Crowded);
             }
             pause = LOOKS_APART.min(pause * 2);
         }

@@ -75,6 +75,8 @@ pub fn renounce() {
     };
     // SAFETY: plain system calls; a system without them is no worse than before.
     unsafe {
+        // Who starts us may have his children reaped unseen; we are to see how ours end.
+        libc::signal(libc::SIGCHLD, libc::SIG_DFL);
         libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
         libc::setrlimit(libc::RLIMIT_CORE, &none);
         libc::syscall(
@@ -204,13 +206,24 @@ pub fn lead_group() -> io::Result<()> {
 pub fn leave_session() -> io::Result<()> {
     // SAFETY: plain system calls. No object of ours owns a descriptor yet.
     unsafe {
+        close_all_but_standard();
+        check(libc::setsid()).map(drop)
+    }
+}
+
+/// Closes all but stdin, stdout and stderr.
+///
+/// # Safety
+/// No object of ours that owns another is used or dropped after this.
+pub unsafe fn close_all_but_standard() {
+    // SAFETY: plain system calls.
+    unsafe {
         if libc::syscall(libc::SYS_close_range, 3, libc::c_uint::MAX, 0) != 0 {
             // A system older than this call: those that there are as a rule.
             for fd in 3..1024 {
                 libc::close(fd);
             }
         }
-        check(libc::setsid()).map(drop)
     }
 }
 

@@ -135,6 +135,8 @@ struct Calls {
     clone: libc::c_long,
     /// The same with that in memory, where it can't be looked at: libraries then take the other.
     clone3: libc::c_long,
+    /// Whose first word says what of oneself is changed: not whether others see it, as who counts its memory has to.
+    prctl: libc::c_long,
     /// Whose first word says of which process: 0 is oneself.
     of_one: &'static [libc::c_long],
     /// Whose first word says of what kind the second is, with the kind that is a process.
@@ -198,6 +200,7 @@ const NATIVE: Calls = Calls {
     ],
     clone: libc::SYS_clone,
     clone3: libc::SYS_clone3,
+    prctl: libc::SYS_prctl,
     of_one: &[
         libc::SYS_prlimit64,
         libc::SYS_sched_setparam,
@@ -263,6 +266,7 @@ const OTHERS: &[Calls] = &[Calls {
     ],
     clone: 120,
     clone3: 435,
+    prctl: 172,
     of_one: &[340, 154, 156, 241, 351],
     of_many: &[(97, 0), (289, 1)],
     end: None,
@@ -349,6 +353,7 @@ impl Calls {
         let look = || step(LOAD, FIRST_WORD_AT);
         let any_new = skip_unless(IF_ANY, NEW, 1);
         let own = skip_unless(IF_EQUAL, 0, 1);
+        let hides = skip_unless(IF_EQUAL, libc::PR_SET_DUMPABLE as u32, 1);
         let no = fails(libc::EPERM);
         let mut cases: Vec<Case> = refused.collect();
         let of_one = self.of_one.iter();
@@ -364,6 +369,7 @@ impl Calls {
         cases.extend([
             (self.clone3 as u32, vec![fails(libc::ENOSYS)]),
             (self.clone as u32, vec![look(), any_new, no, passes()]),
+            (self.prctl as u32, vec![look(), hides, no, passes()]),
         ]);
         if let Some(end) = self.end {
             cases.push((end, vec![fails(libc::ENOSYS)]));
@@ -543,6 +549,9 @@ mod tests {
             for one in calls.of_one.iter().map(|call| *call as u32) {
                 assert_eq!((said(one, 0), said(one, 1)), (0, no));
             }
+            let [dumpable, named] = [libc::PR_SET_DUMPABLE, libc::PR_SET_NAME];
+            assert_eq!(said(calls.prctl as u32, dumpable as u32), no);
+            assert_eq!(said(calls.prctl as u32, named as u32), 0);
             for (call, process) in calls
                 .of_many
                 .iter()

@@ -4,6 +4,8 @@
 
 #![allow(unsafe_code)] // fork and signals are only to be had from libc.
 
+use super::daemonize::close_all_but_standard;
+use super::signals;
 use super::sys::check;
 use crate::model::wait_status::WaitStatus;
 use std::io;
@@ -11,8 +13,8 @@ use std::io;
 /// What a shell adds to the number of the signal by which a program was ended.
 const BY_SIGNAL: i32 = 128;
 
-/// If this process is the first of its namespace: goes on as its child, while it stays behind, passes signals on, and ends as
-/// the child does. To be called before there is a second thread.
+/// If this process is the first of its namespace: goes on as its child, while it stays behind, passes on the signals that mean
+/// something to a daemon, and ends as the child does. To be called before there is a second thread.
 pub fn leave_first_place() -> io::Result<()> {
     if std::process::id() != 1 {
         return Ok(());
@@ -42,9 +44,11 @@ pub fn leave_first_place() -> io::Result<()> {
 }
 
 fn stay_behind(child: libc::pid_t, all: &libc::sigset_t) -> ! {
+    // SAFETY: touches no memory. The child has a clock of its own, and would hear of ours, too.
+    unsafe { libc::alarm(0) };
     // What is open is the child's to close: a socket that listens must not do so for as long as we live.
-    // SAFETY: this process uses no descriptor any more, and drops nothing that has one. Before Linux 5.9 they stay open.
-    unsafe { libc::syscall(libc::SYS_close_range, 3, libc::c_uint::MAX, 0) };
+    // SAFETY: this process uses no descriptor any more, and drops nothing that has one.
+    unsafe { close_all_but_standard() };
     loop {
         // SAFETY: reads the set; nothing is to be known of a signal but its number.
         let signal = unsafe { libc::sigwaitinfo(all, std::ptr::null_mut()) };
@@ -55,7 +59,7 @@ fn stay_behind(child: libc::pid_t, all: &libc::sigset_t) -> ! {
                 // SAFETY: nothing of ours is to be done first: what is not yet written is the child's.
                 unsafe { libc::_exit(status.unwrap_or(BY_SIGNAL)) }
             }
-        } else if signal > 0 {
+        } else if signal == libc::SIGCONT || signals::is_final(signal) {
             // SAFETY: touches no memory; the child was not waited for, so the number is its own.
             unsafe { libc::kill(child, signal) };
         }

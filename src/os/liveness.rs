@@ -58,14 +58,17 @@ pub fn all() -> impl Iterator<Item = Kin> {
     entries.filter_map(|entry| kin(entry.file_name().to_str()?.parse().ok()?))
 }
 
-/// Whether a process may have children: all have, if the system does not tell.
+/// Whether a process may have children: all may, of which the system does not tell.
 pub fn may_have_children(proc: &Path, pid: u32) -> bool {
-    let threads = fs::read_dir(proc.join(format!("{pid}/task")));
-    let mut lists = threads.into_iter().flatten().flatten();
-    lists.any(|thread| match fs::read(thread.path().join("children")) {
-        Ok(list) => !list.is_empty(),
-        Err(_) => true,
-    })
+    let Ok(threads) = fs::read_dir(proc.join(format!("{pid}/task"))) else {
+        return true;
+    };
+    threads
+        .flatten()
+        .any(|thread| match fs::read(thread.path().join("children")) {
+            Ok(list) => !list.is_empty(),
+            Err(_) => true,
+        })
 }
 
 /// How many processes and threads a process group has, in a table of processes, which is `/proc` as a rule.
@@ -151,6 +154,19 @@ mod tests {
     use super::*;
     use std::os::unix::process::CommandExt;
     use std::process::Command;
+
+    #[test]
+    fn who_is_not_seen_may_have_children() {
+        let proc = tempfile::tempdir().unwrap();
+        assert!(may_have_children(proc.path(), 10));
+        let thread = proc.path().join("10/task/10");
+        fs::create_dir_all(&thread).unwrap();
+        assert!(may_have_children(proc.path(), 10));
+        fs::write(thread.join("children"), "").unwrap();
+        assert!(!may_have_children(proc.path(), 10));
+        fs::write(thread.join("children"), "11 ").unwrap();
+        assert!(may_have_children(proc.path(), 10));
+    }
 
     #[test]
     fn a_child_lives_until_it_has_ended() {

@@ -118,6 +118,11 @@ fn wake(at: &AtomicI32) {
     }
 }
 
+/// Whether a signal ends a daemon, unless it asks for something else.
+pub fn is_final(signal: i32) -> bool {
+    FINAL_SIGNALS.iter().any(|(number, _)| *number == signal)
+}
+
 /// A signal's name.
 pub fn name(signal: i32) -> &'static str {
     let known = FINAL_SIGNALS.iter().find(|(number, _)| *number == signal);

@@ -152,7 +152,8 @@ extern "C" fn become_program(ready: *mut c_void) -> c_int {
     }
 }
 
-/// Becomes the first of the files that can be run, as `execvp` would; returns only why none can.
+/// Becomes the first of the files that can be run, as `execvp` would; returns only why none can. A folder whose name is
+/// too long is passed over, as shells do.
 ///
 /// # Safety
 /// The strings end with NUL, the lists with null.
@@ -166,7 +167,8 @@ unsafe fn execute(paths: &[*const c_char], argv: *const *const c_char) -> c_int 
         };
         match why {
             libc::EACCES => is_denied = true,
-            libc::ENOENT | libc::ENOTDIR | libc::ESTALE | libc::ENODEV | libc::ETIMEDOUT => {}
+            libc::ENOENT | libc::ENOTDIR | libc::ENAMETOOLONG => {}
+            libc::ESTALE | libc::ENODEV | libc::ETIMEDOUT => {}
             _ => return why,
         }
     }

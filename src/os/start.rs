@@ -82,7 +82,8 @@ pub fn end_on_panic() {
 }
 
 /// Makes sure that descriptors 0 to 2 are open, so that no file of ours takes their place and is written to as stderr;
-/// and that writing to a peer that has gone is an error, not our end.
+/// that writing to a peer that has gone is an error, not our end; and that children can be waited for, also if whoever
+/// started us ignores the end of its own: the kernel would keep no status of ours.
 pub fn prepare() {
     let closed = |fd: c_int| libc::pollfd {
         fd,
@@ -94,6 +95,7 @@ pub fn prepare() {
     unsafe {
         libc::poll(standard.as_mut_ptr(), 3, 0);
         libc::signal(libc::SIGPIPE, libc::SIG_IGN);
+        libc::signal(libc::SIGCHLD, libc::SIG_DFL);
     }
     for entry in standard {
         if entry.revents & libc::POLLNVAL != 0 {

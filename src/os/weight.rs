@@ -7,15 +7,16 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Processes that are looked at for one sum, at most.
-const PROCESSES_MAX: usize = 4096;
+pub const PROCESSES_MAX: usize = 4096;
 
 /// Where the system tells of processes.
 const PROC: &str = "/proc";
 
 /// Bytes that a process and all that descend from it hold for themselves, or share with others in memory: not what they have
-/// mapped from files on disk, and of files in memory only what is mapped. With `group` so do all of the process group that it leads, as some may have lost their parents; that takes a look at
-/// each process of the machine. A sum above `enough` is exact, if the system lets us know.
-pub fn held(leader: u32, group: bool, enough: u64) -> u64 {
+/// mapped from files on disk, and of files in memory only what is mapped. With `group` so do all of the process group that it
+/// leads, as some may have lost their parents; that takes a look at each process of the machine. A sum above `enough` is exact,
+/// if the system lets us know. `None` if there are more than [`PROCESSES_MAX`] of them.
+pub fn held(leader: u32, group: bool, enough: u64) -> Option<u64> {
     held_in(Path::new(PROC), leader, group, enough)
 }
 
@@ -26,23 +27,23 @@ pub fn can_be_seen() -> bool {
     quick_bytes(&process).is_some() && thread.exists()
 }
 
-fn held_in(proc: &Path, leader: u32, group: bool, enough: u64) -> u64 {
-    let family = family(proc, leader, group);
+fn held_in(proc: &Path, leader: u32, group: bool, enough: u64) -> Option<u64> {
+    let family = family(proc, leader, group)?;
     let sum = |bytes: &dyn Fn(&Path) -> Option<u64>| -> u64 {
         let of_each = family.iter().filter_map(|process| bytes(process));
         of_each.fold(0, u64::saturating_add)
     };
-    match sum(&quick_bytes) {
+    Some(match sum(&quick_bytes) {
         quick if quick > enough => {
             sum(&|process| exact_bytes(process).or_else(|| quick_bytes(process)))
         }
         quick => quick,
-    }
+    })
 }
 
 /// The folders of these processes in a table of processes. Where one of them is not to be seen, as the first process of a cell
-/// is not with `hidepid`, its children are looked for in the leader's group.
-fn family(proc: &Path, leader: u32, group: bool) -> Vec<PathBuf> {
+/// is not with `hidepid`, its children are looked for in the leader's group. `None` if they are too many.
+fn family(proc: &Path, leader: u32, group: bool) -> Option<Vec<PathBuf>> {
     let folder = |pid: u32| proc.join(pid.to_string());
     let members = || liveness::members(proc, leader).map(|(pid, _)| pid);
     let mut found = BTreeSet::from([leader]);
@@ -63,12 +64,15 @@ fn family(proc: &Path, leader: u32, group: bool) -> Vec<PathBuf> {
             None => break,
         };
         for child in children {
-            if found.len() < PROCESSES_MAX && found.insert(child) {
+            if found.insert(child) {
                 next.push(child);
+            }
+            if found.len() > PROCESSES_MAX {
+                return None;
             }
         }
     }
-    found.into_iter().map(folder).collect()
+    Some(found.into_iter().map(folder).collect())
 }
 
 /// The children of all threads of a process; nothing if it is not to be seen.
@@ -153,7 +157,8 @@ mod tests {
         process(dir.path(), 13, 11, "", [1000, 400]);
         process(dir.path(), 14, 10, "", [10_000, 4000]);
         process(dir.path(), 15, 15, "10 ", [100_000, 100_000]);
-        let held = |group, enough: u64| held_in(dir.path(), 10, group, enough * 1024) / 1024;
+        let held =
+            |group, enough: u64| held_in(dir.path(), 10, group, enough * 1024).unwrap() / 1024;
         assert_eq!((held(false, 1111), held(false, 1110)), (1111, 445));
         assert_eq!((held(true, 20_000), held(true, 11_110)), (11_111, 4445));
     }
@@ -165,11 +170,24 @@ mod tests {
         process(dir.path(), 12, 10, "13", [10, 10]);
         process(dir.path(), 13, 13, "", [100, 100]);
         process(dir.path(), 14, 14, "", [1000, 1000]);
-        let held = || held_in(dir.path(), 10, false, u64::MAX) / 1024;
+        let held = || held_in(dir.path(), 10, false, u64::MAX).unwrap() / 1024;
         assert_eq!(held(), 111);
         // As soon as it is seen it tells itself.
         process(dir.path(), 11, 10, "", [0, 0]);
         assert_eq!(held(), 1);
+    }
+
+    #[test]
+    fn of_too_many_nothing_is_believed() {
+        let dir = tempfile::tempdir().unwrap();
+        let children = |count: usize| {
+            let pids = (11..).take(count).map(|pid: usize| pid.to_string());
+            pids.collect::<Vec<_>>().join(" ")
+        };
+        process(dir.path(), 10, 10, &children(PROCESSES_MAX - 1), [5, 5]);
+        assert_eq!(held_in(dir.path(), 10, false, u64::MAX), Some(5 << 10));
+        process(dir.path(), 10, 10, &children(PROCESSES_MAX), [5, 5]);
+        assert_eq!(held_in(dir.path(), 10, false, u64::MAX), None);
     }
 
     #[test]
@@ -183,7 +201,7 @@ mod tests {
         };
         add("status", "VmSwap:\t   700 kB\n");
         add("smaps_rollup", "SwapPss:   600 kB\n");
-        let held = |enough: u64| held_in(dir.path(), 10, false, enough * 1024) / 1024;
+        let held = |enough: u64| held_in(dir.path(), 10, false, enough * 1024).unwrap() / 1024;
         assert_eq!((held(705), held(704)), (705, 604));
     }
 
@@ -198,7 +216,7 @@ mod tests {
         };
         add("status", "RssShmem:\t   700 kB\n");
         add("smaps_rollup", "Pss_Shmem:   600 kB\n");
-        let held = |enough: u64| held_in(dir.path(), 10, false, enough * 1024) / 1024;
+        let held = |enough: u64| held_in(dir.path(), 10, false, enough * 1024).unwrap() / 1024;
         assert_eq!((held(705), held(704)), (705, 604));
     }
 
@@ -226,10 +244,8 @@ mod tests {
         while !fs::read_to_string(&stat).unwrap().contains(") Z") {
             std::thread::yield_now();
         }
-        let (quick, exact) = (
-            held(child.id(), false, u64::MAX),
-            held(child.id(), false, 0),
-        );
+        let held = |enough| super::held(child.id(), false, enough).unwrap();
+        let (quick, exact) = (held(u64::MAX), held(0));
         child.kill().unwrap();
         child.wait().unwrap();
         assert!(quick >= 64 << 20 && exact >= 64 << 20, "{quick}, {exact}");
@@ -244,7 +260,7 @@ mod tests {
             // SAFETY: nobody else has the file.
             let mut map = unsafe { memmap2::MmapMut::map_mut(&file).unwrap() };
             map.fill(1);
-            held(std::process::id(), false, 0) >= before + (40 << 20)
+            held(std::process::id(), false, 0) >= before.map(|bytes| bytes + (40 << 20))
         });
         assert!(grows.any(|does| does));
     }
@@ -257,9 +273,9 @@ mod tests {
             let touched = std::hint::black_box(vec![1_u8; 50 << 20]);
             let with_it = held(std::process::id(), false, 0);
             drop(touched);
-            with_it >= before + (40 << 20)
+            with_it >= before.map(|bytes| bytes + (40 << 20))
         });
         assert!(grows.any(|does| does));
-        assert_eq!(held(u32::MAX, false, 0), 0);
+        assert_eq!(held(u32::MAX, false, 0), Some(0));
     }
 }

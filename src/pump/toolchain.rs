@@ -52,7 +52,6 @@ struct Asked {
     values: Values,
     in_advance: bool,
     singly: usize,
-    silence: Option<Silence>,
 }
 
 /// All compilers that were asked.
@@ -60,18 +59,12 @@ struct Asked {
 pub struct Toolchains {
     manner: Manner,
     known: Mutex<HashMap<Key, Slot>>,
+    /// Programs that were too slow, while this was so: with other options they are likely to be so again.
+    silent: Mutex<HashMap<Vec<u8>, (Silence, Relied)>>,
 }
 
 /// While one thread asks, others that want the same wait.
-type Slot = Arc<Mutex<Option<Answered>>>;
-
-/// What came of asking a compiler.
-#[derive(Debug)]
-enum Answered {
-    Known(Arc<Toolchain>),
-    /// It was too slow, while this was so.
-    Silent(Silence, Relied),
-}
+type Slot = Arc<Mutex<Option<Arc<Toolchain>>>>;
 
 impl Toolchains {
     /// None is known yet; they are asked with these variables.
@@ -83,6 +76,7 @@ impl Toolchains {
         Toolchains {
             manner,
             known: Mutex::default(),
+            silent: Mutex::default(),
         }
     }
 
@@ -109,29 +103,39 @@ impl Toolchains {
         let key = Key::new(program, invocation, cwd);
         let slot = self.slot(&key);
         let mut slot = lock(&slot);
-        match slot.take() {
-            Some(Answered::Known(known)) if known.is_valid(tree, epoch) => {
-                *slot = Some(Answered::Known(Arc::clone(&known)));
-                return Ok(known);
-            }
-            Some(Answered::Silent(silence, relied)) if holds(&relied, tree, epoch) => {
-                if let Some(why) = silence.why() {
-                    let trouble = key.trouble(why);
-                    *slot = Some(Answered::Silent(silence, relied));
-                    return Err(trouble);
-                }
-            }
-            _ => {}
+        if let Some(known) = slot.as_ref().filter(|known| known.is_valid(tree, epoch)) {
+            return Ok(Arc::clone(known));
         }
+        *slot = None;
+        self.heed_silence(&key, &|relied| holds(relied, tree, epoch))?;
         let asked = Toolchain::ask(tree, epoch, key, cwd, &self.manner);
-        let asked = asked.map_err(|vain| {
-            let Vain(trouble, silence) = vain;
-            *slot = silence.map(|(silence, relied)| Answered::Silent(silence, relied));
+        let asked = asked.map_err(|Vain(trouble, silence)| {
+            if let Some((silence, relied)) = silence {
+                self.note_silence(program, silence, &relied);
+            }
             trouble
         })?;
         let asked = Arc::new(asked);
-        *slot = Some(Answered::Known(Arc::clone(&asked)));
+        *slot = Some(Arc::clone(&asked));
         Ok(asked)
+    }
+
+    /// Trouble if the program was too slow lately, and what it depends on still is as it was.
+    fn heed_silence(&self, key: &Key, holds: &dyn Fn(&Relied) -> bool) -> Result<(), Trouble> {
+        let mut silent = lock(&self.silent);
+        if let Some((silence, relied)) = silent.get(&key.program) {
+            match silence.why().filter(|_| holds(relied)) {
+                Some(why) => return Err(key.trouble(why)),
+                None => silent.remove(&key.program),
+            };
+        }
+        Ok(())
+    }
+
+    fn note_silence(&self, program: &[u8], silence: Silence, relied: &Relied) {
+        let mut silent = lock(&self.silent);
+        silent.retain(|_, (silence, _)| silence.why().is_some());
+        silent.insert(program.to_vec(), (silence, relied.clone()));
     }
 
     fn slot(&self, key: &Key) -> Slot {
@@ -155,16 +159,13 @@ impl Toolchains {
         if !questions::can_be_asked(&question) {
             return Ok(None);
         }
-        if let Some(why) = asked.silence.as_ref().and_then(Silence::why) {
-            return Err(toolchain.key.trouble(why));
-        }
+        // A toolchain that is asked is valid.
+        self.heed_silence(&toolchain.key, &|_| true)?;
         if !asked.in_advance {
             asked.in_advance = true;
-            match self.ask_for(toolchain, &mut asked, &questions::in_advance()) {
-                Err(trouble) if asked.silence.is_some() => return Err(trouble),
-                // If it does not bear so many it may bear one.
-                _ => {}
-            }
+            // If it does not bear so many it may bear one, unless it is silent.
+            let _ = self.ask_for(toolchain, &mut asked, &questions::in_advance());
+            self.heed_silence(&toolchain.key, &|_| true)?;
             if let Some(value) = asked.values.get(&question) {
                 return Ok(*value);
             }
@@ -186,7 +187,9 @@ impl Toolchains {
         let Toolchain { key, cwd, .. } = toolchain;
         let values = key.values_of(cwd, &self.manner, questions);
         let values = values.map_err(|vain| {
-            asked.silence = Silence::after(&vain);
+            if let Some(silence) = Silence::after(&vain) {
+                self.note_silence(&key.program, silence, &toolchain.relied);
+            }
             key.trouble(&vain.why)
         })?;
         asked.values.extend(values);
@@ -419,6 +422,27 @@ mod tests {
         fs::remove_file(asked.at.join("gcc")).unwrap();
         let trouble = asked.ask("gcc -c a.c").unwrap_err();
         assert!(trouble.0.contains("no compiler"), "{trouble}");
+    }
+
+    #[test]
+    fn one_that_says_nothing_is_not_asked_with_other_options_either() {
+        let mut asked = Asked::new(LONG);
+        asked.script("case \"$*\" in *-m32*) sleep 1000;; esac", "");
+        asked.ask("gcc -c a.c").unwrap();
+        asked.toolchains.manner.patience = Duration::from_millis(100);
+        asked.ask("gcc -m32 -c a.c").map(drop).unwrap_err();
+        asked.toolchains.manner.patience = LONG;
+        let runs = asked.runs();
+        for line in ["gcc -m16 -c a.c", "gcc -m64 -std=c99 -c a.c"] {
+            let trouble = asked.ask(line).map(drop).unwrap_err();
+            assert!(trouble.0.contains("takes too long"), "{trouble}");
+        }
+        asked.ask("gcc -c b.c").unwrap();
+        assert_eq!(asked.runs(), runs, "what it has said counts");
+        asked.script("", "#define NEW 1");
+        for line in ["gcc -m16 -c a.c", "gcc -m32 -c a.c"] {
+            asked.ask(line).unwrap();
+        }
     }
 
     #[test]

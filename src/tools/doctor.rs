@@ -1,7 +1,8 @@
 //! `distcc doctor`: looks for what goes wrong in practice, on this machine and on each host, and says how to mend it. Hosts
-//! are asked at the same time, and no longer than they are given; nothing is left behind, and nothing is changed.
+//! are asked at the same time, and no longer than they are given; nothing is left behind, and nothing is changed but notes of
+//! hosts that are no longer true.
 
-use super::doctor_builds::Builds;
+use super::doctor_builds::{no_time, Builds};
 use super::doctor_hosts::{self, Inquiry};
 use super::output::print;
 use super::toolchain::{self, Toolchain};
@@ -12,7 +13,7 @@ use crate::farm::slots::Slots;
 use crate::farm::topdir::TopDir;
 use crate::model::error::{Code, Error, Result, Status};
 use crate::model::findings::{Finding, Findings, Level, Topic};
-use crate::model::hosts::HostList;
+use crate::model::hosts::{HostList, HostSpec, Place};
 use crate::model::settings::ClientSettings;
 use crate::os::{logging, supervise};
 use std::env;
@@ -26,6 +27,9 @@ use std::time::{Duration, Instant};
 
 /// How long a host is asked, if `--time` says nothing.
 const TIME: Duration = Duration::from_secs(10);
+
+/// The same if there are hosts behind ssh, where each question is a login.
+const TIME_SSH: Duration = Duration::from_secs(40);
 
 /// How long what is under way when that time is over may take to end.
 const GRACE: Duration = Duration::from_secs(2);
@@ -44,10 +48,11 @@ Usage: distcc doctor [--json] [--time SECONDS] [HOST...]
 
 Looks for what goes wrong in practice, and says how to mend it: variables, folders, PATH and its links, the host list, and
 each host of it, or the hosts that are named: is it reached, does it let this machine in, which protocols does it speak, are
-its compilers those of this machine, and does a compile there give the object that a compile here gives? Changes nothing.
+its compilers those of this machine, and does a compile there give the object that a compile here gives? Changes nothing
+but notes of hosts that turn out to be no longer true.
 
   --json          findings as JSON: version, level, warnings, faults, and checks with check, about, level, what, mend, see
-  --time SECONDS  how long a host is asked at most (10); hosts are asked at the same time
+  --time SECONDS  how long a host is asked at most (10; 40 if some are behind ssh); hosts are asked at the same time
   --help          this text
 
 The exit status is 0 if there are no faults, though there may be warnings, and 1 if there are.
@@ -83,7 +88,7 @@ pub fn doctor(argv: Vec<OsString>) -> Result<Status> {
 #[derive(Debug, PartialEq, Eq)]
 struct Options {
     json: bool,
-    time: Duration,
+    time: Option<Duration>,
     hosts: Vec<OsString>,
 }
 
@@ -92,7 +97,7 @@ impl Options {
     fn read(words: &[OsString]) -> Result<Option<Options>> {
         let mut options = Options {
             json: false,
-            time: TIME,
+            time: None,
             hosts: Vec::new(),
         };
         let mut words = words.iter();
@@ -100,10 +105,10 @@ impl Options {
             match word.to_str() {
                 Some("--help" | "-h") => return Ok(None),
                 Some("--json") => options.json = true,
-                Some("--time") => options.time = seconds(words.next())?,
+                Some("--time") => options.time = Some(seconds(words.next())?),
                 Some(word) if word.starts_with("--time=") => {
-                    options.time =
-                        seconds(word.strip_prefix("--time=").map(OsString::from).as_ref())?;
+                    let value = word.strip_prefix("--time=").map(OsString::from);
+                    options.time = Some(seconds(value.as_ref())?);
                 }
                 Some(word) if word.starts_with('-') => {
                     let why = format!(
@@ -115,6 +120,17 @@ impl Options {
             }
         }
         Ok(Some(options))
+    }
+}
+
+impl Options {
+    /// How long hosts of this list are asked.
+    fn time_for(&self, list: &HostList) -> Duration {
+        let is_ssh = |host: &HostSpec| matches!(host.place, Place::Ssh { .. }) && !host.down;
+        self.time.unwrap_or(match list.hosts.iter().any(is_ssh) {
+            true => TIME_SSH,
+            false => TIME,
+        })
     }
 }
 
@@ -203,11 +219,12 @@ struct Bench<'o> {
 impl Bench<'_> {
     fn ask_hosts(&self, list: HostList, report: &mut Report) {
         let folder = self.folder.path();
+        let time = self.options.time_for(&list);
         let compilers = doctor_compilers::of_this_machine(
             &self.toolchain,
             self.settings.rewrite_cross,
             folder,
-            Instant::now() + self.options.time,
+            Instant::now() + time,
         );
         say_compilers(&compilers, report);
         let source = folder.join("probe.c");
@@ -226,10 +243,10 @@ impl Bench<'_> {
                 Topic::Pump,
             ));
         }
-        let until = Instant::now() + self.options.time;
+        let until = Instant::now() + time;
         let mut settings = self.settings.clone();
-        settings.connect_timeout = settings.connect_timeout.min(self.options.time);
-        settings.io_timeout = settings.io_timeout.min(self.options.time);
+        settings.connect_timeout = settings.connect_timeout.min(time);
+        settings.io_timeout = settings.io_timeout.min(time);
         let inquiry = Inquiry {
             slots: self
                 .top
@@ -241,7 +258,7 @@ impl Bench<'_> {
                 .map_or(String::new(), |top| top.lock_dir().display().to_string()),
             builds: Builds {
                 folder: folder.to_owned(),
-                path: self.toolchain.path.clone(),
+                toolchain: self.toolchain.clone(),
                 include_server: match &server {
                     Some(Ok((_, socket))) => Ok(socket.clone()),
                     Some(Err(why)) => Err(why.clone()),
@@ -318,17 +335,11 @@ fn ask(list: HostList, inquiry: Inquiry, until: Instant) -> Vec<Finding> {
         .zip(&is_asked)
         .filter(|(_, asked)| **asked)
     {
-        said.push(
-            Finding::ok(
-                "time",
-                token,
-                "it did not answer everything in the time that it had",
-            )
-            .fault(
-                "`distcc doctor --time 60` gives it more; what stands above is what was found out",
-                Topic::NotReached,
-            ),
-        );
+        said.push(no_time(Finding::ok(
+            "time",
+            token,
+            "it did not answer everything in the time that it had; what stands above is what was found out",
+        )));
     }
     said.into_iter().flatten().collect()
 }
@@ -344,12 +355,26 @@ mod tests {
     }
 
     #[test]
+    fn hosts_behind_ssh_have_more_time() {
+        use crate::model::hosts::parse;
+        let time = |words: &[&str], hosts: &str| {
+            let list = parse(hosts, "test").unwrap();
+            read(words).unwrap().unwrap().time_for(&list)
+        };
+        assert_eq!(time(&[], "a b"), TIME);
+        assert_eq!(time(&[], "a @b,down"), TIME);
+        assert_eq!(time(&[], "a root@b"), TIME_SSH);
+        assert_eq!(time(&["--time=7"], "@b"), Duration::from_secs(7));
+    }
+
+    #[test]
     fn words_are_options_and_hosts() {
         let options = read(&["--json", "a/3", "--time=7", "@b"]).unwrap().unwrap();
         assert!(options.json);
-        assert_eq!(options.time, Duration::from_secs(7));
+        assert_eq!(options.time, Some(Duration::from_secs(7)));
         assert_eq!(options.hosts, ["a/3", "@b"]);
-        assert_eq!(read(&["--time", "60"]).unwrap().unwrap().time.as_secs(), 60);
+        let slow = read(&["--time", "60"]).unwrap().unwrap();
+        assert_eq!(slow.time, Some(Duration::from_secs(60)));
         assert_eq!(read(&["a", "--help"]).unwrap(), None);
         for wrong in [
             &["--time"][..],

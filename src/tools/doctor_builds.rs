@@ -4,6 +4,7 @@
 
 use super::bounded::{self, Ended};
 use super::tally::{self, Tally};
+use super::toolchain::Toolchain;
 use crate::model::error::Error;
 use crate::model::error::Result;
 use crate::model::findings::{Finding, Topic};
@@ -37,12 +38,22 @@ const OTHERS: [&str; 3] = [
 pub struct Builds {
     /// A folder that the caller removes.
     pub folder: PathBuf,
-    /// PATH without links to distcc.
-    pub path: OsString,
+    /// This machine's compilers, and PATH without links to distcc.
+    pub toolchain: Toolchain,
     /// The socket of an include server that runs, or why there is none.
     pub include_server: std::result::Result<PathBuf, String>,
     /// When everything must have ended.
     pub until: Instant,
+}
+
+/// What a compile here has come to.
+enum Prepared {
+    /// The folder with the source, and the object.
+    Ready { folder: PathBuf, object: Vec<u8> },
+    /// The time was over.
+    Late,
+    /// It failed.
+    Failed(String),
 }
 
 /// One way of sending the source.
@@ -55,18 +66,31 @@ struct Way {
 impl Builds {
     /// Compiles with `compiler` on `host`, preprocessed and, if the host's entry says so, in pump mode.
     pub fn try_on(&self, host: &HostSpec, compiler: &str, say: &dyn Fn(Finding)) {
-        let trouble = |err: Error| {
-            Finding::ok("compile", &host.token, format!("could not be tried: {err}"))
-                .warning("see what TMPDIR names", Topic::Folders)
-        };
-        let tried = self.prepare(compiler).and_then(|(folder, local)| {
-            for way in self.ways(host, say) {
-                say(self.compile(host, compiler, &folder, &local, &way)?);
+        let finding = |what: String| Finding::ok("compile", &host.token, what);
+        if Instant::now() >= self.until {
+            return say(no_time(finding("no time was left to try one".to_owned())));
+        }
+        let (folder, local) = match self.prepare(compiler) {
+            Ok(Prepared::Ready { folder, object }) => (folder, object),
+            Ok(Prepared::Late) => {
+                return say(no_time(finding("no time was left to try one".to_owned())))
             }
-            Ok(())
-        });
-        if let Err(err) = tried {
-            say(trouble(err));
+            Ok(Prepared::Failed(why)) => {
+                let what = format!("not tried, as {compiler} does not compile here: {why}");
+                return say(finding(what)
+                    .warning("mend that compiler, or take it off PATH", Topic::Compilers));
+            }
+            Err(err) => {
+                return say(finding(format!("could not be tried: {err}"))
+                    .warning("see what TMPDIR names", Topic::Folders))
+            }
+        };
+        for way in self.ways(host, say) {
+            say(match self.compile(host, compiler, &folder, &local, &way) {
+                Ok(found) => found,
+                Err(err) => finding(format!("could not be tried: {err}"))
+                    .warning("see what TMPDIR names", Topic::Folders),
+            });
         }
     }
 
@@ -93,7 +117,7 @@ impl Builds {
     }
 
     /// A folder with the source, and what a compile here makes of it.
-    fn prepare(&self, compiler: &str) -> Result<(PathBuf, Vec<u8>)> {
+    fn prepare(&self, compiler: &str) -> Result<Prepared> {
         let trouble = |err| {
             Error::io(
                 format_args!("prepare a compile in {}", self.folder.display()),
@@ -103,17 +127,39 @@ impl Builds {
         let folder = private_folder(&self.folder, "host").map_err(trouble)?;
         fs::write(folder.join(source(compiler)), SOURCE).map_err(trouble)?;
         fs::write(folder.join("probe.h"), HEADER).map_err(trouble)?;
-        let file = which::which_in(compiler, Some(&self.path), &folder);
-        let file = file.unwrap_or_else(|_| PathBuf::from(compiler));
+        let file = self.toolchain.compilers.get(compiler);
+        let file = file.map_or_else(|| Path::new(compiler), PathBuf::as_path);
         let mut command = Command::new(file);
-        self.dress(&mut command, &folder);
+        self.dress(&mut command, &folder, compiler);
         command.args(words(compiler, "here.o"));
-        bounded::run(&mut command, self.until).map_err(trouble)?;
-        let local = fs::read(folder.join("here.o")).map_err(trouble)?;
-        Ok((folder, local))
+        let ended = bounded::run(&mut command, self.until).map_err(trouble)?;
+        if ended.status.is_none() {
+            return Ok(Prepared::Late);
+        }
+        if !ended.is_well() {
+            return Ok(Prepared::Failed(ended.describe()));
+        }
+        let object = fs::read(folder.join("here.o")).map_err(trouble)?;
+        Ok(Prepared::Ready { folder, object })
     }
 
-    fn dress(&self, command: &mut Command, folder: &Path) {
+    /// PATH on which this name finds the compiler, and not a script that calls distcc.
+    fn path_for(&self, compiler: &str) -> OsString {
+        let path = &self.toolchain.path;
+        let Some(file) = self.toolchain.compilers.get(compiler) else {
+            return path.clone();
+        };
+        match which::which_in(compiler, Some(path), "/") {
+            Ok(found) if found == *file => path.clone(),
+            _ => {
+                let first = file.parent().map(Path::to_owned);
+                let folders = first.into_iter().chain(env::split_paths(path));
+                env::join_paths(folders).unwrap_or_else(|_| path.clone())
+            }
+        }
+    }
+
+    fn dress(&self, command: &mut Command, folder: &Path, compiler: &str) {
         for (name, _) in env::vars_os() {
             let text = name.to_string_lossy();
             let is_kept = matches!(&*text, "DISTCC_SSH" | "DISTCC_NO_REWRITE_CROSS");
@@ -122,7 +168,7 @@ impl Builds {
             }
         }
         command
-            .env("PATH", &self.path)
+            .env("PATH", self.path_for(compiler))
             .env("CCACHE_DISABLE", "1")
             .current_dir(folder);
     }
@@ -139,7 +185,7 @@ impl Builds {
         let object = format!("{}.o", way.check);
         let left = self.until.saturating_duration_since(Instant::now());
         let mut command = Command::new(THIS_PROGRAM);
-        self.dress(&mut command, folder);
+        self.dress(&mut command, folder, compiler);
         command
             .arg0("distcc")
             .arg(compiler)
@@ -179,6 +225,10 @@ fn judged(
 ) -> Finding {
     let tally = tally::count(log);
     let finding = |what: String| Finding::ok(way.check, host, what);
+    if ended.status.is_none() {
+        let what = format!("a compile with {compiler} did not end in the time that there was");
+        return no_time(finding(what));
+    }
     if !ended.is_well() {
         let last = log
             .lines()
@@ -209,6 +259,14 @@ fn judged(
             Topic::Compilers,
         ),
     }
+}
+
+/// That time runs out is no fault of the set-up.
+pub fn no_time(finding: Finding) -> Finding {
+    finding.warning(
+        "`distcc doctor --time 60` gives it more time",
+        Topic::NotReached,
+    )
 }
 
 /// Why a compile that went well was not done as it should have been.
@@ -294,5 +352,22 @@ mod tests {
             "{failed:?}"
         );
         assert!(judge(1, false, "", false).what.ends_with("and said: odd"));
+    }
+
+    #[test]
+    fn time_that_runs_out_is_no_fault() {
+        let way = Way {
+            check: "compile",
+            token: String::new(),
+            socket: None,
+        };
+        let ended = Ended {
+            status: None,
+            stdout: String::new(),
+            stderr: String::new(),
+        };
+        let finding = judged("h", "gcc", &way, &ended, "", false);
+        assert_eq!(finding.level, Level::Warning, "{finding:?}");
+        assert!(finding.what.contains("did not end in the time"));
     }
 }

@@ -56,6 +56,11 @@ impl Compiler {
         self.names.join(", ")
     }
 
+    /// Whether this is one of its names.
+    pub fn is_called(&self, name: &str) -> bool {
+        self.names.iter().any(|known| known == name)
+    }
+
     /// What the host is asked for.
     fn server_words(&self) -> Vec<&[u8]> {
         let name = self.server.name.as_bytes();
@@ -138,6 +143,8 @@ pub enum Verdict {
     Other(Likeness),
     /// There was an answer, but no object: what it said.
     Refused(String),
+    /// It was run and failed: what it said.
+    Failed(String),
 }
 
 /// What a host's answer tells.
@@ -164,7 +171,7 @@ pub fn ask(host: &HostSpec, settings: &ClientSettings, compiler: &Compiler) -> R
             (Some(there), Ok(here)) if there.is_equal_to(here) => Verdict::Same,
             (Some(there), Ok(here)) if there.is_of(here) => Verdict::Alike,
             (Some(there), _) => Verdict::Other(there),
-            (None, _) => Verdict::Refused(refusal(&reply)),
+            (None, _) => refusal(&reply),
         },
         remark: reply.remark,
     })
@@ -218,8 +225,8 @@ fn exchange(
     link.receive(ReplyDecoder::for_reply(version, limits), || {})
 }
 
-/// Why there is no object: the last thing that was said, or how the compiler ended.
-fn refusal(reply: &Reply) -> String {
+/// Why there is no object: the last thing that was said, by the daemon or by the compiler, or how that ended.
+fn refusal(reply: &Reply) -> Verdict {
     let said = String::from_utf8_lossy(&reply.stderr);
     let last = said.lines().map(str::trim).rfind(|line| !line.is_empty());
     match last {
@@ -228,10 +235,10 @@ fn refusal(reply: &Reply) -> String {
             .strip_prefix("distccd[")
             .and_then(|rest| rest.split_once("] "))
         {
-            Some((_, words)) => words.trim_start_matches("ERROR: ").to_owned(),
-            None => last.to_owned(),
+            Some((_, words)) => Verdict::Refused(words.trim_start_matches("ERROR: ").to_owned()),
+            None => Verdict::Failed(last.to_owned()),
         },
-        None => format!("the compiler {}", reply.status.describe()),
+        None => Verdict::Failed(format!("the compiler {}", reply.status.describe())),
     }
 }
 

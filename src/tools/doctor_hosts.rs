@@ -1,9 +1,9 @@
 //! `distcc doctor`: one host of the list. Is it left alone, is it reached, does it let us in, which protocols and compilers
 //! does it have, and does a compile there give what a compile here gives? Each step is bound in time, and no host gets a
-//! mark for what is found.
+//! mark for what is found; one that says that it is stock's goes if it is not.
 
 use super::bounded;
-use super::doctor_builds::Builds;
+use super::doctor_builds::{no_time, Builds};
 use super::doctor_compilers::{ask, takes_text, Compiler, Told, Verdict};
 use crate::farm::slots::{Slots, Trait};
 use crate::farm::transport::{addresses, ssh_words};
@@ -26,6 +26,12 @@ const SHUNNED_MAX: Duration = Duration::from_secs(24 * 3600);
 
 /// The compiler that a compile is tried with: the first of these that the host has, else any.
 const PREFERRED: [&str; 4] = ["gcc", "cc", "clang", "g++"];
+
+/// What builds call that are told nothing of compilers.
+const USUAL: [&str; 4] = ["cc", "c++", "gcc", "g++"];
+
+/// Over ssh each question is a login, so that only these are asked for.
+const OVER_SSH: [&str; 6] = ["gcc", "cc", "g++", "c++", "clang", "clang++"];
 
 /// What all hosts are asked with.
 #[derive(Debug)]
@@ -221,6 +227,8 @@ fn log_in(
     }
     command.args([name, daemon, "--version"]);
     let shown = program.to_string_lossy();
+    let there = user.map_or(String::new(), |user| format!("{user}@")) + name;
+    let at = user.map_or(format!("@{name}"), |_| there.clone());
     let finding = |what: String| Finding::ok("ssh", &host.token, what);
     match bounded::run(&mut command, inquiry.until) {
         Ok(ended) if ended.is_well() => {
@@ -228,8 +236,8 @@ fn log_in(
             say(finding(format!("{shown} logs in, and {daemon} there is {version}")));
             return true;
         }
-        Ok(ended) => say(finding(format!("`{shown} {name} {daemon} --version` {}", ended.describe())).fault(
-            format!("try it by hand: it must ask for nothing (`ssh-copy-id {name}`); if {daemon} is not found there, name it: @{name}:/usr/local/bin/distccd"),
+        Ok(ended) => say(finding(format!("`{shown} {there} {daemon} --version` {}", ended.describe())).fault(
+            format!("try it by hand: it must ask for nothing (`ssh-copy-id {there}`); if {daemon} is not found there, name it: {at}:/usr/local/bin/distccd"),
             Topic::NotReached,
         )),
         Err(err) => say(finding(format!("{shown} can't be run: {err}")).fault(
@@ -247,6 +255,7 @@ struct Sorted<'c> {
     alike: Vec<&'c Compiler>,
     other: Vec<(&'c Compiler, String)>,
     refused: Vec<(&'c Compiler, String)>,
+    failed: Vec<(&'c Compiler, String)>,
     late: Vec<&'c Compiler>,
     /// Of the last one that was compiled.
     remark: Option<Remark>,
@@ -269,6 +278,7 @@ impl<'c> Sorted<'c> {
                 self.other.push((compiler, what));
             }
             Verdict::Refused(why) => self.refused.push((compiler, why)),
+            Verdict::Failed(why) => self.failed.push((compiler, why)),
         }
         self.remark = self.remark.or(told.remark);
         self.ahead = self.ahead.or(told.ahead);
@@ -284,8 +294,8 @@ impl<'c> Sorted<'c> {
 /// Asks for each compiler of this machine. Gives the one to try a compile with.
 fn compilers(host: &HostSpec, inquiry: &Inquiry, say: &dyn Fn(Finding)) -> Option<String> {
     let mut sorted = Sorted::default();
-    let usable = inquiry.compilers.iter().filter(|one| one.here.is_ok());
-    for compiler in usable.clone() {
+    let usable = asked_for(host, &inquiry.compilers, say);
+    for compiler in usable.iter().copied() {
         if Instant::now() >= inquiry.until {
             sorted.late.push(compiler);
             continue;
@@ -297,6 +307,10 @@ fn compilers(host: &HostSpec, inquiry: &Inquiry, say: &dyn Fn(Finding)) -> Optio
                     .refused
                     .push((compiler, "it hangs up without a word".to_owned()));
             }
+            // It has answered before: what is short is time.
+            Err(err) if err.code == Code::Timeout && !sorted.accepted().is_empty() => {
+                sorted.late.push(compiler);
+            }
             Err(err) => {
                 say(no_daemon(host, &err));
                 return None;
@@ -307,17 +321,40 @@ fn compilers(host: &HostSpec, inquiry: &Inquiry, say: &dyn Fn(Finding)) -> Optio
         .accepted()
         .first()
         .copied()
-        .or_else(|| usable.clone().next())?;
-    let text = [Version::V1, Version::V2]
-        .map(|version| takes_text(host, &inquiry.settings, first, version));
+        .or_else(|| usable.first().copied())?;
+    if Instant::now() >= inquiry.until && sorted.accepted().is_empty() {
+        let what = "there was no time left to ask for compilers";
+        say(no_time(Finding::ok("compilers", &host.token, what)));
+        return None;
+    }
+    forget_stock(host, &sorted, inquiry, say);
     let accepted = sorted.accepted();
-    if accepted.is_empty() && text.iter().all(|taken| taken.is_err()) {
+    if !accepted.is_empty() {
+        say_compilers(host, &sorted, say);
+        say_daemon(host, &sorted, say);
+    }
+    let text = [Version::V1, Version::V2].map(|version| match Instant::now() < inquiry.until {
+        true => takes_text(host, &inquiry.settings, first, version),
+        false => Err(Error::new(Code::Timeout, "the time was over")),
+    });
+    if accepted.is_empty() && sorted.failed.is_empty() && text.iter().all(|taken| taken.is_err()) {
         say(shut_out(host, &sorted));
         return None;
     }
-    say(protocols(host, &text, !accepted.is_empty()));
-    say_compilers(host, &sorted, say);
-    say_daemon(host, &sorted, say);
+    let is_late = |taken: &Result<(), Error>| {
+        let is_timeout = taken.as_ref().is_err_and(|err| err.code == Code::Timeout);
+        is_timeout && Instant::now() >= inquiry.until
+    };
+    if text.iter().any(is_late) {
+        let what = "no time was left to ask which versions it speaks";
+        say(no_time(Finding::ok("protocol", &host.token, what)));
+    } else if !accepted.is_empty() {
+        say(protocols(host, &text, true));
+    }
+    if accepted.is_empty() {
+        say_compilers(host, &sorted, say);
+        say_daemon(host, &sorted, say);
+    }
     let has = |name: &&str| {
         let mut names = accepted.iter().flat_map(|compiler| &compiler.names);
         names.any(|known| known == name)
@@ -346,22 +383,16 @@ fn no_daemon(host: &HostSpec, err: &Error) -> Finding {
 /// Not one compiler was accepted.
 fn shut_out(host: &HostSpec, sorted: &Sorted) -> Finding {
     let is_said = |why: &str| why.contains("job refused") || why.contains("exec");
-    let is_preferred = |one: &Compiler| {
-        PREFERRED
-            .iter()
-            .any(|name| one.names.iter().any(|known| known == name))
-    };
+    let is_preferred = |one: &Compiler| PREFERRED.iter().any(|name| one.is_called(name));
     let spoken = || sorted.refused.iter().filter(|(_, why)| is_said(why));
     let said = spoken()
         .find(|(one, _)| is_preferred(one))
         .or_else(|| spoken().next());
     match said {
         Some((_, why)) => Finding::ok("compilers", &host.token, format!("none of this machine's is accepted; {why}")).fault(
-            "install the same compilers there; if they are installed, run `update-distcc-symlinks` there, or see its --compilers",
+            format!("install the same compilers there; if they are installed, {}", way_in(why)),
             Topic::Refused,
         ),
-        None if !sorted.late.is_empty() => Finding::ok("compilers", &host.token, "there was no time left to ask for them")
-            .fault("`distcc doctor --time 60` gives it more time", Topic::NotReached),
         None if matches!(host.place, Place::Ssh { .. }) => Finding::ok("access", &host.token, "ssh logs in, but distccd there ends without an answer").fault(
             "read what it has said on this terminal; it may lack the compiler, or a folder for temporary files that it may write",
             Topic::Refused,
@@ -371,6 +402,63 @@ fn shut_out(host: &HostSpec, sorted: &Sorted) -> Finding {
             Topic::Refused,
         ),
     }
+}
+
+/// What lets a compiler be run that is refused in these words.
+fn way_in(why: &str) -> &'static str {
+    if why.contains("--compilers") {
+        "add them to the --compilers of its daemon"
+    } else if why.contains("DISTCC_CMDLIST") {
+        "add them to the file that its DISTCC_CMDLIST names"
+    } else if why.contains("link") {
+        "run `update-distcc-symlinks` there"
+    } else {
+        "run `update-distcc-symlinks` there, or see its --compilers"
+    }
+}
+
+/// Those of this machine's compilers that a host is asked for, and in which order.
+fn asked_for<'c>(
+    host: &HostSpec,
+    compilers: &'c [Compiler],
+    say: &dyn Fn(Finding),
+) -> Vec<&'c Compiler> {
+    let usable = compilers.iter().filter(|one| one.here.is_ok());
+    if !matches!(host.place, Place::Ssh { .. }) {
+        return usable.collect();
+    }
+    let rank = |one: &Compiler| OVER_SSH.iter().position(|name| one.is_called(name));
+    let (mut asked, rest): (Vec<&Compiler>, Vec<&Compiler>) =
+        usable.partition(|one| rank(one).is_some());
+    asked.sort_by_key(|one| rank(one));
+    if asked.is_empty() {
+        return rest;
+    }
+    if !rest.is_empty() {
+        let names: Vec<String> = rest.iter().map(|one| one.called()).collect();
+        let what = format!(
+            "not asked for, as each would be a login: {}",
+            names.join(", ")
+        );
+        say(Finding::ok("compilers", &host.token, what));
+    }
+    asked
+}
+
+/// A daemon of ours that has taken the place of stock's is not held to what that was noted for.
+fn forget_stock(host: &HostSpec, sorted: &Sorted, inquiry: &Inquiry, say: &dyn Fn(Finding)) {
+    let Some(slots) = &inquiry.slots else { return };
+    if sorted.remark.is_none() || !slots.knows(host, Trait::Stocks) {
+        return;
+    }
+    for what in [Trait::Stocks, Trait::Inexact, Trait::NoSides] {
+        slots.unlearn(host, what);
+    }
+    say(Finding::ok(
+        "noted",
+        &host.token,
+        "it was noted as a stock daemon, which it is no longer: the note has been removed",
+    ));
 }
 
 fn protocols(host: &HostSpec, text: &[Result<(), Error>; 2], is_third: bool) -> Finding {
@@ -441,8 +529,26 @@ fn say_compilers(host: &HostSpec, sorted: &Sorted, say: &dyn Fn(Finding)) {
     }
     if let Some((_, why)) = sorted.refused.first() {
         let refused: Vec<&Compiler> = sorted.refused.iter().map(|(one, _)| *one).collect();
-        say(finding(format!("not accepted: {}; {why}", names(&refused))).warning(
-            "if builds use them, install them there and let the daemon run them (`update-distcc-symlinks`, or --compilers)",
+        let what = format!("not accepted: {}; {why}", names(&refused));
+        let level = match lacks_all_usual(sorted, &refused) {
+            true => Level::Fault,
+            false => Level::Warning,
+        };
+        let mend = format!(
+            "if builds use them, install them there, and {}",
+            way_in(why)
+        );
+        say(finding(what).of_level(level, mend, Topic::Refused));
+    }
+    for (compiler, why) in &sorted.failed {
+        let level = match lacks_all_usual(sorted, &[*compiler]) {
+            true => Level::Fault,
+            false => Level::Warning,
+        };
+        let what = format!("{} may run there, but fails: {why}", compiler.called());
+        say(finding(what).of_level(
+            level,
+            "see whether it works there by hand; if it does, jobs don't see what it needs: let its daemon show that folder (`--show DIR`)",
             Topic::Refused,
         ));
     }
@@ -456,6 +562,14 @@ fn say_compilers(host: &HostSpec, sorted: &Sorted, say: &dyn Fn(Finding)) {
             Topic::NotReached,
         ));
     }
+}
+
+/// Whether these are among the compilers that builds call unless told otherwise, and the host does none of those.
+fn lacks_all_usual(sorted: &Sorted, those: &[&Compiler]) -> bool {
+    let is_usual = |one: &Compiler| USUAL.iter().any(|name| one.is_called(name));
+    those.iter().any(|one| is_usual(one))
+        && sorted.late.is_empty()
+        && !sorted.accepted().into_iter().any(is_usual)
 }
 
 /// Whose daemon it is, and how its clock goes.

@@ -1,19 +1,16 @@
 //! `distcc doctor`: whether a compiler's bare name leads to distcc, and from there to a compiler. PATH and its folders of
 //! links, distcc's and ccache's. Nothing is run.
 
+use super::toolchain::calls_distcc;
 use crate::model::family::is_compiler;
 use crate::model::findings::{Finding, Topic};
 use crate::os::files::program;
 use std::collections::BTreeSet;
 use std::env;
 use std::ffi::OsStr;
-use std::fs::{self, File};
-use std::io::Read;
+use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-
-/// How much of a script is read to see whom it calls.
-const SCRIPT_BYTES_MAX: u64 = 4096;
 
 /// What an entry of a folder on PATH that is called like a compiler leads to.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -85,12 +82,6 @@ fn leads(path: &Path) -> Option<Leads> {
         _ if calls_distcc(&file) => Leads::Script,
         _ => Leads::Compiler,
     })
-}
-
-fn calls_distcc(file: &Path) -> bool {
-    let mut head = Vec::new();
-    let read = File::open(file).and_then(|file| file.take(SCRIPT_BYTES_MAX).read_to_end(&mut head));
-    read.is_ok() && head.starts_with(b"#!") && memchr::memmem::find(&head, b"distcc").is_some()
 }
 
 impl Folder {

@@ -75,17 +75,19 @@ pub fn update_distcc_symlinks(argv: Vec<OsString>) -> Result<Status> {
     if task == Task::Help {
         return print(USAGE);
     }
-    let compilers = match task {
-        Task::Remove => Vec::new(),
-        _ => compilers(),
-    };
-    if task == Task::List {
-        return print(lines(&compilers));
-    }
     let executable = env::current_exe().map_err(|err| Error::io("find this program", &err))?;
+    let usual = default_folder(&executable);
+    if task == Task::List {
+        let folders = [dir.map(PathBuf::from), usual.ok()];
+        return print(lines(&compilers(&folders)));
+    }
     let dir = match dir {
         Some(dir) => PathBuf::from(dir),
-        None => default_folder(&executable)?,
+        None => usual?,
+    };
+    let compilers = match task {
+        Task::Remove => Vec::new(),
+        _ => compilers(&[Some(dir.clone()), default_folder(&executable).ok()]),
     };
     let target = link_target(&executable, &dir);
     let entries = entries(&dir, &executable, &target)?;
@@ -135,18 +137,17 @@ fn default_folder(executable: &Path) -> Result<PathBuf> {
     Ok(prefix.join("lib/distcc"))
 }
 
-/// The names of this machine's compilers, sorted; a name that leads to some distcc is none.
-fn compilers() -> Vec<String> {
+/// The names of this machine's compilers, sorted; a name that leads to some distcc or ccache is none, and nothing in these
+/// folders is, which are for links.
+fn compilers(but: &[Option<PathBuf>]) -> Vec<String> {
     let path = env::var_os("PATH").unwrap_or_default();
-    let folders = env::split_paths(&path).chain(USUAL_FOLDERS.map(PathBuf::from));
+    let real = |folder: &Path| fs::canonicalize(folder).ok();
+    let but: Vec<PathBuf> = but.iter().flatten().filter_map(|one| real(one)).collect();
+    let folders = env::split_paths(&path)
+        .chain(USUAL_FOLDERS.map(PathBuf::from))
+        .filter(|folder| real(folder).is_some_and(|folder| !but.contains(&folder)));
     let path = env::join_paths(folders).unwrap_or_default();
-    let found = toolchain::find(&path).compilers;
-    let real = found.into_iter().filter(|(_, file)| {
-        let target = fs::canonicalize(file).unwrap_or_default();
-        let name = target.file_name().unwrap_or_default();
-        !name.as_encoded_bytes().starts_with(b"distcc")
-    });
-    real.map(|(name, _)| name).collect()
+    toolchain::find(&path).compilers.into_keys().collect()
 }
 
 /// What a link in `dir` holds: a way that stays right if the whole prefix is moved, where both are in one.

@@ -77,7 +77,7 @@ impl Client {
         });
         if let Some(why) = why {
             // Said to one client of a build.
-            let why = why.split(" (said once per build").next();
+            let why = why.split(" (said once ").next();
             self.why_plain = why.unwrap_or_default().to_owned();
         }
         why.is_some()

@@ -201,12 +201,15 @@ fn give_back(terminal: &mut DefaultTerminal) -> io::Result<()> {
     ratatui::try_restore().and(shown)
 }
 
-/// Waits for something to happen, at most `rest`, and does all that has come.
+/// Waits for something to happen, at most `rest`, and does it. What came together with it has been read from the terminal,
+/// which then has nothing to wait for.
 fn read_keys(view: &mut View, rest: Duration) -> io::Result<()> {
     let until = Instant::now() + rest;
+    let mut patience = Duration::ZERO;
     loop {
         let rest = until.saturating_duration_since(Instant::now());
-        wait_for_terminal(rest.min(PATIENCE))?;
+        wait_for_terminal(rest.min(patience))?;
+        patience = PATIENCE;
         let has_come = match event::poll(Duration::ZERO) {
             Err(err) if err.kind() == ErrorKind::Interrupted => false,
             other => other?,

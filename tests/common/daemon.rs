@@ -28,6 +28,17 @@ const NOBODY: &[&str] = &[
     "--clear-groups",
 ];
 
+/// Makes a system that lets nobody make namespaces.
+pub const NO_NAMESPACES: &[&str] = &[
+    "unshare",
+    "--user",
+    "--map-current-user",
+    "--keep-caps",
+    "sh",
+    "-c",
+    "echo 0 >/proc/sys/user/max_user_namespaces && exec \"$0\" \"$@\"",
+];
+
 /// A running daemon.
 pub struct Daemon {
     /// Where it listens on 127.0.0.1.
@@ -77,12 +88,9 @@ impl DaemonPlan {
 
     /// Where the system lets nobody make namespaces.
     pub fn without_namespaces(self) -> Self {
-        const FORBID: &str = "echo 0 >/proc/sys/user/max_user_namespaces && exec \"$0\" \"$@\"";
-        let unshare = ["unshare", "--user", "--map-current-user", "--keep-caps"];
-        let ours = [&unshare[..], &["sh", "-c", FORBID]].concat();
         match is_root() {
-            true => self.within(&[NOBODY, &ours].concat()),
-            false => self.within(&ours),
+            true => self.within(&[NOBODY, NO_NAMESPACES].concat()),
+            false => self.within(NO_NAMESPACES),
         }
     }
 

@@ -5,7 +5,7 @@
 
 pub mod cable;
 mod compare;
-mod daemon;
+pub mod daemon;
 pub mod fake;
 mod farm;
 pub mod http;
