@@ -2,8 +2,9 @@
 //! comes back is byte for byte the local one, or the reason why that can't be had. All of it was found by trying
 //! (gcc 12, clang 14), with a stock server: text under a temporary name, in another directory.
 //!
-//! gcc without debug information: `-E`. With it, columns count: `-E -fdirectives-only`, which only a server that undoes
-//! it compiles to the same object (see `plain_text::as_source`); a stock server's object shows the option.
+//! gcc that optimizes, without debug information: `-E`. Else columns count, without `-O` too, as an instruction more may
+//! stand for a statement from a macro: `-E -fdirectives-only`. With debug information only a server that undoes it compiles
+//! that to the same object (see `plain_text::as_source`); a stock server's object shows the option.
 //! clang: `-E -frewrite-includes`, compiled as preprocessed text, which also keeps every diagnostic as it is.
 
 use std::ffi::OsString;
@@ -263,7 +264,9 @@ fn way(invocation: &Invocation, family: Option<Family>, comments: bool) -> Resul
 }
 
 fn gcc_way(invocation: &Invocation, comments: bool) -> Result<Way, Reason> {
-    let columns = invocation.debug_info || has(invocation, |word| word.starts_with(b"-fsanitize="));
+    let columns = invocation.debug_info
+        || !optimizes(invocation)
+        || has(invocation, |word| word.starts_with(b"-fsanitize="));
     let pragmas = has(invocation, |word| {
         word.starts_with(b"-fopenmp") || word.starts_with(b"-fopenacc")
     });
@@ -289,6 +292,14 @@ fn gcc_way(invocation: &Invocation, comments: bool) -> Result<Way, Reason> {
         return Err(Reason::new("-g3 records where each macro came from"));
     }
     Ok(Way::DirectivesOnly)
+}
+
+/// Whether gcc is told to; the last word counts.
+fn optimizes(invocation: &Invocation) -> bool {
+    let last = words(invocation)
+        .filter(|word| word.starts_with(b"-O"))
+        .last();
+    last.is_some_and(|word| word != b"-O0")
 }
 
 fn as_is_keeps_local(
@@ -416,7 +427,8 @@ mod tests {
             ("gcc -Wextra -fopenmp -c x.c", Way::Expanded),
             ("clang -Wextra -c x.c", Way::RewriteIncludes),
         ] {
-            assert_eq!(made(command, false).unwrap().way, way, "{command}");
+            let command = command.replacen(' ', " -O2 ", 1);
+            assert_eq!(made(&command, false).unwrap().way, way, "{command}");
         }
     }
 
@@ -457,17 +469,31 @@ mod tests {
     }
 
     #[test]
+    fn gcc_that_does_not_optimize_keeps_columns() {
+        for (words, way) in [
+            ("", Way::DirectivesOnly),
+            (" -O2 -O0", Way::DirectivesOnly),
+            (" -O0 -Os", Way::Expanded),
+            (" -O", Way::Expanded),
+        ] {
+            let command = format!("gcc -c{words} x.c");
+            assert_eq!(made(&command, false).unwrap().way, way, "{command}");
+        }
+        assert!(made("gcc -fopenmp -c x.c", false).is_err());
+    }
+
+    #[test]
     fn the_server_is_told_the_language() {
         let argv = |command| line(&made(command, false).unwrap().server_argv);
         assert_eq!(
-            argv("g++ -c x.c -o x.o"),
-            "g++ -x c++-cpp-output -c x.c -o x.o"
+            argv("g++ -O -c x.c -o x.o"),
+            "g++ -x c++-cpp-output -O -c x.c -o x.o"
         );
         assert_eq!(
-            argv("gcc -x c++ -c x.c -o x.o"),
-            "gcc -x c++-cpp-output -c x.c -o x.o"
+            argv("gcc -O -x c++ -c x.c -o x.o"),
+            "gcc -x c++-cpp-output -O -c x.c -o x.o"
         );
-        assert_eq!(argv("gcc -c x.m -o x.o"), "gcc -c x.m -o x.o");
+        assert_eq!(argv("gcc -Og -c x.m -o x.o"), "gcc -Og -c x.m -o x.o");
         assert!(made("gcc -x c -c x.inc -o x.o", false).is_err());
     }
 
@@ -508,10 +534,10 @@ mod tests {
 
     #[test]
     fn colour_is_left_to_the_user_who_speaks_of_it() {
-        let recipe = made("gcc -fdiagnostics-color=never -c x.c -o x.o", true).unwrap();
+        let recipe = made("gcc -O2 -fdiagnostics-color=never -c x.c -o x.o", true).unwrap();
         assert_eq!(
             line(&recipe.server_argv),
-            "gcc -fdiagnostics-color=never -c x.c -o x.o"
+            "gcc -O2 -fdiagnostics-color=never -c x.c -o x.o"
         );
     }
 
