@@ -242,7 +242,8 @@ fn finish_text(job: &mut Job, under_way: UnderWay) -> std::result::Result<(), St
             said: Vec::new(),
         },
     };
-    let landmarks = Landmarks::of(&prepared.text);
+    let is_clangs = job.family == Some(Family::Clang);
+    let landmarks = Landmarks::of(&prepared.text, is_clangs);
     if job.recipe.way == Way::Expanded {
         plain::unmark_expansions(&mut prepared.text, &landmarks.hashes);
     }
@@ -254,7 +255,7 @@ fn finish_text(job: &mut Job, under_way: UnderWay) -> std::result::Result<(), St
     let macros = &job.recipe.edit.macros;
     for (text, landmarks) in [
         (&prepared.text[..], landmarks),
-        (macros, Landmarks::of(macros)),
+        (macros, Landmarks::of(macros, is_clangs)),
     ] {
         let way = job.recipe.way;
         match plain::text_keeps_local(text, &landmarks, job.invocation, job.family, way) {

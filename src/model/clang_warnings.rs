@@ -317,7 +317,7 @@ mod tests {
 
     fn keeps(command: &str, text: &str) -> bool {
         let text = text.as_bytes();
-        keeps_local(text, &Landmarks::of(text), &invocation(command)).is_some()
+        keeps_local(text, &Landmarks::of(text, true), &invocation(command)).is_some()
     }
 
     #[test]

@@ -30,35 +30,42 @@ pub struct Landmarks {
     pub includes: Vec<usize>,
     /// `GCC`, as in pragmas.
     pub gcc: Vec<usize>,
-    /// `ragma`, as pragmas are written, in front of what may be `pack`.
+    /// In a text of clang's, `ragma`, as pragmas are written, in front of what may be `pack`.
     pub packs: Vec<usize>,
-    /// `_Nonnull` or one of its kin is there.
+    /// In a text of clang's, `_Nonnull` or one of its kin is there.
     pub nullability: bool,
     /// `__builtin_source_location` is called.
     pub asks_location: bool,
 }
 
 impl Landmarks {
-    /// Those of a text.
-    pub fn of(text: &[u8]) -> Landmarks {
+    /// Those of a text; `packs` and `nullability` only if it is clang's.
+    pub fn of(text: &[u8], is_clangs: bool) -> Landmarks {
+        match is_clangs {
+            true => Landmarks::walk::<true>(text),
+            false => Landmarks::walk::<false>(text),
+        }
+    }
+
+    fn walk<const CLANG: bool>(text: &[u8]) -> Landmarks {
         let mut found = Landmarks::default();
         let mut from = 0;
         // Each block has the first byte of the next one with it, so that no pair is cut.
         while let Some(block) = text.get(from..).and_then(<[u8]>::first_chunk) {
-            if is_of_interest(block) {
-                found.look(text, from..from + BLOCK_BYTES);
+            if is_of_interest::<CLANG>(block) {
+                found.look::<CLANG>(text, from..from + BLOCK_BYTES);
             }
             from += BLOCK_BYTES;
         }
-        found.look(text, from..text.len());
+        found.look::<CLANG>(text, from..text.len());
         found
     }
 
     /// Looks closely at the bytes of this range.
-    fn look(&mut self, text: &[u8], range: Range<usize>) {
+    fn look<const CLANG: bool>(&mut self, text: &[u8], range: Range<usize>) {
         let bytes = text.get(range.clone()).unwrap_or_default();
         for (at, byte) in range.zip(bytes) {
-            if matches!(byte, b'#' | b'.' | b'C' | b'r' | b'g' | b'_') {
+            if matches!(byte, b'#' | b'.' | b'C' | b'r') || CLANG && matches!(byte, b'g' | b'_') {
                 self.note(text, at, *byte);
             }
         }
@@ -104,14 +111,16 @@ fn may_pack(text: &[u8], at: usize) -> bool {
 }
 
 /// Whether a block may hold any of it. Written so that the compiler makes steps of many bytes of it.
-fn is_of_interest(block: &[u8; BLOCK_BYTES + 1]) -> bool {
+fn is_of_interest<const CLANG: bool>(block: &[u8; BLOCK_BYTES + 1]) -> bool {
     let mut found = 0;
     for at in 0..BLOCK_BYTES {
         let (byte, next) = (block[at], block[at + 1]);
         let pair = |one, other| u8::from(byte == one) & u8::from(next == other);
         let dot = u8::from(byte == b'.') & u8::from(next | 0x20 == b'i');
         found |= u8::from(byte == b'#') | dot | pair(b'C', b'C') | pair(b'r', b'c');
-        found |= pair(b'g', b'm') | pair(b'_', b'N');
+        if CLANG {
+            found |= pair(b'g', b'm') | pair(b'_', b'N');
+        }
     }
     found != 0
 }
@@ -160,13 +169,21 @@ mod tests {
             for before in 0..2 * BLOCK_BYTES {
                 for after in [0, 1, 60, 70] {
                     let text = format!("{}{word}{}", " ".repeat(before), "x".repeat(after));
-                    let found = Landmarks::of(text.as_bytes());
+                    let found = Landmarks::of(text.as_bytes(), true);
                     assert_eq!(found, plainly(text.as_bytes()), "{text:?}");
+                    let of_gcc = Landmarks::of(text.as_bytes(), false);
+                    let (packs, nullability) = (Vec::new(), false);
+                    let less = Landmarks {
+                        packs,
+                        nullability,
+                        ..found
+                    };
+                    assert_eq!(of_gcc, less, "{text:?}");
                 }
             }
         }
         assert!(
-            Landmarks::of(b"# 1 \"x.c\"\n").hashes.is_empty(),
+            Landmarks::of(b"# 1 \"x.c\"\n", true).hashes.is_empty(),
             "not the first line"
         );
     }
@@ -177,7 +194,7 @@ mod tests {
             "\n|# |#|\\.inc|\\.i|\\.INC|G|C|GCC|pragma|pragma pack|Pragma\\(\"pack|_N|_Nonnull|_Nullable|__builtin_source_location|rce|[a-z ]{1,70}", 0..40)
         ) {
             let text = words.concat();
-            prop_assert_eq!(Landmarks::of(text.as_bytes()), plainly(text.as_bytes()));
+            prop_assert_eq!(Landmarks::of(text.as_bytes(), true), plainly(text.as_bytes()));
         }
     }
 }

@@ -405,7 +405,13 @@ mod tests {
     use std::path::Path;
 
     fn keeps_local(text: &[u8], job: &Invocation, way: Way) -> Option<Reason> {
-        text_keeps_local(text, &Landmarks::of(text), job, Some(Family::Gcc), way)
+        text_keeps_local(
+            text,
+            &Landmarks::of(text, false),
+            job,
+            Some(Family::Gcc),
+            way,
+        )
     }
 
     fn made(command: &str, color: bool) -> Result<Recipe, Reason> {

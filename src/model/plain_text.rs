@@ -323,11 +323,11 @@ mod tests {
     use super::*;
 
     fn reads(text: &[u8]) -> bool {
-        reads_files(text, &Landmarks::of(text).includes)
+        reads_files(text, &Landmarks::of(text, false).includes)
     }
 
     fn odd(text: &[u8]) -> Option<&'static str> {
-        odd_pragma(text, &Landmarks::of(text).gcc)
+        odd_pragma(text, &Landmarks::of(text, false).gcc)
     }
 
     #[test]
@@ -339,7 +339,7 @@ mod tests {
             let text =
                 format!("# 1 \"a.cc\"\nchar s[] = {string};\n# 2 \"s.h\" 3 4\nx\n# 3 \"a.cc\"\n");
             let mut edited = text.clone().into_bytes();
-            let hashes = Landmarks::of(&edited).hashes;
+            let hashes = Landmarks::of(&edited, false).hashes;
             unmark_expansions(&mut edited, &hashes);
             let expected = text.replace("# 2 \"s.h\" 3 4", "# 2 \"s.h\"    ");
             assert_eq!(String::from_utf8(edited).unwrap(), expected);
@@ -413,7 +413,7 @@ mod tests {
     fn what_system_macros_expand_to_is_unmarked() {
         let unmarked = |text: &str| {
             let mut bytes = text.as_bytes().to_vec();
-            let hashes = Landmarks::of(&bytes).hashes;
+            let hashes = Landmarks::of(&bytes, false).hashes;
             unmark_expansions(&mut bytes, &hashes);
             String::from_utf8(bytes).unwrap_or_default()
         };
