@@ -288,7 +288,7 @@ fn gcc_gives_the_local_object() {
         "-O2 -Wall -Wextra -std=c99",
         "-fPIC -O1 -pthread",
         "-D FOO=3 -include inc/h.h -isystem inc -iquote inc",
-        "-fopenmp",
+        "-O2 -fopenmp",
         "-fmacro-prefix-map=dir/=z/",
         "-pg",
         "-fsanitize=undefined",

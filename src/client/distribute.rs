@@ -455,6 +455,9 @@ impl<'d> Distribution<'d> {
 
     /// Whether a local compile would say something that this answer does not say in the same words.
     fn differs(&self, reply: &Reply, made: Made) -> bool {
+        if leaks::names_temporary(&reply.stderr) {
+            return true;
+        }
         match made {
             Made::There(Trust::Full) => {
                 !says_the_same(&reply.stderr, self.invocation, self.compiler.family)

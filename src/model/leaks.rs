@@ -22,6 +22,16 @@ pub fn betray(reply: &Reply) -> bool {
     all.into_iter().any(|bytes| shows_root(bytes)) || memmem::find(object, SLASHES).is_some()
 }
 
+/// Whether an assembler speaks of the file in which it was given its text: the compiler's temporary one, which lies elsewhere
+/// on each machine.
+pub fn names_temporary(said: &[u8]) -> bool {
+    const SPEAKS: &[u8] = b": Assembler messages:";
+    memmem::find_iter(said, SPEAKS).any(|at| {
+        let file = said.get(..at).unwrap_or_default();
+        !file.ends_with(b"{standard input}")
+    })
+}
+
 fn shows_root(bytes: &[u8]) -> bool {
     memmem::find_iter(bytes, MARK).any(|at| {
         let random = at + MARK.len();
@@ -33,6 +43,15 @@ fn shows_root(bytes: &[u8]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_temporary_file_is_named_by_assemblers() {
+        let said =
+            |file: &str| format!("w.c: x\n{file}: Assembler messages:\n{file}:3: Warning: y");
+        assert!(names_temporary(said("/tmp/cc12.s").as_bytes()));
+        assert!(!names_temporary(said("{standard input}").as_bytes()));
+        assert!(!names_temporary(b"w.c:3: Warning: y"));
+    }
 
     #[test]
     fn a_folder_is_known_by_its_name() {
