@@ -242,7 +242,7 @@ fn fate(bench: &Bench, command: &str) -> Fate {
         }
         None => fs::read(project.join(&invocation.input)).unwrap(),
     };
-    let landmarks = Landmarks::of(&text);
+    let landmarks = Landmarks::of(&text, family == Some(plain::Family::Clang));
     if plain::text_keeps_local(&text, &landmarks, &invocation, family, recipe.way).is_some() {
         return Fate::Refused;
     }
