@@ -245,7 +245,7 @@ fn finish_text(job: &mut Job, under_way: UnderWay) -> std::result::Result<(), St
     let is_clangs = job.family == Some(Family::Clang);
     let landmarks = Landmarks::of(&prepared.text, is_clangs);
     if job.recipe.way == Way::Expanded {
-        plain::unmark_expansions(&mut prepared.text, &landmarks.hashes);
+        plain::unmark_expansions(&mut prepared.text, &landmarks);
     }
     if !prepared.said.is_empty() && job.recipe.way != Way::Expanded {
         return Err(

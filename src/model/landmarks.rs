@@ -9,7 +9,13 @@ const BLOCK_BYTES: usize = 32;
 /// What a call has that gives a source's columns.
 const LOCATION: &[u8] = b"__builtin_source_location";
 
+/// What gives the column of a call.
+const COLUMN: &[u8] = b"__builtin_COLUMN";
+
 /// Where in it the pair stands that is looked for.
+const COLUMN_PAIR_AT: usize = 10;
+
+/// Where in the other it stands.
 const LOCATION_PAIR_AT: usize = 13;
 
 /// As `.incbin` and `.include` begin.
@@ -34,6 +40,10 @@ pub struct Landmarks {
     pub packs: Vec<usize>,
     /// In a text of clang's, `_Nonnull` or one of its kin is there.
     pub nullability: bool,
+    /// `R"` is there, as raw strings begin.
+    pub raw_strings: bool,
+    /// `__builtin_COLUMN` is called.
+    pub asks_column: bool,
     /// `__builtin_source_location` is called.
     pub asks_location: bool,
 }
@@ -65,7 +75,9 @@ impl Landmarks {
     fn look<const CLANG: bool>(&mut self, text: &[u8], range: Range<usize>) {
         let bytes = text.get(range.clone()).unwrap_or_default();
         for (at, byte) in range.zip(bytes) {
-            if matches!(byte, b'#' | b'.' | b'C' | b'r') || CLANG && matches!(byte, b'g' | b'_') {
+            if matches!(byte, b'#' | b'.' | b'C' | b'R' | b'r')
+                || CLANG && matches!(byte, b'g' | b'_')
+            {
                 self.note(text, at, *byte);
             }
         }
@@ -86,6 +98,8 @@ impl Landmarks {
             b'_' => self.nullability |= NULLABILITY.iter().any(|word| starts(0, word)),
             b'.' if is_include(text, at) => self.includes.push(at),
             b'C' if starts(1, b"GCC") => self.gcc.push(at - 1),
+            b'C' => self.asks_column |= starts(COLUMN_PAIR_AT, COLUMN),
+            b'R' => self.raw_strings |= starts(0, b"R\""),
             b'r' => self.asks_location |= starts(LOCATION_PAIR_AT, LOCATION),
             _ => {}
         }
@@ -117,7 +131,9 @@ fn is_of_interest<const CLANG: bool>(block: &[u8; BLOCK_BYTES + 1]) -> bool {
         let (byte, next) = (block[at], block[at + 1]);
         let pair = |one, other| u8::from(byte == one) & u8::from(next == other);
         let dot = u8::from(byte == b'.') & u8::from(next | 0x20 == b'i');
-        found |= u8::from(byte == b'#') | dot | pair(b'C', b'C') | pair(b'r', b'c');
+        // `CC` and `CO`, and two pairs more that are as rare.
+        let capitals = u8::from(byte == b'C') & u8::from(next & !(b'C' ^ b'O') == b'C');
+        found |= u8::from(byte == b'#') | dot | capitals | pair(b'r', b'c') | pair(b'R', b'"');
         if CLANG {
             found |= pair(b'g', b'm') | pair(b'_', b'N');
         }
@@ -145,6 +161,8 @@ mod tests {
                 .iter()
                 .any(|word| memchr::memmem::find(text, word).is_some()),
             gcc: all("GCC"),
+            raw_strings: !all("R\"").is_empty(),
+            asks_column: !all("__builtin_COLUMN").is_empty(),
             asks_location: !all("__builtin_source_location").is_empty(),
         }
     }
@@ -162,6 +180,8 @@ mod tests {
             "_Nullable",
             "pragma once",
             "GCC",
+            "R\"(",
+            "__builtin_COLUMN",
             "__builtin_source_location",
             "rc",
             "#",

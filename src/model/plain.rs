@@ -188,10 +188,9 @@ pub fn text_keeps_local(
 /// Whether the object holds lines or columns that expanded text has not: where a macro's words are on several lines, clang's
 /// text has them on one.
 fn asks_for_places(text: &[u8], landmarks: &Landmarks, of_gcc: bool) -> Option<Reason> {
-    let calls = |word: &[u8]| memmem::find(text, word).is_some();
     let asks = landmarks.asks_location
-        || calls(b"__builtin_COLUMN")
-        || !of_gcc && calls(b"__builtin_LINE");
+        || landmarks.asks_column
+        || !of_gcc && memmem::find(text, b"__builtin_LINE").is_some();
     asks.then(|| Reason::new("the compiler is asked for lines or columns of the source"))
 }
 

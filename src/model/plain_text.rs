@@ -8,6 +8,7 @@ use std::path::PathBuf;
 
 use memchr::memmem;
 
+use super::landmarks::Landmarks;
 use super::literals::raw_strings;
 
 /// What is done to the preprocessor's output before it is sent.
@@ -75,13 +76,16 @@ pub fn leading_markers(text: &[u8]) -> impl Iterator<Item = Marker<'_>> {
 
 /// Takes the mark of a system header from what its macros are expanded to in other files. The compiler, which knows where a
 /// macro stood, warns of some things there; of a text that is marked so, never. So it may warn of more now, but of nothing less.
-/// `hashes` are the [`super::landmarks`] of that name.
-pub fn unmark_expansions(text: &mut [u8], hashes: &[usize]) {
+/// The landmarks are those of the text.
+pub fn unmark_expansions(text: &mut [u8], landmarks: &Landmarks) {
     // Within a file that is no system header, and what was marked since without a sign that it is for good.
     let (mut own, mut pending, mut spans) = (true, Vec::new(), Vec::new());
-    let raw = raw_strings(text);
+    let raw = match landmarks.raw_strings {
+        true => raw_strings(text),
+        false => Vec::new(),
+    };
     let mut raw = raw.iter().peekable();
-    for at in hashes.iter().map(|hash| hash.saturating_sub(1)) {
+    for at in landmarks.hashes.iter().map(|hash| hash.saturating_sub(1)) {
         while raw.next_if(|span| span.end <= at).is_some() {}
         if raw.peek().is_some_and(|span| span.contains(&at)) {
             continue;
@@ -319,7 +323,6 @@ pub fn as_source(text: &[u8]) -> Option<OwnSource> {
 mod tests {
     #![allow(clippy::unwrap_used)]
 
-    use super::super::landmarks::Landmarks;
     use super::*;
 
     fn reads(text: &[u8]) -> bool {
@@ -339,8 +342,8 @@ mod tests {
             let text =
                 format!("# 1 \"a.cc\"\nchar s[] = {string};\n# 2 \"s.h\" 3 4\nx\n# 3 \"a.cc\"\n");
             let mut edited = text.clone().into_bytes();
-            let hashes = Landmarks::of(&edited, false).hashes;
-            unmark_expansions(&mut edited, &hashes);
+            let landmarks = Landmarks::of(&edited, false);
+            unmark_expansions(&mut edited, &landmarks);
             let expected = text.replace("# 2 \"s.h\" 3 4", "# 2 \"s.h\"    ");
             assert_eq!(String::from_utf8(edited).unwrap(), expected);
         }
@@ -413,8 +416,8 @@ mod tests {
     fn what_system_macros_expand_to_is_unmarked() {
         let unmarked = |text: &str| {
             let mut bytes = text.as_bytes().to_vec();
-            let hashes = Landmarks::of(&bytes, false).hashes;
-            unmark_expansions(&mut bytes, &hashes);
+            let landmarks = Landmarks::of(&bytes, false);
+            unmark_expansions(&mut bytes, &landmarks);
             String::from_utf8(bytes).unwrap_or_default()
         };
         let header = "# 0 \"a.c\"\n# 1 \"/usr/include/s.h\" 1 3 4\n# 9 \"/usr/include/s.h\" 3 4\nint s;\n# 2 \"a.c\" 2\n";
