@@ -3,6 +3,7 @@
 
 mod common;
 
+use common::daemon::NO_NAMESPACES;
 use common::fake::{ask, expect_line, reply, request};
 use common::{have, is_root, run, Farm, Ran, Which, BOUND, OURS};
 use distcc::model::wire::{Reply, Version};
@@ -60,18 +61,8 @@ fn it_is_there_or_required_in_vain() {
     if !have_all() {
         return;
     }
-    let forbid = "echo 0 >/proc/sys/user/max_user_namespaces && exec \"$0\" \"$@\"";
-    let no_namespaces = [
-        "unshare",
-        "--user",
-        "--map-current-user",
-        "--keep-caps",
-        "sh",
-        "-c",
-        forbid,
-    ];
     let no_landlock = ["perl", "-e", WITHOUT_LANDLOCK];
-    let neither = [&no_namespaces[..], &no_landlock].concat();
+    let neither = [NO_NAMESPACES, &no_landlock].concat();
     for (within, option, status, said) in [
         (
             &[][..],
@@ -86,7 +77,7 @@ fn it_is_there_or_required_in_vain() {
             "] sandbox: namespaces, seccomp, limits, memory watched",
         ),
         (
-            &no_namespaces,
+            NO_NAMESPACES,
             "--sandbox=require",
             None,
             "] sandbox: seccomp, Landlock, limits, memory watched",

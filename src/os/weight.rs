@@ -191,33 +191,20 @@ mod tests {
     }
 
     #[test]
-    fn what_was_swapped_out_is_still_held() {
-        let dir = tempfile::tempdir().unwrap();
-        process(dir.path(), 10, 10, "", [5, 4]);
-        let add = |name: &str, line: &str| {
-            let path = dir.path().join("10").join(name);
-            let text = fs::read_to_string(&path).unwrap();
-            fs::write(path, text + line).unwrap();
-        };
-        add("status", "VmSwap:\t   700 kB\n");
-        add("smaps_rollup", "SwapPss:   600 kB\n");
-        let held = |enough: u64| held_in(dir.path(), 10, false, enough * 1024).unwrap() / 1024;
-        assert_eq!((held(705), held(704)), (705, 604));
-    }
-
-    #[test]
-    fn memory_that_is_shared_is_held() {
-        let dir = tempfile::tempdir().unwrap();
-        process(dir.path(), 10, 10, "", [5, 4]);
-        let add = |name: &str, line: &str| {
-            let path = dir.path().join("10").join(name);
-            let text = fs::read_to_string(&path).unwrap();
-            fs::write(path, text + line).unwrap();
-        };
-        add("status", "RssShmem:\t   700 kB\n");
-        add("smaps_rollup", "Pss_Shmem:   600 kB\n");
-        let held = |enough: u64| held_in(dir.path(), 10, false, enough * 1024).unwrap() / 1024;
-        assert_eq!((held(705), held(704)), (705, 604));
+    fn what_was_swapped_out_or_is_shared_is_held() {
+        for [in_status, in_sums] in [["VmSwap", "SwapPss"], ["RssShmem", "Pss_Shmem"]] {
+            let dir = tempfile::tempdir().unwrap();
+            process(dir.path(), 10, 10, "", [5, 4]);
+            let add = |name: &str, line: &str| {
+                let path = dir.path().join("10").join(name);
+                let text = fs::read_to_string(&path).unwrap();
+                fs::write(path, text + line).unwrap();
+            };
+            add("status", &format!("{in_status}:\t   700 kB\n"));
+            add("smaps_rollup", &format!("{in_sums}:   600 kB\n"));
+            let held = |enough: u64| held_in(dir.path(), 10, false, enough * 1024).unwrap() / 1024;
+            assert_eq!((held(705), held(704)), (705, 604), "{in_status}");
+        }
     }
 
     #[test]
