@@ -198,7 +198,7 @@ build_failed() {
 # Which program to install. A dry run builds none.
 is_built=true
 if [ -z "$binary" ]; then
-    binary=${CARGO_TARGET_DIR:-target}/release/distcc
+    binary=${CARGO_TARGET_DIR:-target}/${CARGO_BUILD_TARGET:+$CARGO_BUILD_TARGET/}release/distcc
     case $binary in
     /*) ;;
     *) binary=$here/$binary ;; # As cargo takes it, which is run there.

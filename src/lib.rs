@@ -96,6 +96,7 @@ pub mod model {
 /// Floor 1: the operating system made safe; the only place with unsafe code.
 pub mod os {
     pub mod sys;
+    pub mod memory;
     pub mod start;
     pub mod cleanup;
     pub mod spawn;
