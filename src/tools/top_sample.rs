@@ -2,6 +2,7 @@
 //! slots (locks), clients and what they do (state files), who waits, and how many have finished (files that went).
 
 use super::monitor::printable;
+use super::top_past::Past;
 use crate::farm::slots::Slots;
 use crate::farm::state::{read_all, Phase, Record};
 use crate::farm::topdir::TopDir;
@@ -51,6 +52,8 @@ pub struct HostNow {
     pub taken: Vec<usize>,
     /// What clients do there.
     pub jobs: Vec<Job>,
+    /// How long compiles lasted that ended there lately, as far as they were seen.
+    pub lately: Vec<Duration>,
     /// For how long still it is left alone, if it is.
     pub shunned: Option<Duration>,
     /// It is marked as not to be used.
@@ -122,6 +125,7 @@ pub struct Looker {
     slots: Slots,
     departures: Option<Watch>,
     tally: Tally,
+    past: Past,
 }
 
 impl Looker {
@@ -141,6 +145,7 @@ impl Looker {
             slots,
             departures,
             tally: Tally::begin(Instant::now()),
+            past: Past::begin(Instant::now()),
         })
     }
 
@@ -167,12 +172,28 @@ impl Looker {
         for record in &records {
             place(&mut hosts, record);
         }
+        self.remember(&mut hosts);
         Ok(Sample {
             hosts,
             waiting,
             finished: self.tally.add(gone, Instant::now()),
             no_list,
         })
+    }
+
+    /// Notes which compiles run, and tells each host what has ended there. Where nothing runs a build is over.
+    fn remember(&mut self, hosts: &mut [HostNow]) {
+        let jobs = hosts.iter().flat_map(|host| {
+            let compiles = host.jobs.iter().filter(|job| job.phase == Phase::Compile);
+            compiles.map(|job| (job.pid, host.name.clone(), job.since))
+        });
+        self.past.add(jobs, Instant::now());
+        if hosts.iter().all(|host| host.jobs.is_empty()) {
+            self.past.forget();
+        }
+        for host in hosts {
+            host.lately = self.past.of(&host.name);
+        }
     }
 
     /// How many state files went since the last look.
@@ -221,6 +242,7 @@ impl Looker {
             slots: host.slots,
             taken: taken.collect(),
             jobs: Vec::new(),
+            lately: Vec::new(),
             shunned: (!is_here).then(|| self.slots.shunned_for(host)).flatten(),
             is_down: host.down,
         }
