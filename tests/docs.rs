@@ -230,20 +230,22 @@ fn pages_are_drawn_without_warnings() {
     }
 }
 
-/// The other program that draws such pages, where it is installed.
+/// The other program that draws such pages, where it is installed. Whether pages of others are there is not ours to say.
 #[test]
 fn mandoc_finds_nothing_wrong_with_the_pages() {
     for page in fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("man")).unwrap() {
         let page = page.unwrap().path();
         let looked = Command::new("mandoc")
-            .args(["-T", "lint", "-W", "warning"])
+            .args(["-T", "lint"])
             .arg(&page)
             .output();
         let Ok(looked) = looked else {
             return skipped("mandoc");
         };
         let found = String::from_utf8_lossy(&looked.stdout).into_owned();
-        assert!(looked.status.success(), "{found}");
+        let is_ours = |line: &&str| !line.contains("referenced manual not found");
+        let found: Vec<&str> = found.lines().filter(is_ours).collect();
+        assert!(found.is_empty(), "{found:#?}");
     }
 }
 
