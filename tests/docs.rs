@@ -117,6 +117,35 @@ fn options_of_trace_are_those_of_its_page() {
 }
 
 #[test]
+fn options_of_the_small_programs_are_in_their_pages() {
+    for (program, page) in [
+        ("doctor", "man/distcc.1"),
+        ("why", "man/distcc.1"),
+        ("try", "man/distcc.1"),
+        ("update-distcc-symlinks", "man/update-distcc-symlinks.8"),
+    ] {
+        let page = file(page);
+        for option in long_options(&help(&[program, "--help"])) {
+            let named = format!("Fl {}", &option[1..]);
+            assert!(page.contains(&named), "{program} {option}");
+        }
+    }
+    // Stock's program ends with 1 when it shows this.
+    let mut lsdistcc = Command::new(env!("CARGO_BIN_EXE_distcc"));
+    let shown = lsdistcc.args(["lsdistcc", "--help"]).output().unwrap();
+    let shown = String::from_utf8(shown.stdout).unwrap();
+    let options = shown.lines().filter_map(|line| line.strip_prefix("  -"));
+    let page = file("man/lsdistcc.1");
+    let missing: Vec<&str> = options
+        .filter(|option| !page.contains(&format!("\n.It Fl {}", &option[..1])))
+        .collect();
+    assert!(
+        shown.contains("\n  -l ") && missing.is_empty(),
+        "{missing:?}"
+    );
+}
+
+#[test]
 fn options_of_include_server_and_pump_are_those_of_their_pages() {
     // Those without effect stand in a sentence.
     let page = file("man/include_server.1");
