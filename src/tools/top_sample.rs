@@ -250,7 +250,7 @@ impl Looker {
 }
 
 /// Puts a job where its client says that it is: a state file names a host without its port and options, so of those that
-/// have that name the one whose slot is taken is meant.
+/// have that name one is meant whose slot is taken, and not yet by another client.
 fn place(hosts: &mut Vec<HostNow>, record: &Record) {
     if record.phase == Phase::Done {
         return;
@@ -267,9 +267,10 @@ fn place(hosts: &mut Vec<HostNow>, record: &Record) {
     let name = shown(&record.host);
     let is_meant = |host: &HostNow| bare_name(host) == name;
     let has_slot = |host: &HostNow| host.taken.contains(&slot);
+    let has_room = |host: &HostNow| host.jobs.iter().all(|job| job.slot != slot);
     let best = hosts
         .iter()
-        .position(|host| is_meant(host) && has_slot(host));
+        .position(|host| is_meant(host) && has_slot(host) && has_room(host));
     let best = best.or_else(|| hosts.iter().position(is_meant));
     match best.and_then(|index| hosts.get_mut(index)) {
         Some(host) => host.jobs.push(job),
@@ -375,9 +376,19 @@ mod tests {
             host("a:1/2,lzo", 2, &[0]),
             host("a:2/2,lzo", 2, &[1]),
             host("me@[::1]/3:distccd", 3, &[]),
+            host("c:1/2", 2, &[0]),
+            host("c:2/2", 2, &[0]),
         ];
         let phase = Phase::Compile;
-        for (name, slot) in [("a", 1), ("a", 0), ("::1", 2), (HERE, 0), ("b\x1b[2J", -1)] {
+        for (name, slot) in [
+            ("a", 1),
+            ("a", 0),
+            ("::1", 2),
+            (HERE, 0),
+            ("c", 0),
+            ("c", 0),
+            ("b\x1b[2J", -1),
+        ] {
             let record = Record {
                 pid: 7,
                 file: b"x\n.c".to_vec(),
@@ -398,11 +409,13 @@ mod tests {
                 )
             })
             .collect();
-        let expected: [(&str, Vec<usize>); 5] = [
+        let expected: [(&str, Vec<usize>); 7] = [
             (HERE, vec![0]),
             ("a:1/2,lzo", vec![0]),
             ("a:2/2,lzo", vec![1]),
             ("me@[::1]/3:distccd", vec![2]),
+            ("c:1/2", vec![0]),
+            ("c:2/2", vec![0]),
             ("b?[2J", vec![0]),
         ];
         assert_eq!(found, expected);
