@@ -29,6 +29,7 @@ use std::env;
 use std::ffi::{OsStr, OsString};
 use std::fmt::Display;
 use std::io::{self, Write};
+use std::path::Path;
 
 /// The status if the command would run on this machine.
 const STAYS: Status = Status(1);
@@ -41,6 +42,9 @@ hosts could take it now. Compiles nothing, and asks no host. With --json it is o
 
 The exit status is 0 if it would be compiled on another machine, 1 if on this one.
 ";
+
+/// What people ask for who mean the compiles below it.
+const BUILDS: [&str; 6] = ["make", "gmake", "ninja", "cmake", "meson", "bazel"];
 
 /// `why COMMAND…`; all words, the first is `why`.
 pub fn why(argv: Vec<OsString>) -> Result<Status> {
@@ -60,6 +64,7 @@ pub fn why(argv: Vec<OsString>) -> Result<Status> {
     let settings = ClientSettings::read(|name| env::var_os(name))?;
     logging::client(&settings);
     let mut argv = command(first, words);
+    refuse_builds(&argv)?;
     let meant = masquerade::meant(&mut argv, settings.path.as_deref());
     let path = meant.path.clone();
     let settings = settings.with_path(meant.path);
@@ -72,6 +77,27 @@ pub fn why(argv: Vec<OsString>) -> Result<Status> {
         true => print(&json(&account)?, status),
         false => print(&account.shown(), status),
     }
+}
+
+/// Of a build there is nothing to be said: its compiles are what is or is not sent away.
+fn refuse_builds(argv: &[OsString]) -> Result<()> {
+    let called = argv.first().and_then(|word| Path::new(word).file_name());
+    let Some(build) = BUILDS
+        .iter()
+        .find(|build| called == Some(OsStr::new(build)))
+    else {
+        return Ok(());
+    };
+    let rest = argv.iter().skip(1).map(|word| word.to_string_lossy());
+    let whole = [(*build).into()]
+        .into_iter()
+        .chain(rest)
+        .collect::<Vec<_>>()
+        .join(" ");
+    let message = format!(
+        "{build} is no compiler: ask for a compile, such as `distcc why gcc -c x.c`; `distcc try {whole}` counts those of a build"
+    );
+    Err(Error::new(Code::BadArguments, message))
 }
 
 fn tell(argv: &[OsString], settings: &ClientSettings) -> Account {
