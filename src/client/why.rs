@@ -17,6 +17,7 @@ use crate::farm::topdir::TopDir;
 use crate::model::about::VARIABLES;
 use crate::model::entries::{Entries, Raw};
 use crate::model::error::{Code, Error, Result, Status};
+use crate::model::family::build;
 use crate::model::hosts::{HostList, HostSpec, Place};
 use crate::model::invocation::{scan, Invocation, Scan};
 use crate::model::path_list::{folder_of, is_system_link};
@@ -42,9 +43,6 @@ hosts could take it now. Compiles nothing, and asks no host. With --json it is o
 
 The exit status is 0 if it would be compiled on another machine, 1 if on this one.
 ";
-
-/// What people ask for who mean the compiles below it.
-const BUILDS: [&str; 6] = ["make", "gmake", "ninja", "cmake", "meson", "bazel"];
 
 /// `why COMMAND…`; all words, the first is `why`.
 pub fn why(argv: Vec<OsString>) -> Result<Status> {
@@ -81,19 +79,12 @@ pub fn why(argv: Vec<OsString>) -> Result<Status> {
 
 /// Of a build there is nothing to be said: its compiles are what is or is not sent away.
 fn refuse_builds(argv: &[OsString]) -> Result<()> {
-    let called = argv.first().and_then(|word| Path::new(word).file_name());
-    let Some(build) = BUILDS
-        .iter()
-        .find(|build| called == Some(OsStr::new(build)))
-    else {
+    let Some(build) = argv.first().and_then(|word| build(Path::new(word))) else {
         return Ok(());
     };
     let rest = argv.iter().skip(1).map(|word| word.to_string_lossy());
-    let whole = [(*build).into()]
-        .into_iter()
-        .chain(rest)
-        .collect::<Vec<_>>()
-        .join(" ");
+    let words: Vec<_> = [build.into()].into_iter().chain(rest).collect();
+    let whole = words.join(" ");
     let message = format!(
         "{build} is no compiler: ask for a compile, such as `distcc why gcc -c x.c`; `distcc try {whole}` counts those of a build"
     );
