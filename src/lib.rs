@@ -271,6 +271,7 @@ pub mod tools {
     pub mod try_build;
     pub mod symlinks;
     pub mod monitor;
+    pub mod top_past;
     pub mod top_sample;
     pub mod top_limit;
     pub mod top_text;
@@ -289,6 +290,7 @@ pub mod tools {
     pub mod doctor_here;
     pub mod doctor_compilers;
     pub mod doctor_builds;
+    pub mod doctor_answers;
     pub mod doctor_hosts;
     pub mod doctor;
     pub mod browse;
