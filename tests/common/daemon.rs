@@ -28,7 +28,7 @@ const NOBODY: &[&str] = &[
     "--clear-groups",
 ];
 
-/// Makes a system that lets nobody make namespaces.
+/// Makes a system that lets nobody make namespaces, and gives no rights by that.
 pub const NO_NAMESPACES: &[&str] = &[
     "unshare",
     "--user",
@@ -36,7 +36,7 @@ pub const NO_NAMESPACES: &[&str] = &[
     "--keep-caps",
     "sh",
     "-c",
-    "echo 0 >/proc/sys/user/max_user_namespaces && exec \"$0\" \"$@\"",
+    "echo 0 >/proc/sys/user/max_user_namespaces && exec setpriv --ambient-caps=-all --inh-caps=-all \"$0\" \"$@\"",
 ];
 
 /// A running daemon.
