@@ -39,6 +39,17 @@ pub const NO_NAMESPACES: &[&str] = &[
     "echo 0 >/proc/sys/user/max_user_namespaces && exec setpriv --ambient-caps=-all --inh-caps=-all \"$0\" \"$@\"",
 ];
 
+/// Runs what follows where the call with the number that is given first is not known.
+pub const WITHOUT_CALL: &str = r#"
+my $filter = pack('SCCL', 0x20, 0, 0, 0) . pack('SCCL', 0x15, 0, 1, shift) . pack('SCCL', 6, 0, 0, 0x50026) . pack('SCCL', 6, 0, 0, 0x7fff0000);
+my $program = pack('Sx6P', 4, $filter);
+syscall(157, 38, 1, 0, 0, 0) == 0 && syscall(157, 22, 2, $program, 0, 0) == 0 or die "seccomp: $!";
+exec @ARGV or die;
+"#;
+
+/// The call that closes many descriptors at once.
+pub const CLOSE_RANGE: &str = "436";
+
 /// A running daemon.
 pub struct Daemon {
     /// Where it listens on 127.0.0.1.
