@@ -64,6 +64,8 @@ if ($what eq 'read') {
     }
     can(syscall(141, $_, 0, 19) == 0, "slowed all") for 1, 2;
     can(syscall(251, $_, 0, 0x4000) == 0, "slowed files of all") for 2, 3;
+    my ($asked, $rights) = (pack('LL', 0x20080522, 0), pack('L6', 0, 0, 0, 0, 0, 0));
+    can(syscall(125, $asked, $rights) != 0 || substr($rights, 0, 8) . substr($rights, 12, 8) ne "\0" x 16, 'has rights');
     my $every = pack 'Q', -1;
     can(syscall(141, 0, 0, 19) != 0 || syscall(203, 0, 8, $every) != 0 || syscall(251, 1, 0, 0x4000) != 0, 'could not slow itself');
     can(syscall(319, my $name = 'x', 0) >= 0, 'made memory without a name');
@@ -213,6 +215,7 @@ fn plan(farm: &Farm, way: &str) -> DaemonPlan {
     match way {
         "nobody" => plan.by_nobody(),
         "without namespaces" => plan.without_namespaces(),
+        "with rights" => plan.without_namespaces_but_with_rights(),
         "hidden" => plan.within(HIDDEN),
         "hidden, without namespaces" => plan.within(&[HIDDEN, NO_NAMESPACES].concat()),
         _ => plan,
@@ -319,7 +322,7 @@ fn it_reaches_nobody() {
     if !have_all() || !fence::has_scopes() {
         return;
     }
-    for way in WAYS {
+    for way in WAYS.iter().chain(&["with rights"]) {
         let mut host = Host::start(way, &[]);
         for kind in [Version::V1, Version::V3] {
             for what in ["connect", "use-up"] {
