@@ -35,13 +35,13 @@ pub fn can_be_hidden() -> bool {
 
 /// Whether a table of mounts says that processes are seen by those only who may look into them.
 fn hides(mounts: &str) -> bool {
-    let proc = mounts.lines().filter_map(|line| {
+    let mut proc = mounts.lines().filter_map(|line| {
         let (place, rest) = line.split_once(" - ")?;
         let options = rest.strip_prefix("proc ")?;
         (place.split(' ').nth(4) == Some(PROC)).then_some(options)
     });
     // What is mounted last lies over the others.
-    let options = proc.last().and_then(|rest| rest.split(' ').nth(1));
+    let options = proc.next_back().and_then(|rest| rest.split(' ').nth(1));
     let mut options = options.unwrap_or_default().split(',');
     let how = options.find_map(|option| option.strip_prefix("hidepid="));
     how.is_some_and(|how| !matches!(how, "0" | "off"))
