@@ -109,6 +109,7 @@ pub mod os {
     pub mod beneath;
     pub mod namespace;
     pub mod limits;
+    pub mod calls;
     pub mod fence;
     pub mod handover;
     pub mod locale;
