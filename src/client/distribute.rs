@@ -165,7 +165,7 @@ impl<'d> Distribution<'d> {
         if let Some(name) = self.settings.compiler_variable {
             return Err(format!("${name} is set, which a server would not see"));
         }
-        here::check_source(&self.invocation.input, self.argv)?;
+        here::check_files(self.invocation, self.argv)?;
         if let Some(why) = sides::stays(self.invocation, self.compiler.family) {
             return Err(why);
         }

@@ -10,6 +10,9 @@ use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path, PathBuf};
 
+/// What `-frewrite-includes` puts before a directive that it has done.
+pub(super) const REWRITTEN: &[u8] = b"#if 0 /* expanded by -frewrite-includes */";
+
 /// Why a compile by clang stays here, whatever way it would go: what gcc is asked for by the same word leaves less.
 pub fn keeps_local(invocation: &Invocation) -> Option<Reason> {
     if has(invocation, |word| {
@@ -69,6 +72,15 @@ pub fn must_be_expanded(invocation: &Invocation) -> Result<bool, Reason> {
     if invocation.debug_info || has(invocation, |word| word.starts_with(b"-fsanitize=")) {
         return Err(Reason::new(
             "clang can't keep both columns and -include in preprocessed text",
+        ));
+    }
+    if has(invocation, |word| {
+        word == b"-Weverything"
+            || word.starts_with(b"-Wdocumentation")
+            || word.starts_with(b"-Werror=documentation")
+    }) {
+        return Err(Reason::new(
+            "clang can't keep both comments and -include in preprocessed text",
         ));
     }
     Ok(true)
@@ -162,7 +174,6 @@ pub struct Names {
 /// for, also if it was not read then (`#pragma once`): if that is not the name under which it was read, the text does not
 /// tell. `None` if an include's name can't be seen in it.
 pub fn names(text: &[u8], invocation: &Invocation) -> Option<Names> {
-    const REWRITTEN: &[u8] = b"#if 0 /* expanded by -frewrite-includes */";
     let mut names = Names::default();
     let mut seen = BTreeMap::new();
     let folders = folders(invocation);
@@ -318,7 +329,7 @@ fn marker(line: &[u8]) -> Option<&Path> {
     (digits > 0 && !name.starts_with(b"<")).then(|| Path::new(OsStr::from_bytes(name)))
 }
 
-fn is_include(line: &[u8]) -> bool {
+pub(super) fn is_include(line: &[u8]) -> bool {
     let word = line.trim_ascii_start().strip_prefix(b"#");
     let word = word.map(<[u8]>::trim_ascii_start).unwrap_or_default();
     word.starts_with(b"include") || word.starts_with(b"import")

@@ -1,0 +1,491 @@
+//! Where a preprocessed text looks as if gcc might warn of how its files are laid out: statements that seem guarded and are
+//! not, and macros of several statements of which one is guarded. A text does not show tabs and macros, so what is found is
+//! a suspicion, and the file itself tells; see `indentation` for that.
+
+use std::ops::Range;
+use std::path::PathBuf;
+
+use super::clang_text::words;
+use super::family::Family;
+use super::indentation::{begins_with, may_mislead};
+use super::invocation::Invocation;
+use super::landmarks::Landmarks;
+use super::literals::without_comments;
+use super::plain_text::{marker, path_of};
+
+/// What has to be looked for in a text.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Asked {
+    /// In system headers, too.
+    pub system: bool,
+    /// In the source itself, which is not yet looked through.
+    pub source: bool,
+    /// Macros were expanded, so that what stands on one line may be one.
+    pub expanded: bool,
+}
+
+impl Asked {
+    /// Of a text that `family`'s compiler is to be given for `invocation`, if it may be asked to warn of such things.
+    pub fn of(invocation: &Invocation, family: Option<Family>, expanded: bool) -> Option<Asked> {
+        let has = |names: &[&[u8]]| words(invocation).any(|word| names.contains(&word));
+        let expanded = expanded
+            && has(&[
+                b"-Wall",
+                b"-Wmultistatement-macros",
+                b"-Werror=multistatement-macros",
+            ])
+            && !has(&[b"-w", b"-Wno-multistatement-macros"]);
+        let asks = family == Some(Family::Gcc) && (expanded || of_indentation(invocation));
+        asks.then(|| Asked {
+            system: has(&[b"-Wsystem-headers"]),
+            source: invocation.preprocessed,
+            expanded,
+        })
+    }
+}
+
+/// Whether gcc is asked to warn of indentation.
+pub fn of_indentation(invocation: &Invocation) -> bool {
+    let asks = |word: &[u8]| {
+        let warning = word.strip_prefix(b"-W").unwrap_or_default();
+        let warning = warning.strip_prefix(b"error=").unwrap_or(warning);
+        matches!(warning, b"all" | b"misleading-indentation")
+    };
+    let refuses = |word: &[u8]| matches!(word, b"-w" | b"-Wno-misleading-indentation");
+    words(invocation).any(asks) && !words(invocation).any(refuses)
+}
+
+/// A place to be looked at in the file.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Suspect<'t> {
+    /// The file as the text's markers name it.
+    file: &'t [u8],
+    /// The line of the guard, from 1 on.
+    line: usize,
+    /// What guards: `if` and its like.
+    guard: Vec<u8>,
+    /// The statement that follows is on the guarded one's line.
+    on_one_line: bool,
+}
+
+impl Suspect<'_> {
+    /// Where the file is, as seen from the working directory.
+    pub fn path(&self) -> PathBuf {
+        path_of(self.file)
+    }
+
+    /// Whether gcc might warn of it, told by what the file holds.
+    pub fn is_so(&self, content: &[u8]) -> bool {
+        self.on_one_line && self.guards_a_macro(content) || may_mislead(content)
+    }
+
+    /// Whether the guard stands in the file on its line, so that it is not a macro's.
+    fn guards_a_macro(&self, content: &[u8]) -> bool {
+        let mut lines = content.split(|byte| *byte == b'\n');
+        let line = self
+            .line
+            .checked_sub(1)
+            .and_then(|before| lines.nth(before));
+        let mut words = line
+            .unwrap_or_default()
+            .split(|byte| !byte.is_ascii_alphanumeric() && *byte != b'_');
+        words.any(|word| word == self.guard)
+    }
+}
+
+/// The suspicious places, each of another file or of another kind; `landmarks` are those of the text.
+pub fn suspects<'t>(text: &'t [u8], landmarks: &Landmarks, asked: Asked) -> Vec<Suspect<'t>> {
+    let mut found: Vec<Suspect> = Vec::new();
+    let source = text.split(|byte| *byte == b'\n').next().and_then(marker);
+    let source = source.map(|first| first.name).unwrap_or_default();
+    for stretch in stretches(text, landmarks, asked.system) {
+        let seeks_all = asked.source || stretch.file != source;
+        if !seeks_all && !asked.expanded {
+            continue;
+        }
+        let lines = Lines::of(text.get(stretch.text).unwrap_or_default(), stretch.line);
+        for at in guards(&lines.text) {
+            let Some((guard, on_one_line)) = lines.judge(at) else {
+                continue;
+            };
+            let known = |suspect: &Suspect| {
+                suspect.file == stretch.file && !on_one_line && !suspect.on_one_line
+            };
+            let is_wanted = match on_one_line {
+                true => asked.expanded || seeks_all,
+                false => seeks_all,
+            };
+            if is_wanted && !found.iter().any(known) {
+                found.push(Suspect {
+                    file: stretch.file,
+                    line: lines.number(at),
+                    guard: guard.to_vec(),
+                    on_one_line,
+                });
+            }
+        }
+    }
+    found
+}
+
+/// A part of the text that is one file's, without any other in it.
+struct Stretch<'t> {
+    file: &'t [u8],
+    /// The number of its first line.
+    line: usize,
+    text: Range<usize>,
+}
+
+/// The parts of files that are no system headers, unless those count, too.
+fn stretches<'t>(text: &'t [u8], landmarks: &Landmarks, system: bool) -> Vec<Stretch<'t>> {
+    let mut found: Vec<Stretch> = Vec::new();
+    let mut open: Option<Stretch> = None;
+    for at in std::iter::once(0).chain(landmarks.hashes.iter().copied()) {
+        let rest = text.get(at..).unwrap_or_default();
+        let length = memchr::memchr(b'\n', rest).map_or(rest.len(), |end| end + 1);
+        let Some(mark) = rest
+            .get(..length)
+            .map(<[u8]>::trim_ascii_end)
+            .and_then(marker)
+        else {
+            continue;
+        };
+        let crosses = mark.flags.contains(&b'1') || mark.flags.contains(&b'2') || open.is_none();
+        // What a system header's macros stand for is marked as that header's.
+        if !crosses
+            && open
+                .as_ref()
+                .is_some_and(|stretch| stretch.file == mark.name)
+        {
+            continue;
+        }
+        if let Some(mut stretch) = open.take() {
+            stretch.text.end = at;
+            found.push(stretch);
+        }
+        let is_own = system || !mark.flags.contains(&b'3');
+        open = Some(Stretch {
+            file: if is_own { mark.name } else { b"" },
+            line: number_of(mark.line),
+            text: at + length..text.len(),
+        });
+    }
+    found.extend(open);
+    found.retain(|stretch| !matches!(stretch.file.first(), None | Some(b'<')));
+    found
+}
+
+fn number_of(digits: &[u8]) -> usize {
+    let digits = std::str::from_utf8(digits).unwrap_or_default();
+    digits.parse().unwrap_or_default()
+}
+
+/// A stretch without comments, directives and markers, its lines as the file has them.
+struct Lines {
+    text: Vec<u8>,
+    /// Where a line begins whose number does not follow from the one before, and its number.
+    numbers: Vec<(usize, usize)>,
+}
+
+impl Lines {
+    /// Of the text of a stretch that begins with line `first`.
+    fn of(stretch: &[u8], first: usize) -> Lines {
+        let blanked = without_comments(stretch);
+        let mut lines = Lines {
+            text: Vec::with_capacity(blanked.len()),
+            numbers: vec![(0, first)],
+        };
+        let mut number = first;
+        for line in blanked.split_inclusive(|byte| *byte == b'\n') {
+            match line.starts_with(b"# ").then(|| marked_line(line)).flatten() {
+                // A macro of a system's header is in the midst of a line.
+                Some(marked) if marked.wrapping_add(1) == number => {
+                    number = marked;
+                    if lines.text.last() == Some(&b'\n') {
+                        lines.text.pop();
+                        lines.text.push(b' ');
+                    }
+                }
+                Some(marked) => {
+                    number = marked;
+                    lines.numbers.push((lines.text.len(), number));
+                }
+                None => {
+                    match line.trim_ascii_start().first() {
+                        Some(b'#') => lines.text.push(b'\n'),
+                        _ => lines.text.extend_from_slice(line),
+                    }
+                    number += 1;
+                }
+            }
+        }
+        lines
+    }
+
+    /// The number of the line in which this place is.
+    fn number(&self, at: usize) -> usize {
+        let known = self.numbers.partition_point(|(begin, _)| *begin <= at);
+        let (begin, number) = self
+            .numbers
+            .get(known.wrapping_sub(1))
+            .copied()
+            .unwrap_or((0, 1));
+        let lines = self.text.get(begin..at).unwrap_or_default();
+        number + memchr::memchr_iter(b'\n', lines).count()
+    }
+
+    /// The guard at `at`, if what follows its statement may seem to belong to it, and whether that is on one line with it.
+    fn judge(&self, at: usize) -> Option<(&[u8], bool)> {
+        let guard = word_at(&self.text, at);
+        let body = self.behind_condition(at)?;
+        if self.text.get(body) == Some(&b'{') {
+            return None;
+        }
+        let end = self.end_of_statement(body, 0)?;
+        let next = self.skip_blanks(end);
+        let rest = self.text.get(next..).unwrap_or_default();
+        if rest.is_empty()
+            || matches!(rest.first(), Some(b'}' | b';'))
+            || begins_with(rest, b"else")
+        {
+            return None;
+        }
+        let between = self.text.get(end..next).unwrap_or_default();
+        if memchr::memchr(b'\n', between).is_none() {
+            return Some((guard, true));
+        }
+        let [guards, bodys, nexts] = [at, body, next].map(|at| self.column(at));
+        let may_align = |one: usize, other: usize| one <= other && other <= 8 * one;
+        let is_empty = self.text.get(body) == Some(&b';');
+        let aligned = is_empty || may_align(bodys, nexts) || may_align(nexts, bodys);
+        (nexts != guards && aligned).then_some((guard, false))
+    }
+
+    /// How many bytes stand before the first word of this place's line.
+    fn column(&self, at: usize) -> usize {
+        let before = self.text.get(..at).unwrap_or_default();
+        let begin = memchr::memrchr(b'\n', before).map_or(0, |end| end + 1);
+        let line = self.text.get(begin..).unwrap_or_default();
+        let blanks = line.iter().take_while(|byte| matches!(byte, b' ' | b'\t'));
+        blanks.count()
+    }
+
+    fn skip_blanks(&self, at: usize) -> usize {
+        let rest = self.text.get(at..).unwrap_or_default();
+        at + rest.len() - rest.trim_ascii_start().len()
+    }
+
+    /// Where the statement begins that a guard at `at` has.
+    fn behind_condition(&self, at: usize) -> Option<usize> {
+        let word = word_at(&self.text, at);
+        let after = self.skip_blanks(at + word.len());
+        if matches!(word, b"else" | b"do") {
+            return Some(after);
+        }
+        let more = word_at(&self.text, after);
+        let after = self.skip_blanks(after + more.len());
+        match self.text.get(after) {
+            Some(b'(') => Some(self.skip_blanks(self.behind_closing(after)?)),
+            _ => None,
+        }
+    }
+
+    /// What follows the bracket that closes the one at `at`.
+    fn behind_closing(&self, at: usize) -> Option<usize> {
+        let mut depth = 0usize;
+        for (at, byte) in self.text.iter().enumerate().skip(at) {
+            match byte {
+                b'(' | b'{' | b'[' => depth += 1,
+                b')' | b'}' | b']' => depth = depth.checked_sub(1)?,
+                _ => {}
+            }
+            if depth == 0 {
+                return Some(at + 1);
+            }
+        }
+        None
+    }
+
+    /// The end of the statement that begins at `at`, if that can be seen.
+    fn end_of_statement(&self, at: usize, depth: usize) -> Option<usize> {
+        if depth > DEPTH_MAX {
+            return None;
+        }
+        if self.text.get(at) == Some(&b'{') {
+            return self.behind_closing(at);
+        }
+        match word_at(&self.text, at) {
+            word @ (b"if" | b"for" | b"while" | b"switch") => {
+                let end = self.end_of_statement(self.behind_condition(at)?, depth + 1)?;
+                let next = self.skip_blanks(end);
+                match word == b"if" && word_at(&self.text, next) == b"else" {
+                    true => self.end_of_statement(self.behind_condition(next)?, depth + 1),
+                    false => Some(end),
+                }
+            }
+            b"do" => {
+                let end = self.end_of_statement(self.behind_condition(at)?, depth + 1)?;
+                self.behind_semicolon(end)
+            }
+            _ => self.behind_semicolon(at),
+        }
+    }
+
+    fn behind_semicolon(&self, mut at: usize) -> Option<usize> {
+        loop {
+            match self.text.get(at)? {
+                b';' => return Some(at + 1),
+                b'(' | b'{' | b'[' => at = self.behind_closing(at)?,
+                b')' | b'}' | b']' => return None,
+                _ => at += 1,
+            }
+        }
+    }
+}
+
+/// Statements in statements are looked through so deep.
+const DEPTH_MAX: usize = 64;
+
+/// The line that a marker speaks of.
+fn marked_line(line: &[u8]) -> Option<usize> {
+    marker(line.trim_ascii_end()).map(|mark| number_of(mark.line))
+}
+
+/// The places of `if` and its like, but for a `while` that closes a block.
+fn guards(text: &[u8]) -> impl Iterator<Item = usize> + '_ {
+    let finder = |pair: &'static [u8; 2]| memchr::memmem::find_iter(text, pair);
+    let places = finder(b"if")
+        .chain(finder(b"el"))
+        .chain(finder(b"fo"))
+        .chain(finder(b"wh"));
+    places.filter(|at| {
+        let (before, _) = text.split_at_checked(*at).unwrap_or_default();
+        let begins = before.last().is_none_or(|byte| !in_name(*byte));
+        let word = if begins { word_at(text, *at) } else { b"" };
+        match word {
+            b"if" | b"else" | b"for" => true,
+            b"while" => before.trim_ascii_end().last() != Some(&b'}'),
+            _ => false,
+        }
+    })
+}
+
+/// The word that begins at `at`.
+fn word_at(text: &[u8], at: usize) -> &[u8] {
+    let rest = text.get(at..).unwrap_or_default();
+    let length = rest.iter().take_while(|byte| in_name(**byte)).count();
+    rest.get(..length).unwrap_or_default()
+}
+
+fn in_name(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || byte == b'_'
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn found(text: &str, asked: Asked) -> Vec<(String, usize, bool)> {
+        let landmarks = Landmarks::of(text.as_bytes(), false);
+        let suspects = suspects(text.as_bytes(), &landmarks, asked);
+        let tell = |suspect: &Suspect| {
+            let file = String::from_utf8_lossy(suspect.file).into_owned();
+            (file, suspect.line, suspect.on_one_line)
+        };
+        suspects.iter().map(tell).collect()
+    }
+
+    const HEADERS: Asked = Asked {
+        system: false,
+        source: false,
+        expanded: true,
+    };
+
+    /// The lines of a header's text as suspects.
+    fn lines(header: &str) -> Vec<(usize, bool)> {
+        let text = format!("# 0 \"a.c\"\n# 1 \"a.c\"\n# 1 \"h.h\" 1\n{header}\n# 2 \"a.c\" 2\n");
+        let found = found(&text, HEADERS);
+        found
+            .into_iter()
+            .map(|(_, line, one)| (line, one))
+            .collect()
+    }
+
+    #[test]
+    fn what_seems_guarded_is_found_in_headers() {
+        for (header, expected) in [
+            ("void f() {\n  if (a)\n    b();\n    c();\n}", vec![(2, false)]),
+            ("void f() {\n  if (a)\n    b();\n  c();\n}", vec![]),
+            ("void f() {\n  if (a)\n    b();\n}", vec![]),
+            ("void f() {\n  if (a)\n    b();\n  else\n    c();\n  d();\n}", vec![]),
+            ("void f() {\n  if (a)\n    b();\n  else\n    c();\n    d();\n}", vec![(4, false)]),
+            // Tabs are single blanks in such a text.
+            ("void f() {\n      if (a)\n b();\n c();\n}", vec![(2, false)]),
+            (" if (a)\n  for (;;)\n   b();\n c();\n", vec![(2, false)]),
+            ("  if (a)\n    for (;;)\n      if (b) {\n      }\nc();\n", vec![]),
+            (" if (a)\n  do x(); while (b);\n  c();\n", vec![(1, false)]),
+            (" while (f(\")\",\n  (b)))\n  c();\n  d();\n", vec![(1, false)]),
+            (" if constexpr (a)\n  c();\n  d();\n", vec![(1, false)]),
+            ("  do {\n  } while (b);\n    c();\n", vec![]),
+            // A macro, and one that a system's macros are in.
+            ("  if (a) t = x; x = y; y = t;\n", vec![(1, true)]),
+            ("  if (a)\n# 2 \"h.h\" 3 4\n    E\n# 2 \"h.h\"\n    = 3; return\n# 2 \"h.h\" 3 4\n    E\n# 2 \"h.h\"\n    ;\n", vec![(1, true)]),
+            ("  if (a) b();\n# 30 \"h.h\"\n  c();\n", vec![]),
+            ("  if (a) b();\n# 2 \"h.h\" 3 4\n  c();\n", vec![]),
+            ("  int elif, form, wh; iff (a) b(); c();\n", vec![]),
+            ("  if (a", vec![]),
+            ("  if (a)) b; }", vec![]),
+        ] {
+            assert_eq!(lines(header), expected, "{header}");
+        }
+    }
+
+    #[test]
+    fn only_files_that_count_are_looked_at() {
+        let bad = "if (a)\n  b();\n  c();\n";
+        let text = format!(
+            "# 0 \"a.c\"\n# 1 \"/w//\"\n# 0 \"<command-line>\"\n# 1 \"a.c\"\n{bad}# 1 \"/usr/s.h\" 1 3\n{bad}# 1 \"t.h\" 1 3\n{bad}\
+             # 5 \"a.c\" 2\n{bad}# 1 \"h.h\" 1\n{bad}{bad}# 8 \"a.c\" 2\n"
+        );
+        let files = |asked| {
+            let found = found(&text, asked);
+            found.into_iter().map(|(file, ..)| file).collect::<Vec<_>>()
+        };
+        assert_eq!(files(HEADERS), ["h.h"]);
+        let source = true;
+        assert_eq!(files(Asked { source, ..HEADERS }), ["a.c", "h.h"]);
+        let system = true;
+        assert_eq!(
+            files(Asked { system, ..HEADERS }),
+            ["/usr/s.h", "t.h", "h.h"]
+        );
+        let macros = "# 1 \"a.c\"\nif (a) b(); c();\n";
+        assert_eq!(found(macros, HEADERS), [("a.c".to_owned(), 1, true)]);
+        let expanded = false;
+        assert_eq!(
+            found(
+                macros,
+                Asked {
+                    expanded,
+                    ..HEADERS
+                }
+            ),
+            []
+        );
+    }
+
+    #[test]
+    fn files_tell_whether_it_is_so() {
+        let text = b"# 1 \"a.c\"\n# 1 \"h.h\" 1\nif (a) b(); c();\n";
+        let found = suspects(text, &Landmarks::of(text, false), HEADERS);
+        let is_so = |content: &str| {
+            found
+                .iter()
+                .any(|suspect| suspect.is_so(content.as_bytes()))
+        };
+        assert!(is_so("if (a) SWAP;\n"));
+        assert!(is_so("MACRO\nif (a)\n  b();\n  c();\n"));
+        assert!(!is_so("MACRO;\nif (a)\n  b();\n"));
+        assert!(!is_so(""));
+    }
+}
