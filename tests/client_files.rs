@@ -291,12 +291,25 @@ const TEXTS: &[Case] = &[
     ),
 ];
 
-/// Text that clang itself has rewritten for this.
-const REWRITTEN: &[Case] = &[(
+/// What is so only with clang.
+const REWRITTEN: &[Case] = &[
+(
     "printf '#include \"sub/h.h\"\nint h = H;\n' > p.c; clang -E -frewrite-includes p.c | sed 1d > p.i",
     "CC -c p.i",
     There,
-)];
+),
+    // clang tells of conditions and markers that rewriting has put in, and not of what it has taken out.
+    (
+        "printf '#define F(a) a\nint x = F(1\n#ifdef A\n#else\n#endif\n);\n' > p.c",
+        "CC -pedantic -c p.c",
+        Any,
+    ),
+    (
+        "printf '#define A 1\n#if A\nint x;\n#endif\n' > p.c",
+        "CC -Wunused-macros -c p.c; CC -Wunused-macros -fno-diagnostics-show-option -c p.c",
+        Any,
+    ),
+];
 
 const OBJECTIVE: &[Case] = &[
     ("", "CC -c o.m", There),

@@ -31,6 +31,15 @@ pub fn keeps_local(
         .then_some("clang warns of empty bodies by the lines of the file")
 }
 
+/// Whether clang has said something of a text that it may say of conditions and markers only because they were rewritten.
+pub fn tells_of_rewriting(said: &[u8]) -> bool {
+    const SAYS: [&[u8]; 2] = [
+        b": embedding a directive within macro arguments",
+        b": macro is not used",
+    ];
+    SAYS.iter().any(|words| memmem::find(said, words).is_some())
+}
+
 /// Whether clang may warn of empty bodies: it does so unless told otherwise, by the last word about it and in the text.
 fn warns_of_bodies(text: &[u8], invocation: &Invocation) -> bool {
     let mut words = clang_text::words(invocation);
