@@ -285,6 +285,11 @@ const TEXTS: &[Case] = &[
         Any,
     ),
     (
+        "mkdir sys; echo '#define TWICE(a) a++; a++' > sys/p.h; printf '#include <p.h>\nint f(int a) { if (a) TWICE(a); return a; }\n' > p.c",
+        "CC -O2 -isystem sys -Wall -c p.c; CC -isystem sys -Wall -c p.c",
+        Any,
+    ),
+    (
         "printf '#include <stddef.h>\nstatic inline int *f(int a) {\n\tif (a)\n\t\treturn NULL;\n\tfor (;;)\n\t\tif (a--)\n\t\t\treturn NULL;\n}\n' > p.h; printf '#include \"p.h\"\nint g(int a) { return f(a) != 0; }\n' > p.c",
         "CC -O2 -Wall -c p.c",
         There,

@@ -197,7 +197,7 @@ impl Lines {
         };
         let mut number = first;
         for line in blanked.split_inclusive(|byte| *byte == b'\n') {
-            match line.starts_with(b"# ").then(|| marked_line(line)).flatten() {
+            match marked_line(line) {
                 // A macro of a system's header is in the midst of a line.
                 Some(marked) if marked.wrapping_add(1) == number => {
                     number = marked;
@@ -346,9 +346,12 @@ impl Lines {
 /// Statements in statements are looked through so deep.
 const DEPTH_MAX: usize = 64;
 
-/// The line that a marker speaks of.
+/// The line that a marker speaks of, in a text without what is in strings.
 fn marked_line(line: &[u8]) -> Option<usize> {
-    marker(line.trim_ascii_end()).map(|mark| number_of(mark.line))
+    let rest = line.strip_prefix(b"# ")?;
+    let digits = rest.iter().take_while(|byte| byte.is_ascii_digit()).count();
+    let (digits, rest) = rest.split_at_checked(digits)?;
+    (!digits.is_empty() && rest.starts_with(b" \"")).then(|| number_of(digits))
 }
 
 /// The places of `if` and its like, but for a `while` that closes a block.
@@ -461,6 +464,9 @@ mod tests {
         );
         let macros = "# 1 \"a.c\"\nif (a) b(); c();\n";
         assert_eq!(found(macros, HEADERS), [("a.c".to_owned(), 1, true)]);
+        let split = "# 1 \"a.c\"\n# 1 \"s.h\" 1 3\n# 2 \"a.c\" 2\nint f() { if (a) a\n# 2 \"a.c\" 3 4\n    ++;\n\
+                     # 2 \"a.c\"\n    a\n# 2 \"a.c\" 3 4\n    ++\n# 2 \"a.c\"\n    ; return a; }\n";
+        assert_eq!(found(split, HEADERS), [("a.c".to_owned(), 2, true)]);
         let expanded = false;
         assert_eq!(
             found(
