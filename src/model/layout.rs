@@ -2,6 +2,7 @@
 //! not, and macros of several statements of which one is guarded. A text does not show tabs and macros, so what is found is
 //! a suspicion, and the file itself tells; see `indentation` for that.
 
+use std::collections::BTreeSet;
 use std::ops::Range;
 use std::path::PathBuf;
 
@@ -55,17 +56,15 @@ pub fn of_indentation(invocation: &Invocation) -> bool {
     words(invocation).any(asks) && !words(invocation).any(refuses)
 }
 
-/// A place to be looked at in the file.
-#[derive(Clone, PartialEq, Eq, Debug)]
+/// A file to be looked at.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Suspect<'t> {
-    /// The file as the text's markers name it.
+    /// As the text's markers name it.
     file: &'t [u8],
-    /// The line of the guard, from 1 on.
-    line: usize,
-    /// What guards: `if` and its like.
-    guard: Vec<u8>,
-    /// The statement that follows is on the guarded one's line.
-    on_one_line: bool,
+    /// A statement seems to be guarded that is not.
+    misleads: bool,
+    /// The lines, from 1 on, on which more than one statement stands behind a guard, and what guards: `if` and its like.
+    crowded: BTreeSet<(usize, Vec<u8>)>,
 }
 
 impl Suspect<'_> {
@@ -76,53 +75,48 @@ impl Suspect<'_> {
 
     /// Whether gcc might warn of it, told by what the file holds.
     pub fn is_so(&self, content: &[u8]) -> bool {
-        self.on_one_line && self.guards_a_macro(content) || may_mislead(content)
+        self.guards_a_macro(content) || self.misleads && may_mislead(content)
     }
 
-    /// Whether the guard stands in the file on its line, so that it is not a macro's.
+    /// Whether a guard stands in the file on its line, so that it is not itself a macro's.
     fn guards_a_macro(&self, content: &[u8]) -> bool {
-        let mut lines = content.split(|byte| *byte == b'\n');
-        let line = self
-            .line
-            .checked_sub(1)
-            .and_then(|before| lines.nth(before));
-        let mut words = line
-            .unwrap_or_default()
-            .split(|byte| !byte.is_ascii_alphanumeric() && *byte != b'_');
-        words.any(|word| word == self.guard)
+        self.crowded.iter().any(|(line, guard)| {
+            let mut lines = content.split(|byte| *byte == b'\n');
+            let line = line.checked_sub(1).and_then(|before| lines.nth(before));
+            let line = line.unwrap_or_default();
+            let mut words = line.split(|byte| !in_name(*byte));
+            words.any(|word| word == guard)
+        })
     }
 }
 
-/// The suspicious places, each of another file or of another kind; `landmarks` are those of the text.
+/// The suspicious files; `landmarks` are those of the text.
 pub fn suspects<'t>(text: &'t [u8], landmarks: &Landmarks, asked: Asked) -> Vec<Suspect<'t>> {
     let mut found: Vec<Suspect> = Vec::new();
     let source = text.split(|byte| *byte == b'\n').next().and_then(marker);
     let source = source.map(|first| first.name).unwrap_or_default();
     for stretch in stretches(text, landmarks, asked.system) {
         let seeks_all = asked.source || stretch.file != source;
-        if !seeks_all && !asked.expanded {
+        let part = text.get(stretch.text).unwrap_or_default();
+        // Most headers only declare.
+        if !seeks_all && !asked.expanded || guards(part).next().is_none() {
             continue;
         }
-        let lines = Lines::of(text.get(stretch.text).unwrap_or_default(), stretch.line);
+        let known = found.iter().position(|known| known.file == stretch.file);
+        let mut suspect = known.map(|at| found.swap_remove(at)).unwrap_or_default();
+        suspect.file = stretch.file;
+        let lines = Lines::of(part, stretch.line);
         for at in guards(&lines.text) {
-            let Some((guard, on_one_line)) = lines.judge(at) else {
-                continue;
-            };
-            let known = |suspect: &Suspect| {
-                suspect.file == stretch.file && !on_one_line && !suspect.on_one_line
-            };
-            let is_wanted = match on_one_line {
-                true => asked.expanded || seeks_all,
-                false => seeks_all,
-            };
-            if is_wanted && !found.iter().any(known) {
-                found.push(Suspect {
-                    file: stretch.file,
-                    line: lines.number(at),
-                    guard: guard.to_vec(),
-                    on_one_line,
-                });
+            match lines.judge(at) {
+                Some((guard, true)) if asked.expanded => {
+                    suspect.crowded.insert((lines.number(at), guard.to_vec()));
+                }
+                Some(_) => suspect.misleads |= seeks_all,
+                None => {}
             }
+        }
+        if suspect.misleads || !suspect.crowded.is_empty() {
+            found.push(suspect);
         }
     }
     found
@@ -356,21 +350,19 @@ fn marked_line(line: &[u8]) -> Option<usize> {
 
 /// The places of `if` and its like, but for a `while` that closes a block.
 fn guards(text: &[u8]) -> impl Iterator<Item = usize> + '_ {
-    let finder = |pair: &'static [u8; 2]| memchr::memmem::find_iter(text, pair);
-    let places = finder(b"if")
-        .chain(finder(b"el"))
-        .chain(finder(b"fo"))
-        .chain(finder(b"wh"));
-    places.filter(|at| {
-        let (before, _) = text.split_at_checked(*at).unwrap_or_default();
-        let begins = before.last().is_none_or(|byte| !in_name(*byte));
-        let word = if begins { word_at(text, *at) } else { b"" };
-        match word {
-            b"if" | b"else" | b"for" => true,
-            b"while" => before.trim_ascii_end().last() != Some(&b'}'),
-            _ => false,
-        }
-    })
+    const WORDS: [&[u8]; 4] = [b"if", b"else", b"for", b"while"];
+    let places = |word| memchr::memmem::find_iter(text, word).map(move |at| (at, word));
+    let begins = |text: &[u8]| text.last().is_none_or(|byte| !in_name(*byte));
+    let ends = |text: &[u8]| text.first().is_none_or(|byte| !in_name(*byte));
+    let guards = WORDS
+        .into_iter()
+        .flat_map(places)
+        .filter(move |(at, word)| {
+            let (before, rest) = text.split_at_checked(*at).unwrap_or_default();
+            let is_word = begins(before) && ends(rest.get(word.len()..).unwrap_or_default());
+            is_word && (*word != b"while" || before.trim_ascii_end().last() != Some(&b'}'))
+        });
+    guards.map(|(at, _)| at)
 }
 
 /// The word that begins at `at`.
@@ -391,11 +383,14 @@ mod tests {
     fn found(text: &str, asked: Asked) -> Vec<(String, usize, bool)> {
         let landmarks = Landmarks::of(text.as_bytes(), false);
         let suspects = suspects(text.as_bytes(), &landmarks, asked);
-        let tell = |suspect: &Suspect| {
-            let file = String::from_utf8_lossy(suspect.file).into_owned();
-            (file, suspect.line, suspect.on_one_line)
-        };
-        suspects.iter().map(tell).collect()
+        let mut told = Vec::new();
+        for suspect in suspects {
+            let file = || String::from_utf8_lossy(suspect.file).into_owned();
+            told.extend(suspect.misleads.then(|| (file(), 0, false)));
+            let crowded = suspect.crowded.iter();
+            told.extend(crowded.map(|(line, _)| (file(), *line, true)));
+        }
+        told
     }
 
     const HEADERS: Asked = Asked {
@@ -417,18 +412,18 @@ mod tests {
     #[test]
     fn what_seems_guarded_is_found_in_headers() {
         for (header, expected) in [
-            ("void f() {\n  if (a)\n    b();\n    c();\n}", vec![(2, false)]),
+            ("void f() {\n  if (a)\n    b();\n    c();\n}", vec![(0, false)]),
             ("void f() {\n  if (a)\n    b();\n  c();\n}", vec![]),
             ("void f() {\n  if (a)\n    b();\n}", vec![]),
             ("void f() {\n  if (a)\n    b();\n  else\n    c();\n  d();\n}", vec![]),
-            ("void f() {\n  if (a)\n    b();\n  else\n    c();\n    d();\n}", vec![(4, false)]),
+            ("void f() {\n  if (a)\n    b();\n  else\n    c();\n    d();\n}", vec![(0, false)]),
             // Tabs are single blanks in such a text.
-            ("void f() {\n      if (a)\n b();\n c();\n}", vec![(2, false)]),
-            (" if (a)\n  for (;;)\n   b();\n c();\n", vec![(2, false)]),
+            ("void f() {\n      if (a)\n b();\n c();\n}", vec![(0, false)]),
+            (" if (a)\n  for (;;)\n   b();\n c();\n", vec![(0, false)]),
             ("  if (a)\n    for (;;)\n      if (b) {\n      }\nc();\n", vec![]),
-            (" if (a)\n  do x(); while (b);\n  c();\n", vec![(1, false)]),
-            (" while (f(\")\",\n  (b)))\n  c();\n  d();\n", vec![(1, false)]),
-            (" if constexpr (a)\n  c();\n  d();\n", vec![(1, false)]),
+            (" if (a)\n  do x(); while (b);\n  c();\n", vec![(0, false)]),
+            (" while (f(\")\",\n  (b)))\n  c();\n  d();\n", vec![(0, false)]),
+            (" if constexpr (a)\n  c();\n  d();\n", vec![(0, false)]),
             ("  do {\n  } while (b);\n    c();\n", vec![]),
             // A macro, and one that a system's macros are in.
             ("  if (a) t = x; x = y; y = t;\n", vec![(1, true)]),
@@ -482,16 +477,22 @@ mod tests {
 
     #[test]
     fn files_tell_whether_it_is_so() {
-        let text = b"# 1 \"a.c\"\n# 1 \"h.h\" 1\nif (a) b(); c();\n";
-        let found = suspects(text, &Landmarks::of(text, false), HEADERS);
-        let is_so = |content: &str| {
+        let is_so = |statements: &str, content: &str| {
+            let text = format!("# 1 \"a.c\"\n# 1 \"h.h\" 1\n{statements}");
+            let text = text.as_bytes();
+            let found = suspects(text, &Landmarks::of(text, false), HEADERS);
+            assert_eq!(found.len(), 1, "{statements}");
             found
                 .iter()
                 .any(|suspect| suspect.is_so(content.as_bytes()))
         };
-        assert!(is_so("if (a) SWAP;\n"));
-        assert!(is_so("MACRO\nif (a)\n  b();\n  c();\n"));
-        assert!(!is_so("MACRO;\nif (a)\n  b();\n"));
-        assert!(!is_so(""));
+        let crowded = "if (a) b(); c();\n";
+        assert!(is_so(crowded, "if (a) SWAP;\n"));
+        assert!(!is_so(crowded, "MACRO;\nif (a)\n  b();\n"));
+        assert!(!is_so(crowded, ""));
+        // Single blanks may be tabs.
+        let unclear = "  if (a)\n b();\n c();\n";
+        assert!(is_so(unclear, "  if (a)\n\tb();\n\tc();\n"));
+        assert!(!is_so(unclear, "\tif (a)\n\t b();\n\tc();\n"));
     }
 }
