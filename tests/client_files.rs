@@ -263,6 +263,17 @@ const TEXTS: &[Case] = &[
         "CC -Wdocumentation -include sub/h.h -c p.c; CC -Weverything -include sub/h.h -c p.c; CC -fcomment-block-commands=q -Wdocumentation-unknown-command -include sub/h.h -c p.c",
         Any,
     ),
+    // Files may not begin or end among a macro's arguments.
+    (
+        "echo '2' > p.h; printf '#define F(a, b) a + b\nint x = F(1,\n#include \"p.h\"\n);\n' > p.c",
+        "CC -c p.c; CC -O2 -c p.c; CC -gdwarf-4 -c p.c",
+        Any,
+    ),
+    (
+        "echo 'int x = F(1,' > p.h; printf '#define F(a, b) a + b\n#include \"p.h\"\n2);\n' > p.c",
+        "CC -c p.c; CC -O2 -c p.c; CC -gdwarf-4 -c p.c",
+        Any,
+    ),
     // gcc judges headers, too, by their own lines and macros.
     (
         "printf 'static inline int f(int a) {\n  if (a)\n    a++;\n    a--;\n  return a;\n}\n' > p.h; printf '#include \"p.h\"\nint g(int a) { return f(a); }\n' > p.c",

@@ -1,6 +1,7 @@
 //! Where a preprocessed text looks as if gcc might warn of how its files are laid out: statements that seem guarded and are
 //! not, and macros of several statements of which one is guarded. A text does not show tabs and macros, so what is found is
-//! a suspicion, and the file itself tells; see `indentation` for that.
+//! a suspicion, and the file itself tells; see `indentation` for that. And where a file begins or ends among the arguments of a
+//! macro, which is an error only as long as it is a file.
 
 use std::collections::BTreeSet;
 use std::ops::Range;
@@ -120,6 +121,37 @@ pub fn suspects<'t>(text: &'t [u8], landmarks: &Landmarks, asked: Asked) -> Vec<
         }
     }
     found
+}
+
+/// Whether a file that is no system header begins or ends in parentheses. If they are a macro's, a compiler refuses that, but
+/// not where a text has all in one.
+pub fn opens_over_files(text: &[u8], landmarks: &Landmarks) -> bool {
+    stretches(text, landmarks, false)
+        .into_iter()
+        .any(|stretch| {
+            let is_last = stretch.text.end == text.len();
+            let part = text.get(stretch.text).unwrap_or_default();
+            // Most end in a statement, or in nothing.
+            let end = part
+                .iter()
+                .rposition(|byte| matches!(byte, b';' | b'{' | b'}'));
+            let tail = part.get(end.unwrap_or(0)..).unwrap_or_default();
+            !is_last && memchr::memchr(b'(', tail).is_some() && stays_open(part)
+        })
+}
+
+/// Whether parentheses are open at the end of a text.
+fn stays_open(part: &[u8]) -> bool {
+    let blanked = without_comments(part);
+    let lines = blanked.split(|byte| *byte == b'\n');
+    let code = lines.filter(|line| line.trim_ascii_start().first() != Some(&b'#'));
+    let depth = code.flatten().fold(0usize, |depth, byte| match byte {
+        b'(' => depth + 1,
+        b')' => depth.saturating_sub(1),
+        b';' | b'{' | b'}' => 0,
+        _ => depth,
+    });
+    depth > 0
 }
 
 /// A part of the text that is one file's, without any other in it.
@@ -473,6 +505,26 @@ mod tests {
             ),
             []
         );
+    }
+
+    #[test]
+    fn parentheses_that_are_open_over_files_are_seen() {
+        for (before, expected) in [
+            ("int x = F(1,\n", true),
+            ("int x = F(1, /* ) */\n", true),
+            (
+                "int a; // (see\n#define A (\nchar c = '(';\n/* ; ( */\n",
+                false,
+            ),
+            ("int x[] = { F(1),\n", false),
+            ("", false),
+        ] {
+            let text =
+                format!("# 1 \"a.c\"\n{before}# 1 \"h.h\" 1\n2\n# 3 \"a.c\" 2\n);\nint y = F(\n");
+            let landmarks = Landmarks::of(text.as_bytes(), false);
+            let found = opens_over_files(text.as_bytes(), &landmarks);
+            assert_eq!(found, expected, "{before}");
+        }
     }
 
     #[test]

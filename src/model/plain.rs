@@ -181,6 +181,9 @@ pub fn text_keeps_local(
         Way::RewriteIncludes if clang_text::counts_in_conditions(text, invocation) => {
             Some(Reason::new("a condition counts on __COUNTER__"))
         }
+        Way::DirectivesOnly | Way::RewriteIncludes if layout::opens_over_files(text, landmarks) => {
+            Some(Reason::new("a file begins or ends in parentheses"))
+        }
         Way::RewriteIncludes if clang_lines::counts_anew(text, landmarks) => Some(Reason::new(
             "#line counts lines anew, and -frewrite-includes as the file has them",
         )),
