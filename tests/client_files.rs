@@ -263,6 +263,14 @@ const TEXTS: &[Case] = &[
         "CC -Wdocumentation -include sub/h.h -c p.c; CC -Weverything -include sub/h.h -c p.c; CC -fcomment-block-commands=q -Wdocumentation-unknown-command -include sub/h.h -c p.c",
         Any,
     ),
+    // clang's debug information spells its source anew, and its driver warns of C that is taken for C++.
+    (
+        "",
+        "CC -gdwarf-4 -c ./x.c; CC -gdwarf-4 -c $PWD//x.c -o y.o; CC -g -c .//x.c -o z.o; CC -gdwarf-4 -c sub/../x.c -o w.o",
+        Any,
+    ),
+    ("gcc -E sub/s.c > s.i", "CXX -c s.i; CXX -gdwarf-4 -c ./s.i -o t.o", Any),
+    ("", "CC -O2 -c ./x.c; CC -O2 -c .//x.c -o y.o", There),
     // Files may not begin or end among a macro's arguments.
     (
         "echo '2' > p.h; printf '#define F(a, b) a + b\nint x = F(1,\n#include \"p.h\"\n);\n' > p.c",

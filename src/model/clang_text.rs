@@ -3,7 +3,7 @@
 
 use super::invocation::{Invocation, Reason, Role};
 use super::literals::{comments_in_line, splice_length};
-use super::sources::Language;
+use super::sources::{self, Language};
 use memchr::memmem;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::{OsStr, OsString};
@@ -84,6 +84,21 @@ pub fn must_be_expanded(invocation: &Invocation) -> Result<bool, Reason> {
         ));
     }
     Ok(true)
+}
+
+/// Why clang would make or say something else of a source's text, by the way the command names it.
+pub fn keeps_source(invocation: &Invocation) -> Result<(), Reason> {
+    let name = invocation.input.as_os_str().as_bytes();
+    if invocation.debug_info && (name.starts_with(b"./") || memmem::find(name, b"//").is_some()) {
+        return Err(Reason::new(
+            "clang's debug information spells the source's name otherwise",
+        ));
+    }
+    let by_name = sources::language_of(&invocation.input).map(|kind| kind.language);
+    match invocation.explicit_language || by_name == Some(invocation.language) {
+        true => Ok(()),
+        false => Err(Reason::new("clang++ warns that it takes C for C++")),
+    }
 }
 
 /// Is DWARF 4 or older asked for, or the default of this clang?

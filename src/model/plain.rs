@@ -110,6 +110,9 @@ pub fn recipe(
     if let Some(why) = &invocation.only_ours {
         return Err(why.clone());
     }
+    if family == Some(Family::Clang) {
+        clang_text::keeps_source(invocation)?;
+    }
     let way = way(invocation, family, wishes.comments)?;
     let mut server = server_words(invocation);
     if way == Way::DirectivesOnly {
