@@ -271,6 +271,11 @@ const TEXTS: &[Case] = &[
     ),
     ("gcc -E sub/s.c > s.i", "CXX -c s.i; CXX -gdwarf-4 -c ./s.i -o t.o", Any),
     ("", "CC -O2 -c ./x.c; CC -O2 -c .//x.c -o y.o", There),
+    (
+        "printf '#define S ;\nint f(int a) { if (a) S return 1; while (a) S return 2; }\n' > p.c",
+        "CC -Wall -c p.c; CC -Wmissing-prototypes -c p.c; CC -Weverything -c p.c",
+        Any,
+    ),
     // Files may not begin or end among a macro's arguments.
     (
         "echo '2' > p.h; printf '#define F(a, b) a + b\nint x = F(1,\n#include \"p.h\"\n);\n' > p.c",
@@ -290,7 +295,7 @@ const TEXTS: &[Case] = &[
     ),
     (
         "printf 'static inline int f(int a) {\n      if (a)\n\ta++;\n\ta--;\n  return a;\n}\n' > p.h; printf '#include \"p.h\"\nint g(int a) { return f(a); }\n' > p.c",
-        "CC -O2 -Wall -c p.c; CC -Wall -c p.c; CC -O2 -isystem. -Wall -c p.c",
+        "CC -O2 -Wall -c p.c; CC -Wall -c p.c; CC -O2 -isystem. -Wall -c p.c; CC -Wall -include p.h -c x.c; CC -Wall -include sub/h.h -x c -c p.h -o q.o",
         Any,
     ),
     (

@@ -333,7 +333,7 @@ fn check_ends(text: &[u8], job: &Job) -> std::result::Result<(), String> {
     Ok(())
 }
 
-/// gcc may warn of how a header is laid out, or a macro, which only the file tells.
+/// Compilers may warn of how a file is laid out, or a macro, which only the file tells.
 fn check_layout(text: &[u8], landmarks: &Landmarks, job: &Job) -> std::result::Result<(), String> {
     let expanded = job.recipe.way == Way::Expanded;
     let Some(asked) = Asked::of(job.invocation, job.family, expanded) else {
@@ -350,7 +350,7 @@ fn check_layout(text: &[u8], landmarks: &Landmarks, job: &Job) -> std::result::R
         if is_so {
             let file = file.display();
             return Err(format!(
-                "gcc might warn of the layout of {file}, and judges that by the file itself"
+                "there might be a warning of the layout of {file}, which only the file itself tells"
             ));
         }
     }

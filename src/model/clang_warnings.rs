@@ -31,11 +31,13 @@ pub fn keeps_local(
         .then_some("clang warns of empty bodies by the lines of the file")
 }
 
-/// Whether clang has said something of a text that it may say of conditions and markers only because they were rewritten.
+/// Whether clang has said something of a text that it may say only because conditions and markers were rewritten, or lines
+/// are others.
 pub fn tells_of_rewriting(said: &[u8]) -> bool {
-    const SAYS: [&[u8]; 2] = [
+    const SAYS: [&[u8]; 3] = [
         b": embedding a directive within macro arguments",
         b": macro is not used",
+        b" has empty body",
     ];
     SAYS.iter().any(|words| memmem::find(said, words).is_some())
 }

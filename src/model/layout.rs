@@ -1,4 +1,4 @@
-//! Where a preprocessed text looks as if gcc might warn of how its files are laid out: statements that seem guarded and are
+//! Where a preprocessed text looks as if a compiler might warn of how its files are laid out: statements that seem guarded and are
 //! not, and macros of several statements of which one is guarded. A text does not show tabs and macros, so what is found is
 //! a suspicion, and the file itself tells; see `indentation` for that. And where a file begins or ends among the arguments of a
 //! macro, which is an error only as long as it is a file.
@@ -22,39 +22,46 @@ pub struct Asked {
     pub system: bool,
     /// In the source itself, which is not yet looked through.
     pub source: bool,
-    /// Macros were expanded, so that what stands on one line may be one.
+    /// Macros were expanded, and what stands on one line may be one.
     pub expanded: bool,
 }
 
 impl Asked {
-    /// Of a text that `family`'s compiler is to be given for `invocation`, if it may be asked to warn of such things.
+    /// Of a text that `family`'s compiler is to be given for `invocation`, if it may be asked to warn of such things. clang
+    /// judges by what it is given, so that only an expanded text tells it less.
     pub fn of(invocation: &Invocation, family: Option<Family>, expanded: bool) -> Option<Asked> {
         let has = |names: &[&[u8]]| words(invocation).any(|word| names.contains(&word));
-        let expanded = expanded
-            && has(&[
-                b"-Wall",
-                b"-Wmultistatement-macros",
-                b"-Werror=multistatement-macros",
-            ])
-            && !has(&[b"-w", b"-Wno-multistatement-macros"]);
-        let asks = family == Some(Family::Gcc) && (expanded || of_indentation(invocation));
-        asks.then(|| Asked {
+        let several: [&[u8]; 3] = [
+            b"-Wall",
+            b"-Wmultistatement-macros",
+            b"-Werror=multistatement-macros",
+        ];
+        let refused: [&[u8]; 2] = [b"-w", b"-Wno-multistatement-macros"];
+        let is_gccs = family == Some(Family::Gcc);
+        let crowds = is_gccs && expanded && has(&several) && !has(&refused);
+        let misleads = match family {
+            Some(Family::Gcc) => of_indentation(invocation),
+            Some(Family::Clang) => expanded && words(invocation).any(asks_of_indentation),
+            None => false,
+        };
+        (crowds || misleads).then(|| Asked {
             system: has(&[b"-Wsystem-headers"]),
-            source: invocation.preprocessed,
-            expanded,
+            source: invocation.preprocessed || !is_gccs,
+            expanded: crowds,
         })
     }
 }
 
 /// Whether gcc is asked to warn of indentation.
 pub fn of_indentation(invocation: &Invocation) -> bool {
-    let asks = |word: &[u8]| {
-        let warning = word.strip_prefix(b"-W").unwrap_or_default();
-        let warning = warning.strip_prefix(b"error=").unwrap_or(warning);
-        matches!(warning, b"all" | b"misleading-indentation")
-    };
     let refuses = |word: &[u8]| matches!(word, b"-w" | b"-Wno-misleading-indentation");
-    words(invocation).any(asks) && !words(invocation).any(refuses)
+    words(invocation).any(asks_of_indentation) && !words(invocation).any(refuses)
+}
+
+fn asks_of_indentation(word: &[u8]) -> bool {
+    let warning = word.strip_prefix(b"-W").unwrap_or_default();
+    let warning = warning.strip_prefix(b"error=").unwrap_or(warning);
+    matches!(warning, b"all" | b"everything" | b"misleading-indentation")
 }
 
 /// A file to be looked at.
@@ -74,7 +81,7 @@ impl Suspect<'_> {
         path_of(self.file)
     }
 
-    /// Whether gcc might warn of it, told by what the file holds.
+    /// Whether a compiler might warn of it, told by what the file holds.
     pub fn is_so(&self, content: &[u8]) -> bool {
         self.guards_a_macro(content) || self.misleads && may_mislead(content)
     }
