@@ -34,7 +34,9 @@ pub mod model {
     pub mod landmarks;
     pub mod plain_text;
     pub mod clang_text;
+    pub mod clang_lines;
     pub mod clang_warnings;
+    pub mod layout;
     pub mod plain;
     pub mod search_variables;
     pub mod locale;

@@ -57,6 +57,11 @@ const OUTPUTS: &[Case] = &[
     ("ln -s nowhere x.s", "CC -S x.c", There),
     ("echo old > t; ln t x.s", "CC -S x.c", There),
     ("echo old > x.s; chmod 400 x.s", "CC -S x.c", Any),
+    // A source is no output, however it is spelled.
+    ("", "CC -c x.c -o ./x.c", Here),
+    ("", "CC -S x.c -o sub/../x.c", Here),
+    ("ln -s x.c x.o", "CC -c x.c", Here),
+    ("mkfifo x.s", "cat x.s > y & CC -S x.c; wait", Any),
 ];
 
 const DEPENDENCIES: &[Case] = &[
@@ -189,6 +194,148 @@ const SOURCES: &[Case] = &[
     (
         "",
         "CC -c x.c; CC -c sub/s.c; CC x.o s.o -o both; CC -dumpversion; CC -E x.c",
+        Any,
+    ),
+];
+
+/// What the preprocessor alone sees otherwise than a compiler.
+const TEXTS: &[Case] = &[
+    // gcc heeds these pragmas only when it compiles.
+    (
+        "printf '#pragma GCC diagnostic ignored \"-Wundef\"\n#if FOO\n#endif\n' > p.c",
+        "CC -O2 -Wundef -c p.c",
+        Any,
+    ),
+    (
+        "printf '#if FOO\n#pragma GCC diagnostic error \"-Wundef\"\n#elif FOO\n#endif\n' > p.c",
+        "CC -O2 -Wundef -c p.c",
+        Any,
+    ),
+    (
+        "printf '#pragma GCC diagnostic warning \"-Wundef\"\n#if FOO\n#endif\n' > p.c",
+        "CC -O2 -c p.c; CC -c p.c; CC -O2 -include sub/h.h -c p.c",
+        Any,
+    ),
+    (
+        "printf '#define DO(x) _Pragma(#x)\nDO(GCC diagnostic error \"-Wcpp\")\n#warning so\n' > p.c",
+        "CC -O2 -Wno-cpp -c p.c; CC -Wno-cpp -c p.c",
+        Any,
+    ),
+    (
+        "printf '#pragma GCC diagnostic error \"-Wswitch\"\nint a;\n' > p.c",
+        "CC -O2 -c p.c",
+        There,
+    ),
+    // Preprocessed text in which clang preprocesses once more.
+    (
+        "printf '# 1 \"p.c\"\n#if __has_include(\"sub/h.h\")\nint a;\n#endif\n' > p.i",
+        "CC -c p.i",
+        Any,
+    ),
+    (
+        "printf '# 1 \"p.c\"\nconst char *t = __TIMESTAMP__;\n' > p.i; touch -d 2001-02-03 p.i",
+        "CC -c p.i",
+        Any,
+    ),
+    // clang marks lines anew behind each include and condition, by the file's own.
+    (
+        "printf '#line 70 \"q.y\"\n#include \"sub/h.h\"\nint l = __LINE__;\nconst char *f = __FILE__;\n' > p.c",
+        "CC -c p.c; CC -O2 -gdwarf-4 -c p.c -o q.o",
+        Any,
+    ),
+    (
+        "printf ' #  line 70 \"q.y\"\n#ifdef A\n#endif\nint l = __LINE__;\n#if 1\nconst char *f = __FILE__;\n#endif\n' > p.c",
+        "CC -c p.c",
+        Any,
+    ),
+    (
+        "printf '#line 70 \"q.y\"\n#pragma once\nint l = __LINE__;\n' > p.h; printf '#include \"p.h\"\n' > p.c",
+        "CC -c p.c",
+        Any,
+    ),
+    (
+        "printf '#include \"sub/h.h\"\n#line 70 \"q.y\"\nint l = __LINE__;\nconst char *f = __FILE__;\n' > p.c",
+        "CC -O2 -c p.c",
+        There,
+    ),
+    (
+        "printf '/** \\\\param x y */ int f(int z);\n' > p.c",
+        "CC -Wdocumentation -include sub/h.h -c p.c; CC -Weverything -include sub/h.h -c p.c; CC -fcomment-block-commands=q -Wdocumentation-unknown-command -include sub/h.h -c p.c",
+        Any,
+    ),
+    // clang's debug information spells its source anew, and its driver warns of C that is taken for C++.
+    (
+        "",
+        "CC -gdwarf-4 -c ./x.c; CC -gdwarf-4 -c $PWD//x.c -o y.o; CC -g -c .//x.c -o z.o; CC -gdwarf-4 -c sub/../x.c -o w.o",
+        Any,
+    ),
+    ("gcc -E sub/s.c > s.i", "CXX -c s.i; CXX -gdwarf-4 -c ./s.i -o t.o", Any),
+    ("", "CC -O2 -c ./x.c; CC -O2 -c .//x.c -o y.o", There),
+    (
+        "printf '#define S ;\nint f(int a) { if (a) S return 1; while (a) S return 2; }\n' > p.c",
+        "CC -Wall -c p.c; CC -Wmissing-prototypes -c p.c; CC -Weverything -c p.c",
+        Any,
+    ),
+    // Files may not begin or end among a macro's arguments.
+    (
+        "echo '2' > p.h; printf '#define F(a, b) a + b\nint x = F(1,\n#include \"p.h\"\n);\n' > p.c",
+        "CC -c p.c; CC -O2 -c p.c; CC -gdwarf-4 -c p.c",
+        Any,
+    ),
+    (
+        "echo 'int x = F(1,' > p.h; printf '#define F(a, b) a + b\n#include \"p.h\"\n2);\n' > p.c",
+        "CC -c p.c; CC -O2 -c p.c; CC -gdwarf-4 -c p.c",
+        Any,
+    ),
+    // gcc judges headers, too, by their own lines and macros.
+    (
+        "printf 'static inline int f(int a) {\n  if (a)\n    a++;\n    a--;\n  return a;\n}\n' > p.h; printf '#include \"p.h\"\nint g(int a) { return f(a); }\n' > p.c",
+        "CC -O2 -Wall -c p.c; CC -Wall -c p.c; CC -Wall -O2 -gdwarf-4 -c p.c",
+        Any,
+    ),
+    (
+        "printf 'static inline int f(int a) {\n      if (a)\n\ta++;\n\ta--;\n  return a;\n}\n' > p.h; printf '#include \"p.h\"\nint g(int a) { return f(a); }\n' > p.c",
+        "CC -O2 -Wall -c p.c; CC -Wall -c p.c; CC -O2 -isystem. -Wall -c p.c; CC -Wall -include p.h -c x.c; CC -Wall -include sub/h.h -x c -c p.h -o q.o",
+        Any,
+    ),
+    (
+        "printf '#define SWAP(x, y) t = x; x = y; y = t\n' > p.h; printf '#include \"p.h\"\nint g(int a, int b) {\n  int t = 0;\n  if (a) SWAP(a, b);\n  return a + b + t; }\n' > p.c",
+        "CC -O2 -Wall -c p.c; CC -Wall -c p.c",
+        Any,
+    ),
+    (
+        "printf '#include <errno.h>\n#define FAIL(x) errno = x; return errno\n' > p.h; printf '#include \"p.h\"\nint g(int a) {\n  if (a)\n    FAIL(3);\n  return 1; }\n' > p.c",
+        "CC -O2 -Wall -c p.c; CC -Wall -c p.c",
+        Any,
+    ),
+    (
+        "mkdir sys; echo '#define TWICE(a) a++; a++' > sys/p.h; printf '#include <p.h>\nint f(int a) { if (a) TWICE(a); return a; }\n' > p.c",
+        "CC -O2 -isystem sys -Wall -c p.c; CC -isystem sys -Wall -c p.c",
+        Any,
+    ),
+    (
+        "printf '#include <stddef.h>\nstatic inline int *f(int a) {\n\tif (a)\n\t\treturn NULL;\n\tfor (;;)\n\t\tif (a--)\n\t\t\treturn NULL;\n}\n' > p.h; printf '#include \"p.h\"\nint g(int a) { return f(a) != 0; }\n' > p.c",
+        "CC -O2 -Wall -c p.c",
+        There,
+    ),
+];
+
+/// What is so only with clang.
+const REWRITTEN: &[Case] = &[
+(
+    "printf '#include \"sub/h.h\"\nint h = H;\n' > p.c; clang -E -frewrite-includes p.c | sed 1d > p.i",
+    "CC -c p.i",
+    There,
+),
+    // clang tells of conditions and markers that rewriting has put in, and not of what it has taken out.
+    (
+        "printf '#define F(a) a\nint x = F(1\n#ifdef A\n#else\n#endif\n);\n' > p.c",
+        "CC -pedantic -c p.c",
+        Any,
+    ),
+    (
+        "printf '#define A 1\n#if A\nint x;\n#endif\n' > p.c",
+        "CC -Wunused-macros -c p.c; CC -Wunused-macros -fno-diagnostics-show-option -c p.c",
         Any,
     ),
 ];
@@ -331,6 +478,12 @@ fn dependency_files_are_the_same() {
 #[test]
 fn sources_of_all_kinds_and_names() {
     check_all(SOURCES, &["gcc", "clang"]);
+}
+
+#[test]
+fn texts_say_what_their_sources_say() {
+    check_all(TEXTS, &["gcc", "clang"]);
+    check_all(REWRITTEN, &["clang"]);
 }
 
 #[test]

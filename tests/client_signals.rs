@@ -58,8 +58,14 @@ fn sleeper(farm: &Farm, name: &str, pattern: &str) -> String {
     let text = format!(
         "#!/bin/sh\ncase \" $* \" in {pattern}) exec sleep 60 ;; esac\nexec /usr/bin/{name} \"$@\"\n"
     );
-    fs::write(&path, text).unwrap();
-    fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+    // Written by another process: a child that another thread is just starting would have it open, and who is written to
+    // can't be run.
+    let write = "printf %s \"$2\" >\"$1\" && chmod 755 \"$1\"";
+    let written = std::process::Command::new("/bin/sh")
+        .args(["-c", write, "sh"])
+        .args([path.as_os_str(), text.as_ref()])
+        .status();
+    assert!(written.unwrap().success());
     path.to_str().unwrap().to_owned()
 }
 
@@ -156,7 +162,10 @@ fn check(stage: Stage, signal: &str, number: i32) {
     };
     match stage {
         Preprocessing | LocalCompile | NoCompile | OverSsh => {
-            wait_for(&context, BOUND, || sleeps(&farm));
+            wait_for(&context, BOUND, || {
+                assert_eq!(child.try_wait().unwrap(), None, "{context}: it ended");
+                sleeps(&farm)
+            });
         }
         Connecting => wait_for(&context, BOUND, || farm.path("work/x.d").exists()),
         // They may have passed by the time one looks.

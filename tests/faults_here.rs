@@ -212,6 +212,21 @@ fn outputs_that_cannot_be() {
 }
 
 #[test]
+fn files_that_may_not_become_so_large() {
+    let Some(scene) = Scene::new("ulimit -f") else {
+        return;
+    };
+    // The text is small, and the object is not.
+    scene.farm.write("big.c", "int a[9999] = {1};\n");
+    scene.same_as_local(
+        &scene.client(),
+        "",
+        "(ulimit -f 20; $distcc gcc -O2 -c big.c -o $out/x.o)",
+        "an object that is larger than files may be",
+    );
+}
+
+#[test]
 fn sources_that_cannot_be_read() {
     let Some(scene) = Scene::new("odd sources") else {
         return;

@@ -21,7 +21,7 @@ use crate::model::settings::ClientSettings;
 use crate::model::trace::Activity;
 use crate::model::wait_status::WaitStatus;
 use crate::model::wire::Reply;
-use crate::model::{self, dependencies, leaks};
+use crate::model::{self, clang_warnings, dependencies, leaks};
 use crate::os::locale::is_installed;
 use std::env;
 use std::ffi::OsString;
@@ -165,7 +165,7 @@ impl<'d> Distribution<'d> {
         if let Some(name) = self.settings.compiler_variable {
             return Err(format!("${name} is set, which a server would not see"));
         }
-        here::check_source(&self.invocation.input, self.argv)?;
+        here::check_files(self.invocation, self.argv)?;
         if let Some(why) = sides::stays(self.invocation, self.compiler.family) {
             return Err(why);
         }
@@ -472,8 +472,9 @@ impl<'d> Distribution<'d> {
                     .is_some_and(|prepared| !prepared.said.is_empty());
                 // Without the source at hand gcc shows no lines of it, and some columns differ; so it is with expanded text.
                 let exact = job.family == Some(Family::Clang) && job.recipe.way != Way::Expanded;
+                let odd = || clang_warnings::tells_of_rewriting(&reply.stderr);
                 let alike = || says_the_same(&reply.stderr, self.invocation, job.family);
-                !reply.stderr.is_empty() && (!exact || said || !alike())
+                !reply.stderr.is_empty() && (!exact || said || odd() || !alike())
             }
         }
     }

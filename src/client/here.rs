@@ -8,13 +8,13 @@ use crate::farm::slots::{Slot, Slots, Trait};
 use crate::farm::topdir::TopDir;
 use crate::model::error::{Error, Result};
 use crate::model::hosts::{HostList, HostSpec};
+use crate::model::invocation::Invocation;
 use crate::model::settings::ClientSettings;
 use crate::model::trace::Activity;
 use crate::model::wait_status::WaitStatus;
-use crate::os::files::is_plain_file;
 use std::env;
 use std::ffi::{OsStr, OsString};
-use std::fs;
+use std::fs::{self, Metadata};
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
@@ -153,16 +153,24 @@ impl Farm {
     }
 }
 
-/// Whether a source can be read here, and once more if need be; if not, why.
-pub fn check_source(source: &Path, argv: &[OsString]) -> std::result::Result<(), String> {
-    if is_plain_file(source) && !argv.iter().any(|word| is_descriptor(word)) {
-        return Ok(());
+/// Whether a compile's source can be read here, and once more if need be, and is not its output; if not, why.
+pub fn check_files(
+    invocation: &Invocation,
+    argv: &[OsString],
+) -> std::result::Result<(), &'static str> {
+    let source = match fs::metadata(&invocation.input) {
+        Err(err) if err.kind() == ErrorKind::NotFound => return Err("the source is not there"),
+        found => found.ok().filter(Metadata::is_file),
+    };
+    if source.is_none() || argv.iter().any(|word| is_descriptor(word)) {
+        return Err("only a plain file can be read here and once more if need be");
     }
-    Err(match fs::metadata(source) {
-        Err(err) if err.kind() == ErrorKind::NotFound => "the source is not there",
-        _ => "only a plain file can be read here and once more if need be",
+    // Drivers look through links, too.
+    let output = fs::metadata(&invocation.output).ok();
+    match output.is_some() && masquerade::is_same(source.as_ref(), output.as_ref()) {
+        true => Err("the output is the source"),
+        false => Ok(()),
     }
-    .to_owned())
 }
 
 /// Whether a word names something that only this process has open.

@@ -13,6 +13,7 @@ use crate::model::error::{Error, Result};
 use crate::model::hosts::HostSpec;
 use crate::model::invocation::Invocation;
 use crate::model::landmarks::Landmarks;
+use crate::model::layout::{self, Asked};
 use crate::model::plain::{self, Family, Recipe, Way, Wishes};
 use crate::model::settings::ClientSettings;
 use crate::model::trace::Activity;
@@ -252,6 +253,10 @@ fn finish_text(job: &mut Job, under_way: UnderWay) -> std::result::Result<(), St
             "the preprocessor has something to say, and the compiler would say it again".to_owned(),
         );
     }
+    if !prepared.said.is_empty() && plain::changes_warnings(&prepared.text, &landmarks.gcc) {
+        return Err("pragmas change what a compiler says, but not its preprocessor".to_owned());
+    }
+    check_layout(&prepared.text, &landmarks, job)?;
     let macros = &job.recipe.edit.macros;
     for (text, landmarks) in [
         (&prepared.text[..], &landmarks),
@@ -328,6 +333,30 @@ fn check_ends(text: &[u8], landmarks: &Landmarks, job: &Job) -> std::result::Res
         let content = fs::read(&source).map_err(|err| format!("{}: {err}", source.display()))?;
         if content.last().is_some_and(|last| *last != b'\n') {
             return Err(format!("the last line of {} has no end", source.display()));
+        }
+    }
+    Ok(())
+}
+
+/// Compilers may warn of how a file is laid out, or a macro, which only the file tells.
+fn check_layout(text: &[u8], landmarks: &Landmarks, job: &Job) -> std::result::Result<(), String> {
+    let expanded = job.recipe.way == Way::Expanded;
+    let Some(asked) = Asked::of(job.invocation, job.family, expanded) else {
+        return Ok(());
+    };
+    for suspect in layout::suspects(text, landmarks, asked) {
+        let file = suspect.path();
+        let is_so = match fs::read(&file) {
+            Ok(content) => suspect.is_so(&content),
+            // Preprocessed text may name files that are long gone; gcc then says nothing of them.
+            Err(_) if job.recipe.way == Way::AsIs => false,
+            Err(err) => return Err(format!("{}: {err}", file.display())),
+        };
+        if is_so {
+            let file = file.display();
+            return Err(format!(
+                "there might be a warning of the layout of {file}, which only the file itself tells"
+            ));
         }
     }
     Ok(())

@@ -3,7 +3,7 @@
 
 use super::account::{strings, Account, Files, Host, Text, Variable};
 use super::discrepancy::Session;
-use super::here::check_source;
+use super::here::check_files;
 use super::masquerade;
 use super::native;
 use super::program::command;
@@ -108,7 +108,7 @@ fn tell(argv: &[OsString], settings: &ClientSettings) -> Account {
     let path = settings.path.clone().unwrap_or_default();
     let variable = settings.compiler_variable;
     let unseen = variable.map(|name| format!("${name} is set, which a server would not see"));
-    let hindrance = unseen.or_else(|| check_source(&invocation.input, argv).err());
+    let hindrance = unseen.or_else(|| check_files(&invocation, argv).err().map(str::to_owned));
     let found = native::for_other_machines(&invocation, &path, settings);
     let effects = match &found {
         Ok(_) => why_words::effects(argv),

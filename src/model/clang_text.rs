@@ -3,12 +3,15 @@
 
 use super::invocation::{Invocation, Reason, Role};
 use super::literals::{comments_in_line, splice_length};
-use super::sources::Language;
+use super::sources::{self, Language};
 use memchr::memmem;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path, PathBuf};
+
+/// What `-frewrite-includes` puts before a directive that it has done.
+pub(super) const REWRITTEN: &[u8] = b"#if 0 /* expanded by -frewrite-includes */";
 
 /// Why a compile by clang stays here, whatever way it would go: what gcc is asked for by the same word leaves less.
 pub fn keeps_local(invocation: &Invocation) -> Option<Reason> {
@@ -71,7 +74,31 @@ pub fn must_be_expanded(invocation: &Invocation) -> Result<bool, Reason> {
             "clang can't keep both columns and -include in preprocessed text",
         ));
     }
+    if has(invocation, |word| {
+        word == b"-Weverything"
+            || word.starts_with(b"-Wdocumentation")
+            || word.starts_with(b"-Werror=documentation")
+    }) {
+        return Err(Reason::new(
+            "clang can't keep both comments and -include in preprocessed text",
+        ));
+    }
     Ok(true)
+}
+
+/// Why clang would make or say something else of a source's text, by the way the command names it.
+pub fn keeps_source(invocation: &Invocation) -> Result<(), Reason> {
+    let name = invocation.input.as_os_str().as_bytes();
+    if invocation.debug_info && (name.starts_with(b"./") || memmem::find(name, b"//").is_some()) {
+        return Err(Reason::new(
+            "clang's debug information spells the source's name otherwise",
+        ));
+    }
+    let by_name = sources::language_of(&invocation.input).map(|kind| kind.language);
+    match invocation.explicit_language || by_name == Some(invocation.language) {
+        true => Ok(()),
+        false => Err(Reason::new("clang++ warns that it takes C for C++")),
+    }
 }
 
 /// Is DWARF 4 or older asked for, or the default of this clang?
@@ -162,7 +189,6 @@ pub struct Names {
 /// for, also if it was not read then (`#pragma once`): if that is not the name under which it was read, the text does not
 /// tell. `None` if an include's name can't be seen in it.
 pub fn names(text: &[u8], invocation: &Invocation) -> Option<Names> {
-    const REWRITTEN: &[u8] = b"#if 0 /* expanded by -frewrite-includes */";
     let mut names = Names::default();
     let mut seen = BTreeMap::new();
     let folders = folders(invocation);
@@ -318,7 +344,7 @@ fn marker(line: &[u8]) -> Option<&Path> {
     (digits > 0 && !name.starts_with(b"<")).then(|| Path::new(OsStr::from_bytes(name)))
 }
 
-fn is_include(line: &[u8]) -> bool {
+pub(super) fn is_include(line: &[u8]) -> bool {
     let word = line.trim_ascii_start().strip_prefix(b"#");
     let word = word.map(<[u8]>::trim_ascii_start).unwrap_or_default();
     word.starts_with(b"include") || word.starts_with(b"import")

@@ -31,6 +31,17 @@ pub fn keeps_local(
         .then_some("clang warns of empty bodies by the lines of the file")
 }
 
+/// Whether clang has said something of a text that it may say only because conditions and markers were rewritten, or lines
+/// are others.
+pub fn tells_of_rewriting(said: &[u8]) -> bool {
+    const SAYS: [&[u8]; 3] = [
+        b": embedding a directive within macro arguments",
+        b": macro is not used",
+        b" has empty body",
+    ];
+    SAYS.iter().any(|words| memmem::find(said, words).is_some())
+}
+
 /// Whether clang may warn of empty bodies: it does so unless told otherwise, by the last word about it and in the text.
 fn warns_of_bodies(text: &[u8], invocation: &Invocation) -> bool {
     let mut words = clang_text::words(invocation);

@@ -33,6 +33,8 @@ const NULLABILITY: [&[u8]; 3] = [b"_Nonnull", b"_Nullable", b"_Null_unspecified"
 pub struct Landmarks {
     /// Lines, but for the first, that begin with `# `, as markers do.
     pub hashes: Vec<usize>,
+    /// The first `#line` directive.
+    pub line_directive: Option<usize>,
     /// `.inc`, as `.incbin` and `.include` begin in assembler code, which has them in any case.
     pub includes: Vec<usize>,
     /// `GCC`, as in pragmas.
@@ -90,7 +92,14 @@ impl Landmarks {
             rest.is_some_and(|rest| rest.starts_with(word))
         };
         match byte {
-            b'#' if starts(1, b"\n# ") => self.hashes.push(at),
+            b'#' => {
+                if starts(1, b"\n# ") {
+                    self.hashes.push(at);
+                }
+                if self.line_directive.is_none() && is_line_directive(text, at) {
+                    self.line_directive = Some(at);
+                }
+            }
             b'g' if starts(PRAGMA_PAIR_AT, b"ragma") && may_pack(text, at) => {
                 self.packs.push(at - PRAGMA_PAIR_AT);
             }
@@ -103,6 +112,21 @@ impl Landmarks {
             _ => {}
         }
     }
+}
+
+/// Whether the `#` at `at` begins a `#line`.
+fn is_line_directive(text: &[u8], at: usize) -> bool {
+    let (before, rest) = text.split_at_checked(at).unwrap_or_default();
+    let is_blank = |byte: &&u8| matches!(byte, b' ' | b'\t');
+    let skip = |text: &[u8]| text.iter().take_while(is_blank).count();
+    let word = rest.get(1..).unwrap_or_default();
+    let word = word.get(skip(word)..).unwrap_or_default();
+    word.strip_prefix(b"line")
+        .is_some_and(|rest| skip(rest) > 0)
+        && matches!(
+            before.iter().rev().find(|byte| !is_blank(byte)),
+            None | Some(b'\n')
+        )
 }
 
 /// Is `.inc` there, in any case?
@@ -186,7 +210,19 @@ mod tests {
         let mut packs = packs.map(all).concat();
         packs.sort_unstable();
         let lower = text.to_ascii_lowercase();
+        let mut at = 0;
+        let mut line_directive = None;
+        for line in text.split_inclusive(|byte| *byte == b'\n') {
+            let trimmed = String::from_utf8_lossy(line).replace('\t', " ");
+            let words = trimmed.trim_start_matches(' ').strip_prefix('#');
+            let words = words.map(|words| words.trim_start_matches(' ').starts_with("line "));
+            if words == Some(true) && line_directive.is_none() {
+                line_directive = Some(at + memchr::memchr(b'#', line).unwrap_or_default());
+            }
+            at += line.len();
+        }
         Landmarks {
+            line_directive,
             hashes: all("\n# ").into_iter().map(|at| at + 1).collect(),
             includes: memchr::memmem::find_iter(&lower, ".inc").collect(),
             packs,
@@ -204,6 +240,9 @@ mod tests {
     fn all_is_found_wherever_blocks_begin() {
         for word in [
             "\n# 1",
+            "\n #\t line 7",
+            "\n#liner",
+            "x #line 7",
             ".include",
             ".INCBIN",
             ".iNc",
@@ -253,7 +292,7 @@ mod tests {
 
         #[test]
         fn nothing_else_is_found(words in proptest::collection::vec(
-            "\n|# |#|\\.inc|\\.i|\\.INC|G|C|GCC|pragma|pragma pack|Pragma\\(\"pack|_N|_Nonnull|_Nullable|__builtin_source_location|rce|[a-z ]{1,70}", 0..40)
+            "\n|# |#|#line |line |\\.inc|\\.i|\\.INC|G|C|GCC|pragma|pragma pack|Pragma\\(\"pack|_N|_Nonnull|_Nullable|__builtin_source_location|rce|[a-z ]{1,70}", 0..40)
         ) {
             let text = words.concat();
             prop_assert_eq!(Landmarks::of(text.as_bytes(), true), plainly(text.as_bytes()));

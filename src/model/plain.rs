@@ -13,17 +13,19 @@ use std::path::PathBuf;
 
 use memchr::memmem;
 
+use super::clang_lines;
 use super::clang_text;
 use super::clang_warnings;
 use super::dependencies;
 use super::indentation;
 use super::invocation::{Invocation, Reason, Role};
 use super::landmarks::Landmarks;
+use super::layout;
 use super::plain_text::{self, TextEdit};
 use super::sources;
 
 pub use super::family::{family, Family};
-pub use super::plain_text::{as_source, dropped_pragma, unmark_expansions};
+pub use super::plain_text::{as_source, changes_warnings, dropped_pragma, unmark_expansions};
 
 /// How the text that travels is made.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -88,13 +90,9 @@ pub fn indentation_matters(
     family: Option<Family>,
     source: impl FnOnce() -> Option<Vec<u8>>,
 ) -> bool {
-    let asks = |word: &[u8]| matches!(word, b"-Wall" | b"-Wmisleading-indentation");
     family == Some(Family::Gcc)
         && !invocation.preprocessed
-        && has(invocation, asks)
-        && !has(invocation, |word| {
-            matches!(word, b"-w" | b"-Wno-misleading-indentation")
-        })
+        && layout::of_indentation(invocation)
         && source().is_some_and(|source| indentation::may_mislead(&source))
 }
 
@@ -111,6 +109,9 @@ pub fn recipe(
     }
     if let Some(why) = &invocation.only_ours {
         return Err(why.clone());
+    }
+    if family == Some(Family::Clang) {
+        clang_text::keeps_source(invocation)?;
     }
     let way = way(invocation, family, wishes.comments)?;
     let mut server = server_words(invocation);
@@ -172,6 +173,9 @@ pub fn text_keeps_local(
         }
     }
     match way {
+        Way::AsIs if family == Some(Family::Clang) && clang_lines::preprocesses_more(text) => Some(
+            Reason::new("clang preprocesses what is left of it, and a host has other files"),
+        ),
         Way::AsIs => as_is_keeps_local(text, invocation, family),
         Way::Expanded => asks_for_places(text, landmarks, of_gcc),
         Way::DirectivesOnly if !plain_text::directives_only_is_known(text) => Some(Reason::new(
@@ -180,6 +184,12 @@ pub fn text_keeps_local(
         Way::RewriteIncludes if clang_text::counts_in_conditions(text, invocation) => {
             Some(Reason::new("a condition counts on __COUNTER__"))
         }
+        Way::DirectivesOnly | Way::RewriteIncludes if layout::opens_over_files(text, landmarks) => {
+            Some(Reason::new("a file begins or ends in parentheses"))
+        }
+        Way::RewriteIncludes if clang_lines::counts_anew(text, landmarks) => Some(Reason::new(
+            "#line counts lines anew, and -frewrite-includes as the file has them",
+        )),
         Way::DirectivesOnly | Way::RewriteIncludes => plain_text::unexpanded(text)
             .map(|name| Reason::new(format!("{name} would get the server's value"))),
     }

@@ -146,7 +146,7 @@ fn quotes_next(mut rest: &[u8]) -> bool {
 
 /// Why a pragma keeps gcc's text here. One that changes the compiler's options: it then defines other macros in a compile, and
 /// does not when it only preprocesses. Its own headers undo what they do; of the pragmas of others the text says too little.
-/// And the one that says that a compile would take a precompiled header: see `-fpch-preprocess`. `gcc` are the places of
+/// One that asks for warnings of what the text has no longer, to which only a compile listens. And the one that says that a compile would take a precompiled header: see `-fpch-preprocess`. `gcc` are the places of
 /// that word.
 pub fn odd_pragma(text: &[u8], gcc: &[usize]) -> Option<&'static str> {
     gcc.iter().find_map(|at| {
@@ -160,8 +160,67 @@ pub fn odd_pragma(text: &[u8], gcc: &[usize]) -> Option<&'static str> {
         if (is_word && changes || is_hidden) && !is_compilers_own(before) {
             return Some("a pragma changes the compiler's options, and with them its macros");
         }
+        let asks = is_word && starts(&[b"diagnostic"]) && asks_for_lost_warning(word);
+        if asks && !is_compilers_own(before) {
+            return Some("a pragma asks for warnings that are the preprocessor's");
+        }
         let takes = is_word && starts(&[b"pch_preprocess"]);
         takes.then_some("there is a precompiled header")
+    })
+}
+
+/// Does `diagnostic warning "-Wundef"` or the like, as a pragma goes on, ask for a warning that is given as a source is
+/// preprocessed, or by what preprocessing takes away?
+fn asks_for_lost_warning(words: &[u8]) -> bool {
+    const GIVEN: [&[u8]; 19] = [
+        b"all",
+        b"bidi-chars",
+        b"builtin-macro-redefined",
+        b"comment",
+        b"comments",
+        b"cpp",
+        b"date-time",
+        b"deprecated",
+        b"endif-labels",
+        b"expansion-to-defined",
+        b"extra",
+        b"misleading-indentation",
+        b"multistatement-macros",
+        b"pedantic",
+        b"traditional",
+        b"trigraphs",
+        b"undef",
+        b"unused-macros",
+        b"variadic-macros",
+    ];
+    let line = words
+        .split(|byte| *byte == b'\n')
+        .next()
+        .unwrap_or_default();
+    let kind = line
+        .strip_prefix(b"diagnostic")
+        .unwrap_or_default()
+        .trim_ascii_start();
+    let asks = kind.starts_with(b"warning") || kind.starts_with(b"error");
+    let Some(at) = memmem::find(line, b"-W").filter(|_| asks) else {
+        return false;
+    };
+    let name = line.get(at + b"-W".len()..).unwrap_or_default();
+    let in_name = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'+');
+    let end = name
+        .iter()
+        .position(|byte| !in_name(byte))
+        .unwrap_or(name.len());
+    let name = name.get(..end).unwrap_or_default();
+    // Those about other standards are of all kinds.
+    GIVEN.contains(&name) || name.starts_with(b"c")
+}
+
+/// Does gcc's text hold pragmas about warnings, at these places of `GCC`? It does not heed them when it only preprocesses.
+pub fn changes_warnings(text: &[u8], gcc: &[usize]) -> bool {
+    gcc.iter().any(|at| {
+        let rest = text.get(at + b"GCC".len()..).unwrap_or_default();
+        rest.trim_ascii_start().starts_with(b"diagnostic")
     })
 }
 
@@ -220,10 +279,12 @@ pub fn own_files(text: &[u8], hashes: &[usize]) -> Vec<PathBuf> {
             names.push(found.name);
         }
     }
-    names
-        .iter()
-        .map(|name| PathBuf::from(OsStr::from_bytes(&unescape(name))))
-        .collect()
+    names.iter().map(|name| path_of(name)).collect()
+}
+
+/// The file that a marker names.
+pub fn path_of(name: &[u8]) -> PathBuf {
+    PathBuf::from(OsStr::from_bytes(&unescape(name)))
 }
 
 /// Does a source hold a pragma that `gcc -E -fdirectives-only` drops without a word (and miscounts lines after it; gcc 12)?
@@ -306,11 +367,10 @@ pub fn as_source(text: &[u8]) -> Option<OwnSource> {
         if found.is_some_and(|m| {
             m.name == b"<command-line>" || m.name == name && start > 0 && m.line == b"1"
         }) {
-            let path = |bytes: &[u8]| PathBuf::from(OsStr::from_bytes(&unescape(bytes)));
             let cwd = if cwd.is_empty() { b"/" } else { cwd };
             return Some(OwnSource {
-                cwd: path(cwd),
-                name: path(name),
+                cwd: path_of(cwd),
+                name: path_of(name),
                 text: text.get(start..)?.to_vec(),
             });
         }
@@ -397,6 +457,9 @@ mod tests {
             "DO(GCC/**/target(\"avx2\"))\n",
             "#define D _Pragma(\"GCC\\ttarget\") GCC \\\ntarget\n",
             "# 1 \"/opt/x.h\" 1 3\n_Pragma(\"GCC pop_options\")\n",
+            "#pragma GCC diagnostic warning \"-Wundef\"\n",
+            "_Pragma(\"GCC diagnostic error \\\"-Wcpp\\\"\")\n",
+            "DO(GCC diagnostic  error \"-Wc++-compat\")",
             "# 1 \"/usr/include/x.h\" 1 3 4\nint x;\n# 2 \"a.c\" 2\nDO(GCC reset_options)\n",
         ] {
             assert!(odd(text.as_bytes()).is_some(), "{text}");
@@ -404,6 +467,9 @@ mod tests {
         for text in [
             "",
             "puts(\"GCC\\n\"); puts(\"GCC \\\"x\");\n",
+            "#pragma GCC diagnostic error \"-Wswitch\"\n",
+            "#pragma GCC diagnostic ignored \"-Wundef\"\n",
+            "#pragma GCC diagnostic warning \"-Wundefined\"\n\"-Wundef\"",
             "#pragma GCC diagnostic push\n#define __GCC_target 1\nGCCoptimize",
             "# 0 \"a.c\"\n# 33 \"/usr/lib/gcc/x86_64-linux-gnu/12/include/xmmintrin.h\" 3 4\n#pragma GCC target(\"sse\")\n",
             "# 0 \"a.c\"\n# 1 \"/usr/include/x.h\" 1 3 4\n\n#pragma GCC optimize(3)\n",

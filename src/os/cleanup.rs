@@ -3,7 +3,7 @@
 
 #![allow(unsafe_code)] // Signal handlers are only to be had from libc.
 
-use super::sys::catch_final_signals;
+use super::sys::{catch, catch_final_signals};
 use std::ffi::CString;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
@@ -22,11 +22,18 @@ static CHILDREN: [AtomicI32; ENTRIES_MAX] = [const { AtomicI32::new(0) }; ENTRIE
 static STARTING: AtomicUsize = AtomicUsize::new(0);
 static HELD_BACK: AtomicI32 = AtomicI32::new(0);
 
-/// Catches the final signals from here on: each also ends our children and removes our files.
+/// Catches the final signals from here on: each also ends our children and removes our files. A file that becomes larger than
+/// it may is an error for us, and for our children what it was.
 pub fn install() -> io::Result<()> {
-    // SAFETY: the handler takes the signal's number, and does only what is allowed in a signal handler.
-    unsafe { catch_final_signals(on_final_signal as *const (), 0) }
+    // SAFETY: the handlers take the signal's number, and do only what is allowed in a signal handler.
+    unsafe {
+        catch_final_signals(on_final_signal as *const (), 0)?;
+        catch(libc::SIGXFSZ, on_too_large as *const (), libc::SA_RESTART)
+    }
 }
+
+/// The call that was to write says so itself.
+extern "C" fn on_too_large(_signal: libc::c_int) {}
 
 /// Ends the children, removes the files, and lets the signal do what it would have done without us.
 extern "C" fn on_final_signal(signal: libc::c_int) {

@@ -32,18 +32,27 @@ pub fn check_uninterrupted(mut call: impl FnMut() -> libc::c_int) -> io::Result<
 /// `handler` is a function of the shape that `flags` say, and does only what is allowed in a signal handler.
 pub unsafe fn catch_final_signals(handler: *const (), flags: libc::c_int) -> io::Result<()> {
     for signal in FINAL_SIGNALS {
-        // SAFETY: both structures are plain data that sigaction fills or reads; the caller answers for the handler.
-        unsafe {
-            let mut before: libc::sigaction = std::mem::zeroed();
-            check(libc::sigaction(signal, std::ptr::null(), &mut before))?;
-            if before.sa_sigaction == libc::SIG_IGN {
-                continue;
-            }
-            let mut action: libc::sigaction = std::mem::zeroed();
-            action.sa_sigaction = handler as libc::sighandler_t;
-            action.sa_flags = flags;
-            check(libc::sigaction(signal, &action, std::ptr::null_mut()))?;
-        }
+        // SAFETY: the caller answers for the handler.
+        unsafe { catch(signal, handler, flags)? };
     }
     Ok(())
+}
+
+/// The same for one signal.
+///
+/// # Safety
+/// As for [`catch_final_signals`].
+pub unsafe fn catch(signal: libc::c_int, handler: *const (), flags: libc::c_int) -> io::Result<()> {
+    // SAFETY: both structures are plain data that sigaction fills or reads; the caller answers for the handler.
+    unsafe {
+        let mut before: libc::sigaction = std::mem::zeroed();
+        check(libc::sigaction(signal, std::ptr::null(), &mut before))?;
+        if before.sa_sigaction == libc::SIG_IGN {
+            return Ok(());
+        }
+        let mut action: libc::sigaction = std::mem::zeroed();
+        action.sa_sigaction = handler as libc::sighandler_t;
+        action.sa_flags = flags;
+        check(libc::sigaction(signal, &action, std::ptr::null_mut())).map(drop)
+    }
 }

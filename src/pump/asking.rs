@@ -78,6 +78,16 @@ impl Silence {
     }
 }
 
+/// What a compiler has said of itself.
+pub struct Introduced {
+    /// Its folders and macros.
+    pub said: Said,
+    /// Its answers to what was asked in advance, if it was and has answered.
+    pub values: Option<Values>,
+    /// It did not come back from that.
+    pub balks: bool,
+}
+
 impl Key {
     /// The compiler of a command that runs in `cwd`.
     pub fn new(program: &[u8], invocation: &Invocation, cwd: &[u8]) -> Key {
@@ -90,20 +100,32 @@ impl Key {
         }
     }
 
-    /// Asks for folders and macros, and in the same run for what is asked in advance; starting a compiler takes longer than
-    /// all its answers. One that stumbles over that, or does not come back from it, is asked for the rest alone.
+    /// Asks for folders and macros, and in the same run, if it is so `eager`, for what is asked in advance; starting a compiler
+    /// takes longer than all its answers. One that stumbles over that, or does not come back from it, is asked for the rest
+    /// alone.
     pub fn introduce(
         &self,
         cwd: &[u8],
         manner: &Manner,
-    ) -> Result<(Said, Option<Values>), Unanswered> {
+        eager: bool,
+    ) -> Result<Introduced, Unanswered> {
         const ALL: [&str; 3] = ["-E", "-dD", "-v"];
-        let questions = questions::in_advance();
-        let source = questions::source(&questions);
-        if let Ok(said) = self.run(cwd, manner, &ALL, "-", &source) {
-            let values = questions::values(&questions, &said.output, &said.messages);
-            if said.success || values.is_some() {
-                return Ok((said, values));
+        let mut balks = false;
+        if eager {
+            let questions = questions::in_advance();
+            let source = questions::source(&questions);
+            match self.run(cwd, manner, &ALL, "-", &source) {
+                Ok(said) => {
+                    let values = questions::values(&questions, &said.output, &said.messages);
+                    if said.success || values.is_some() {
+                        return Ok(Introduced {
+                            said,
+                            values,
+                            balks,
+                        });
+                    }
+                }
+                Err(err) => balks = err.kind() == io::ErrorKind::TimedOut,
             }
         }
         let said = self.run(cwd, manner, &ALL, "/dev/null", b"");
@@ -115,7 +137,11 @@ impl Key {
                 too_slow: false,
             });
         }
-        Ok((said, None))
+        Ok(Introduced {
+            said,
+            values: None,
+            balks,
+        })
     }
 
     /// Asks about its operators.

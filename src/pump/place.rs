@@ -8,6 +8,7 @@ use crate::model::about::{content_hash, Hash};
 use crate::model::path_map::PathMap;
 use crate::os::identity::{self, now, Identity, Kind, Moment};
 use std::ffi::{CString, OsStr};
+use std::fmt;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
@@ -21,7 +22,6 @@ const FILE_BYTES_MAX: u64 = 512 << 20;
 pub type Relied = Vec<(Arc<Place>, u64)>;
 
 /// A name in a folder that is no link, and what is there.
-#[derive(Debug)]
 pub struct Place {
     path: CString,
     parent: Option<Arc<Place>>,
@@ -103,6 +103,13 @@ impl State {
         self.read = None;
         self.content = None;
         self.target = None;
+    }
+}
+
+/// By its path: it has its folder in it, and that has it.
+impl fmt::Debug for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Place").field(&self.path).finish()
     }
 }
 

@@ -2,7 +2,7 @@
 //! operators. Asked once, and again when the compiler, or anything that its answer depends on, is another.
 
 use super::ask_compiler::Environment;
-use super::asking::{Key, Manner, Silence, PATIENCE};
+use super::asking::{Introduced, Key, Manner, Silence, PATIENCE};
 use super::clock::Epoch;
 use super::compiler_flags::user_root;
 use super::content::lock;
@@ -45,6 +45,8 @@ pub struct Toolchain {
     values: Mutex<Asked>,
     key: Key,
     cwd: Vec<u8>,
+    /// It did not come back from questions in advance.
+    balks: bool,
 }
 
 #[derive(Debug, Default)]
@@ -61,6 +63,8 @@ pub struct Toolchains {
     known: Mutex<HashMap<Key, Slot>>,
     /// Programs that were too slow, while this was so: with other options they are likely to be so again.
     silent: Mutex<HashMap<Vec<u8>, (Silence, Relied)>>,
+    /// Programs that did not come back from questions in advance, as long as they are the same.
+    balking: Mutex<HashMap<Vec<u8>, Relied>>,
 }
 
 /// While one thread asks, others that want the same wait.
@@ -77,6 +81,7 @@ impl Toolchains {
             manner,
             known: Mutex::default(),
             silent: Mutex::default(),
+            balking: Mutex::default(),
         }
     }
 
@@ -108,13 +113,19 @@ impl Toolchains {
         }
         *slot = None;
         self.heed_silence(&key, &|relied| holds(relied, tree, epoch))?;
-        let asked = Toolchain::ask(tree, epoch, key, cwd, &self.manner);
+        let balks = lock(&self.balking)
+            .get(program)
+            .is_some_and(|relied| holds(relied, tree, epoch));
+        let asked = Toolchain::ask(tree, epoch, key, cwd, &self.manner, !balks);
         let asked = asked.map_err(|Vain(trouble, silence)| {
             if let Some((silence, relied)) = silence {
                 self.note_silence(program, silence, &relied);
             }
             trouble
         })?;
+        if asked.balks {
+            lock(&self.balking).insert(program.to_vec(), asked.relied.clone());
+        }
         let asked = Arc::new(asked);
         *slot = Some(Arc::clone(&asked));
         Ok(asked)
@@ -213,6 +224,7 @@ impl Toolchain {
         key: Key,
         cwd: &[u8],
         manner: &Manner,
+        eager: bool,
     ) -> Result<Toolchain, Vain> {
         let fault = |what: &str| key.trouble(what);
         let mut relied = Reliance::new(tree, epoch);
@@ -221,14 +233,19 @@ impl Toolchain {
         if program.is_none_or(|program| is_ourselves(&program)) {
             return Err(fault("it is no compiler").into());
         }
-        let introduced = key.introduce(cwd, manner);
-        let (said, values) = introduced.map_err(|vain| {
+        let introduced = key.introduce(cwd, manner, eager);
+        let introduced = introduced.map_err(|vain| {
             let silence = Silence::after(&vain);
             Vain(
                 fault(&vain.why),
                 silence.map(|silence| (silence, relied.places.clone())),
             )
         })?;
+        let Introduced {
+            said,
+            values,
+            balks,
+        } = introduced;
         let searched = search_output::read(&said.messages)
             .ok_or_else(|| fault("couldn't determine default system include directories"))?;
         let family = family(&said.output).ok_or_else(|| fault("of no known family"))?;
@@ -247,13 +264,14 @@ impl Toolchain {
             relied: relied.places,
             listed,
             values: Mutex::new(Asked {
-                in_advance: values.is_some(),
+                in_advance: values.is_some() || balks || !eager,
                 values: values.unwrap_or_default(),
                 ..Asked::default()
             }),
             // Where it was asked first may be gone when it is asked again, for somebody elsewhere.
             cwd: key.cwd.clone().unwrap_or_else(|| b"/".to_vec()),
             key,
+            balks,
         })
     }
 
@@ -375,6 +393,7 @@ mod tests {
         asked.script("", "");
         let first = asked.ask("gcc -c a.c").unwrap();
         assert_eq!(first.defaults.len(), 1);
+        assert!(format!("{first:?}").contains("/inc"));
         let inc = asked.at.join("inc");
         assert_eq!(first.system[0].path(), inc.as_os_str().as_bytes());
         asked.ask("gcc -Ix -DY -c b.c").unwrap();
@@ -402,6 +421,11 @@ mod tests {
         hangs.script(&by_text("sleep 1000"), "");
         let toolchain = hangs.ask("gcc -c a.c").unwrap();
         assert_eq!((toolchain.defaults.len(), hangs.runs()), (1, 2));
+        hangs.ask("gcc -m32 -c a.c").unwrap();
+        assert_eq!(hangs.runs(), 3, "with other options not so again");
+        hangs.script("", "#define NEW 1");
+        hangs.ask("gcc -m32 -c a.c").unwrap();
+        assert_eq!(hangs.runs(), 4, "another one is asked all at once");
         for (does, end) in [("ends badly", "exit 1"), ("is killed", "kill -9 $$")] {
             let asked = Asked::new(LONG);
             asked.script(&by_text(end), "");
