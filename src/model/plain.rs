@@ -19,6 +19,7 @@ use super::dependencies;
 use super::indentation;
 use super::invocation::{Invocation, Reason, Role};
 use super::landmarks::Landmarks;
+use super::made_words;
 use super::plain_text::{self, TextEdit};
 use super::sources;
 
@@ -171,17 +172,22 @@ pub fn text_keeps_local(
             return Some(Reason::new(why));
         }
     }
+    let macros = match way {
+        Way::RewriteIncludes => clang_text::macros(invocation).unwrap_or_default(),
+        _ => Vec::new(),
+    };
     match way {
         Way::AsIs => as_is_keeps_local(text, invocation, family),
+        Way::Expanded if of_gcc && plain_text::stops_optimizing(text) => Some(Reason::new(
+            "a function is not to be optimized, and shows where macros were",
+        )),
         Way::Expanded => asks_for_places(text, landmarks, of_gcc),
         Way::DirectivesOnly if !plain_text::directives_only_is_known(text) => Some(Reason::new(
             "how this version of gcc keeps columns in preprocessed text has not been tried",
         )),
-        Way::RewriteIncludes if clang_text::counts_in_conditions(text, invocation) => {
-            Some(Reason::new("a condition counts on __COUNTER__"))
+        Way::DirectivesOnly | Way::RewriteIncludes => {
+            made_words::keeps_local(text, landmarks, &macros, way == Way::RewriteIncludes)
         }
-        Way::DirectivesOnly | Way::RewriteIncludes => plain_text::unexpanded(text)
-            .map(|name| Reason::new(format!("{name} would get the server's value"))),
     }
 }
 
