@@ -138,17 +138,17 @@ fn pastes(text: &[u8], landmarks: &Landmarks, command: &[u8]) -> bool {
     for at in landmarks.pastes.iter().copied().chain(digraphs(text)) {
         let start = directive_start(text, at);
         let line = text.get(start..).unwrap_or_default();
-        let Some((b"define", _)) = directive(first_line(line)) else {
-            continue;
+        let found = directive(first_line(line));
+        let pastes = match found {
+            Some((b"define", _)) => pastes_pieces(line, at - start),
+            // Behind a comment a definition may begin, or go on.
+            found => found.is_none(),
         };
-        if !pastes_pieces(line, at - start) {
-            continue;
-        }
-        if is_own(text, landmarks, at) {
+        if pastes && is_own(text, landmarks, at) {
             return true;
         }
-        let (_, rest) = directive(first_line(line)).unwrap_or_default();
-        others.extend(identifiers(rest).next());
+        let name = found.filter(|_| pastes);
+        others.extend(name.and_then(|(_, rest)| identifiers(rest).next()));
     }
     let own = match others.is_empty() {
         true => Vec::new(),
@@ -159,15 +159,20 @@ fn pastes(text: &[u8], landmarks: &Landmarks, command: &[u8]) -> bool {
 
 /// Where the directive begins that goes on at `at`.
 fn directive_start(text: &[u8], at: usize) -> usize {
-    let mut start = at;
+    let mut end = at;
     loop {
-        let before = text.get(..start).unwrap_or_default();
-        start = memchr::memrchr(b'\n', before).map_or(0, |end| end + 1);
-        let line_before = text.get(..start).unwrap_or_default().trim_ascii_end();
-        if start == 0 || !matches!(line_before.last(), Some(b'\\' | b'/')) {
-            return start;
+        let before = text.get(..end).unwrap_or_default();
+        let Some(newline) = memchr::memrchr(b'\n', before) else {
+            return 0;
+        };
+        let line = before.get(..newline).unwrap_or_default();
+        let is_blank = |byte: &u8| matches!(byte, b' ' | b'\t' | b'\r');
+        let blanks = line.iter().rev().take_while(|byte| is_blank(byte)).count();
+        let line = line.get(..newline - blanks).unwrap_or_default();
+        if !line.ends_with(b"\\") && !line.ends_with(b"??/") {
+            return newline + 1;
         }
-        start -= 1;
+        end = newline;
     }
 }
 
@@ -408,6 +413,11 @@ mod tests {
             "#define P(n) __##n##__\nint l = P(INCLUDE_LEVEL);".to_owned(),
             "#define P(n) \\\n  __ \\\n ## n ## __\nint l = P(DATE);".to_owned(),
             "# define L __INC%:%:LUDE_LEVEL__\nint l = L;".to_owned(),
+            format!("/* x\n */\n{CAT}s = CAT(__DA, TE__);"),
+            format!("/* x */ {CAT}s = CAT(__DA, TE__);"),
+            "#define C(a, b) /*\n*/ a##b\ns = C(__DA, TE__);".to_owned(),
+            format!("#define X a \\\n\n{CAT}s = CAT(__DA, TE__);"),
+            "#define X(a) a \\ \r\n ## __ \nint d = X(__DATE);".to_owned(),
             "#define C(...) C_(__VA_ARGS__)\n#define C_(a, b...) a/**/##b\ns = C(__DA, TE__);"
                 .to_owned(),
             format!("{SYSTEM}#define __CONCAT(x,y) x ## y\n{OWN}s = __CONCAT(__TI,ME__);"),
@@ -422,7 +432,6 @@ mod tests {
             format!("{SYSTEM}#define __CONCAT(x,y) x ## y\n{OWN}s = A(__TI,ME__);"),
             format!("{CAT}// __DATE, __\n"),
             "#define D(c) c ## UL\nint DATE = D(1), __;".to_owned(),
-            "__TI ME__ ## x".to_owned(),
         ] {
             assert_eq!(made(&text, ""), None, "{text}");
         }
