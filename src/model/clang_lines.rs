@@ -3,6 +3,7 @@
 
 use super::clang_text::{is_include, REWRITTEN};
 use super::landmarks::Landmarks;
+use super::made_words;
 use super::plain_text;
 use memchr::memmem;
 
@@ -48,7 +49,7 @@ pub fn counts_anew(text: &[u8], landmarks: &Landmarks) -> bool {
 /// Whether anything is left in a preprocessed text that clang reads as in a source, and that depends on the machine: it knows
 /// all directives and macros there. What `-frewrite-includes` has put in is skipped.
 pub fn preprocesses_more(text: &[u8]) -> bool {
-    if plain_text::unexpanded(text).is_some() || memmem::find(text, b"__has_include").is_some() {
+    if made_words::names_the_place(text) || memmem::find(text, b"__has_include").is_some() {
         return true;
     }
     let mut before: &[u8] = b"";

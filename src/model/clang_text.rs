@@ -2,7 +2,6 @@
 //! it was found by trying (clang 14).
 
 use super::invocation::{Invocation, Reason, Role};
-use super::literals::{comments_in_line, splice_length};
 use super::sources::{self, Language};
 use memchr::memmem;
 use std::collections::{BTreeMap, BTreeSet};
@@ -231,80 +230,6 @@ pub fn names(text: &[u8], invocation: &Invocation) -> Option<Names> {
     (!hidden).then_some(names)
 }
 
-/// Whether a condition, or the name of an include, may use `__COUNTER__`: `-frewrite-includes` leaves nothing of that, and who
-/// compiles the text counts one less. Macros are told by their names, wherever they are defined.
-pub fn counts_in_conditions(text: &[u8], invocation: &Invocation) -> bool {
-    const COUNTER: &[u8] = b"__COUNTER__";
-    let command = macros(invocation).unwrap_or_default();
-    if memmem::find(text, COUNTER).is_none() && memmem::find(&command, COUNTER).is_none() {
-        return false;
-    }
-    let (text, command) = (plain_lines(text), plain_lines(&command));
-    let lines = [&text, &command].map(|text| text.split(|byte| *byte == b'\n'));
-    let all: Vec<(&[u8], &[u8])> = lines.into_iter().flatten().filter_map(directive).collect();
-    let defines = all.iter().filter(|(word, _)| *word == b"define");
-    let defines: Vec<&[u8]> = defines.map(|(_, rest)| *rest).collect();
-    let mut counting: BTreeSet<&[u8]> = BTreeSet::from([COUNTER]);
-    loop {
-        let before = counting.len();
-        for define in &defines {
-            let mut names = identifiers(define);
-            if let Some(name) = names.next().filter(|name| !counting.contains(name)) {
-                if names.any(|name| counting.contains(name)) {
-                    counting.insert(name);
-                }
-            }
-        }
-        if counting.len() == before {
-            break;
-        }
-    }
-    all.iter().any(|(word, rest)| {
-        let is_evaluated = match *word {
-            b"if" | b"elif" => true,
-            b"include" | b"include_next" | b"import" => !matches!(rest.first(), Some(b'"' | b'<')),
-            _ => false,
-        };
-        is_evaluated && identifiers(rest).any(|name| counting.contains(name))
-    })
-}
-
-/// A line's directive: its word, and what follows that.
-fn directive(line: &[u8]) -> Option<(&[u8], &[u8])> {
-    const HASHES: [&[u8]; 3] = [b"#", b"%:", b"??="];
-    let line = line.trim_ascii();
-    let rest = HASHES.iter().find_map(|hash| line.strip_prefix(*hash))?;
-    let rest = rest.trim_ascii_start();
-    let word = identifier(rest);
-    Some((word, rest.get(word.len()..)?.trim_ascii()))
-}
-
-/// The text without comments, each directive on one line.
-fn plain_lines(text: &[u8]) -> Vec<u8> {
-    let mut joined = Vec::with_capacity(text.len());
-    let mut rest = text;
-    while let Some(at) = memchr::memchr2(b'\\', b'?', rest) {
-        let (line, more) = rest.split_at_checked(at).unwrap_or_default();
-        joined.extend_from_slice(line);
-        let length = splice_length(more);
-        let kept = if length.is_some() { 0 } else { 1 };
-        joined.extend_from_slice(more.get(..kept).unwrap_or_default());
-        rest = more.get(length.unwrap_or(1)..).unwrap_or_default();
-    }
-    joined.extend_from_slice(rest);
-    comments_in_line(&joined)
-}
-
-fn identifiers(text: &[u8]) -> impl Iterator<Item = &[u8]> {
-    let words = text.split(|byte| !in_name(*byte));
-    words.filter(|word| word.first().is_some_and(|byte| !byte.is_ascii_digit()))
-}
-
-/// Whether a byte may be a part of a name: letters of other scripts, too.
-fn in_name(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'$') || !byte.is_ascii()
-}
-
 /// The folder of a file, as it is spelled.
 fn folder_of(file: &Path) -> &Path {
     let name = file.as_os_str().as_bytes();
@@ -424,38 +349,6 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
     use crate::model::testing::invocation;
-
-    #[test]
-    fn conditions_that_count_are_seen() {
-        let counts =
-            |command, text: &str| counts_in_conditions(text.as_bytes(), &invocation(command));
-        for text in [
-            "#if __COUNTER__\n#endif\n",
-            " # define A \\\n __COUNTER__\n#define B(x) x A\n#if 0\n# elif B(1)\n#endif\n",
-            "#if(__COUNTER__)\n#endif\n",
-            "#if\t__COUNTER__ == 0\n#endif\n",
-            "#if!__COUNTER__\n#endif\n",
-            "%:if __COUNTER__\n#endif\n",
-            "??=if 1 ??/\n && __COUNTER__\n#endif\n",
-            "#/**/if __COUNTER__\n#endif\n",
-            "/* \n */ # if /* a\n b */ __COUNTER__\n#endif\n",
-            "#define C __COUNTER__\n#if 1 /*\n*/ && C\n#endif\n",
-            "#define C /*\n*/ __COUNTER__\n#if 1 \\ \n && C\n#endif\n",
-            "#define \u{e9} __COUNTER__\n#if \u{e9}\n#endif\n",
-            "#define J K(__COUNTER__)\n#define K(n) <h ## n>\n#include J\n",
-            "s = R\"(/*)\";\n#if __COUNTER__\n#endif\n",
-        ] {
-            assert!(counts("clang -c x.c", text), "{text}");
-        }
-        for text in [
-            "#define A __COUNTER__\nint x = A;\n#if 1\n#elif B\n#endif\n#ifdef A\n#endif\n",
-            "#if 1\n#endif\n",
-            "#define A __COUNTER__\n#include \"A\"\n#include <A>\n/*\n#if A\n*/\n",
-        ] {
-            assert!(!counts("clang -c x.c", text), "{text}");
-        }
-        assert!(counts("clang -DA=__COUNTER__ -c x.c", "#if A\n#endif\n"));
-    }
 
     #[test]
     fn what_shows_the_hosts_words_stays() {

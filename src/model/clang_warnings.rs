@@ -23,7 +23,7 @@ pub fn keeps_local(
     if landmarks.nullability {
         return Some("clang tells by the files where _Nonnull and its kin are left out");
     }
-    if packs_over_files(text, landmarks) {
+    if packs_over_files(text, landmarks) || landmarks.makes_pragmas && makes_packs(text) {
         return Some("clang warns of #pragma pack where one file includes another");
     }
     let macros = clang_text::macros(invocation).unwrap_or_default();
@@ -91,6 +91,40 @@ fn packs_over_files(text: &[u8], landmarks: &Landmarks) -> bool {
         }
     }
     false
+}
+
+/// Whether a macro may make `#pragma pack`, or what is like it, of what it is given, where macros make pragmas.
+fn makes_packs(text: &[u8]) -> bool {
+    [b"pack", &b"align"[..], b"options"].iter().any(|word| {
+        memmem::find_iter(text, word).any(|at| {
+            let (before, rest) = text.split_at_checked(at).unwrap_or_default();
+            let rest = rest
+                .get(word.len()..)
+                .unwrap_or_default()
+                .trim_ascii_start();
+            let follows = match *word {
+                b"pack" => rest.starts_with(b"("),
+                b"align" => rest.starts_with(b"="),
+                _ => rest.starts_with(b"align"),
+            };
+            follows && may_be_given(before)
+        })
+    })
+}
+
+/// Whether what follows may be an argument of a macro, in a string, or what a macro stands for.
+fn may_be_given(before: &[u8]) -> bool {
+    let line = before
+        .rsplit(|byte| *byte == b'\n')
+        .next()
+        .unwrap_or_default();
+    let is_define = || {
+        let word = line.trim_ascii_start().strip_prefix(b"#");
+        word.is_some_and(|word| word.trim_ascii_start().starts_with(b"define"))
+    };
+    let last = before.trim_ascii_end().last();
+    !before.last().is_some_and(|byte| in_name(*byte))
+        && (matches!(last, Some(b'(' | b',' | b'"' | b'/')) || is_define())
 }
 
 /// What stands in the parentheses of `pragma pack (…)`, if that can be seen.
@@ -383,6 +417,23 @@ mod tests {
             ("#pragma /**/ pack(2)", true),
             ("#pragma once\nint pack(int);", false),
             ("#pragma pack(show)", false),
+            ("#define P(x) _Pragma(#x)\nP(pack(push, 1))", true),
+            (
+                "#define P(x) _Pragma (#x)\n#define Q pack (1)\nR(P, Q)",
+                true,
+            ),
+            ("#define P \"pack(1)\"\n_Pragma(P)", true),
+            ("_Pragma\n(\"pack(1)\")", true),
+            ("#define P(x) _Pragma(#x)\nP(options align=packed)", true),
+            (
+                "#define P(x) _Pragma(#x)\nint a = pack(1); // a pack (x)",
+                false,
+            ),
+            ("#define P(x) _Pragma(#x)\nint a = f(repack(1));", false),
+            (
+                "# define __glibc_macro_warning1(message) _Pragma (#message)\nf(pack(1));",
+                false,
+            ),
         ] {
             let text = format!("# 1 \"a.c\"{enters}{header}{leaves}int b;\n");
             assert_eq!(keeps("clang -c a.c", &text), kept, "{header}");

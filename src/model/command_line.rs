@@ -469,6 +469,12 @@ impl<'a> Walker<'_, 'a> {
                     depends = true;
                 }
                 _ if is_macro_or_folder(part) => defines = true,
+                b"-include" | b"-imacros" if self.side != Side::Daemon => {
+                    // No option, and no file with words.
+                    let is_name = |name: &&[u8]| !matches!(name.first(), None | Some(b'-' | b'@'));
+                    parts.next().filter(is_name).ok_or_else(refused)?;
+                    defines = true;
+                }
                 b"-w" | b"-C" | b"-CC" | b"-P" | [b'-', b'W', b'a'..=b'z', ..] => {
                     self.walk.only_ours.get_or_insert_with(refused);
                     defines = true;

@@ -1,6 +1,7 @@
 //! Response files: `@file` words of a compiler's command replaced by the words in the file, quoted as gcc and clang read them.
 //! And the long names that both compilers have for some options, replaced by the short ones.
 
+use super::family::{family, Family};
 use super::option_table;
 use std::borrow::Cow;
 use std::ffi::{OsStr, OsString};
@@ -136,6 +137,20 @@ fn split(text: &[u8]) -> Option<Vec<Vec<u8>>> {
     quote.is_none().then_some(words)
 }
 
+/// Without clang's `--` before the last word, which is a source with or without it. gcc does not know it.
+pub fn without_mark(mut argv: Cow<'_, [OsString]>) -> Cow<'_, [OsString]> {
+    let [program, .., before, mark, source] = &argv[..] else {
+        return argv;
+    };
+    let is_value = || option_table::find(before.as_bytes()).is_some_and(|found| found.takes_next);
+    let is_clangs = || family(Path::new(program)) == Some(Family::Clang);
+    if mark == "--" && !source.as_bytes().starts_with(b"-") && !is_value() && is_clangs() {
+        let at = argv.len() - 2;
+        argv.to_mut().remove(at);
+    }
+    argv
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -151,6 +166,21 @@ mod tests {
     }
 
     /// Each line was tried with gcc 12 and clang 14.
+    #[test]
+    fn a_mark_before_clangs_source_is_taken_away() {
+        for (command, kept) in [
+            ("clang -c -- b.c", "clang -c b.c"),
+            ("gcc -c -- b.c", "gcc -c -- b.c"),
+            ("clang -c b.c -o -- b.c", "clang -c b.c -o -- b.c"),
+            ("clang -c -- -b.c", "clang -c -- -b.c"),
+            ("clang -- b.c", "clang -- b.c"),
+        ] {
+            let argv: Vec<OsString> = command.split(' ').map(OsString::from).collect();
+            let words: Vec<OsString> = kept.split(' ').map(OsString::from).collect();
+            assert_eq!(without_mark(Cow::Owned(argv)), words);
+        }
+    }
+
     #[test]
     fn long_names_are_shortened_but_for_values() {
         let words = [

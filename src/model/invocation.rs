@@ -116,7 +116,7 @@ pub struct DepTarget {
 
 /// Reads a command; `argv[0]` is the compiler. `read_file` gives the content of a response file, or None.
 pub fn scan(argv: &[OsString], read_file: &dyn Fn(&Path) -> Option<Vec<u8>>) -> Scan {
-    let expanded = expand::expand(argv, read_file);
+    let expanded = expand::without_mark(expand::expand(argv, read_file));
     let names_words = |word: &OsString| word.as_bytes().starts_with(b"@");
     let reads_words = argv.iter().any(names_words);
     let made = distributable(&expanded).and_then(|invocation| {

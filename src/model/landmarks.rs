@@ -25,6 +25,9 @@ const INCLUDE: &[u8] = b".inc";
 /// Where in `ragma`, as both `#pragma` and `_Pragma` end, the pair stands that is looked for.
 const PRAGMA_PAIR_AT: usize = 2;
 
+/// What the C library puts before a pragma that it makes, for warnings.
+const OF_LIBRARY: &[u8] = b"# define __glibc_macro_warning1(message) _P";
+
 /// What clang tells by the files where it is left out.
 const NULLABILITY: [&[u8]; 3] = [b"_Nonnull", b"_Nullable", b"_Null_unspecified"];
 
@@ -43,6 +46,10 @@ pub struct Landmarks {
     pub packs: Vec<usize>,
     /// In a text of clang's, `_Nonnull` or one of its kin is there.
     pub nullability: bool,
+    /// `##`, what macros paste with, where they have not been expanded.
+    pub pastes: Vec<usize>,
+    /// In a text of clang's, `_Pragma` is there without a string on its line.
+    pub makes_pragmas: bool,
     /// `R"` is there, as raw strings begin.
     pub raw_strings: bool,
     /// `__builtin_COLUMN` is called.
@@ -95,14 +102,14 @@ impl Landmarks {
             b'#' => {
                 if starts(1, b"\n# ") {
                     self.hashes.push(at);
+                } else if starts(0, b"##") {
+                    self.pastes.push(at);
                 }
                 if self.line_directive.is_none() && is_line_directive(text, at) {
                     self.line_directive = Some(at);
                 }
             }
-            b'g' if starts(PRAGMA_PAIR_AT, b"ragma") && may_pack(text, at) => {
-                self.packs.push(at - PRAGMA_PAIR_AT);
-            }
+            b'g' if starts(PRAGMA_PAIR_AT, b"ragma") => self.note_pragma(text, at - PRAGMA_PAIR_AT),
             b'_' => self.nullability |= NULLABILITY.iter().any(|word| starts(0, word)),
             b'.' if is_include(text, at) => self.includes.push(at),
             b'C' if starts(1, b"GCC") => self.gcc.push(at - 1),
@@ -110,6 +117,21 @@ impl Landmarks {
             b'R' => self.raw_strings |= starts(0, b"R\""),
             b'r' => self.asks_location |= starts(LOCATION_PAIR_AT, LOCATION),
             _ => {}
+        }
+    }
+
+    /// Notes a pragma of clang's, of which `ragma` is at `at`.
+    fn note_pragma(&mut self, text: &[u8], at: usize) {
+        let (before, rest) = text.split_at_checked(at).unwrap_or_default();
+        let rest = rest.get(b"ragma".len()..).unwrap_or_default();
+        let is_operator = before.ends_with(b"_P");
+        if is_operator && !before.ends_with(OF_LIBRARY) {
+            let is_gap = |byte: &u8| matches!(byte, b' ' | b'\t' | b'(');
+            let value = rest.iter().find(|byte| !is_gap(byte));
+            self.makes_pragmas |= value != Some(&b'"');
+        }
+        if may_pack(rest) {
+            self.packs.push(at);
         }
     }
 }
@@ -135,9 +157,8 @@ fn is_include(text: &[u8], at: usize) -> bool {
     word.is_some_and(|word| word.eq_ignore_ascii_case(INCLUDE))
 }
 
-/// Whether the pragma whose `g` is at `at` may be about `pack`, or about what is like it.
-fn may_pack(text: &[u8], at: usize) -> bool {
-    let rest = text.get(at + "gma".len()..).unwrap_or_default();
+/// Whether a pragma, of which this is the rest, may be about `pack`, or about what is like it.
+fn may_pack(rest: &[u8]) -> bool {
     let marks = |byte: &u8| matches!(byte, b' ' | b'\t' | b'(' | b'"');
     let skipped = rest.iter().take_while(|byte| marks(byte)).count();
     let rest = rest.get(skipped..).unwrap_or_default();
@@ -221,9 +242,16 @@ mod tests {
             }
             at += line.len();
         }
+        let mut pastes: Vec<usize> = (0..text.len())
+            .filter(|at| text[*at..].starts_with(b"##"))
+            .collect();
+        let hashes: Vec<usize> = all("\n# ").into_iter().map(|at| at + 1).collect();
+        pastes.retain(|at| !hashes.contains(at));
         Landmarks {
             line_directive,
-            hashes: all("\n# ").into_iter().map(|at| at + 1).collect(),
+            hashes,
+            pastes,
+            makes_pragmas: !all("_Pragma(#").is_empty(),
             includes: memchr::memmem::find_iter(&lower, ".inc").collect(),
             packs,
             nullability: NULLABILITY
@@ -255,6 +283,8 @@ mod tests {
             "R\"(",
             "__builtin_COLUMN",
             "__builtin_source_location",
+            "a##b",
+            "_Pragma(#x)",
             "rc",
             "#",
         ] {
@@ -263,13 +293,13 @@ mod tests {
                     let text = format!("{}{word}{}", " ".repeat(before), "x".repeat(after));
                     let found = Landmarks::of(text.as_bytes(), true);
                     assert_eq!(found, plainly(text.as_bytes()), "{text:?}");
-                    let of_gcc = Landmarks::of(text.as_bytes(), false);
-                    let (packs, nullability) = (Vec::new(), false);
                     let less = Landmarks {
-                        packs,
-                        nullability,
+                        packs: Vec::new(),
+                        nullability: false,
+                        makes_pragmas: false,
                         ..found
                     };
+                    let of_gcc = Landmarks::of(text.as_bytes(), false);
                     assert_eq!(of_gcc, less, "{text:?}");
                 }
             }
@@ -292,7 +322,7 @@ mod tests {
 
         #[test]
         fn nothing_else_is_found(words in proptest::collection::vec(
-            "\n|# |#|#line |line |\\.inc|\\.i|\\.INC|G|C|GCC|pragma|pragma pack|Pragma\\(\"pack|_N|_Nonnull|_Nullable|__builtin_source_location|rce|[a-z ]{1,70}", 0..40)
+            "\n|# |#|#line |line |\\.inc|\\.i|\\.INC|G|C|GCC|pragma|pragma pack|Pragma\\(\"pack|_N|_Nonnull|_Nullable|__builtin_source_location|rce|_Pragma\\(#|##|[a-z ]{1,70}", 0..40)
         ) {
             let text = words.concat();
             prop_assert_eq!(Landmarks::of(text.as_bytes(), true), plainly(text.as_bytes()));

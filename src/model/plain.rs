@@ -21,6 +21,7 @@ use super::indentation;
 use super::invocation::{Invocation, Reason, Role};
 use super::landmarks::Landmarks;
 use super::layout;
+use super::made_words;
 use super::plain_text::{self, TextEdit};
 use super::sources;
 
@@ -172,26 +173,31 @@ pub fn text_keeps_local(
             return Some(Reason::new(why));
         }
     }
+    let macros = match way {
+        Way::RewriteIncludes => clang_text::macros(invocation).unwrap_or_default(),
+        _ => Vec::new(),
+    };
     match way {
         Way::AsIs if family == Some(Family::Clang) && clang_lines::preprocesses_more(text) => Some(
             Reason::new("clang preprocesses what is left of it, and a host has other files"),
         ),
         Way::AsIs => as_is_keeps_local(text, invocation, family),
+        Way::Expanded if of_gcc && plain_text::stops_optimizing(text) => Some(Reason::new(
+            "a function is not to be optimized, and shows where macros were",
+        )),
         Way::Expanded => asks_for_places(text, landmarks, of_gcc),
         Way::DirectivesOnly if !plain_text::directives_only_is_known(text) => Some(Reason::new(
             "how this version of gcc keeps columns in preprocessed text has not been tried",
         )),
-        Way::RewriteIncludes if clang_text::counts_in_conditions(text, invocation) => {
-            Some(Reason::new("a condition counts on __COUNTER__"))
-        }
         Way::DirectivesOnly | Way::RewriteIncludes if layout::opens_over_files(text, landmarks) => {
             Some(Reason::new("a file begins or ends in parentheses"))
         }
         Way::RewriteIncludes if clang_lines::counts_anew(text, landmarks) => Some(Reason::new(
             "#line counts lines anew, and -frewrite-includes as the file has them",
         )),
-        Way::DirectivesOnly | Way::RewriteIncludes => plain_text::unexpanded(text)
-            .map(|name| Reason::new(format!("{name} would get the server's value"))),
+        Way::DirectivesOnly | Way::RewriteIncludes => {
+            made_words::keeps_local(text, landmarks, &macros, way == Way::RewriteIncludes)
+        }
     }
 }
 

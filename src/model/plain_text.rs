@@ -237,18 +237,29 @@ fn is_compilers_own(text: &[u8]) -> bool {
     })
 }
 
-/// A macro that the text leaves to the server, whose clock and files differ.
-pub fn unexpanded(text: &[u8]) -> Option<&'static str> {
-    const NAMES: [&str; 5] = [
-        "__DATE__",
-        "__TIME__",
-        "__TIMESTAMP__",
-        "__BASE_FILE__",
-        "__INCLUDE_LEVEL__",
-    ];
-    NAMES
-        .into_iter()
-        .find(|name| memmem::find(text, name.as_bytes()).is_some())
+/// Does an attribute take gcc's optimization from a function? Without it statements
+/// from macros show. Levels that can't be seen are taken for none.
+pub fn stops_optimizing(text: &[u8]) -> bool {
+    const WORD: &[u8] = b"optimize";
+    memmem::find_iter(text, WORD).any(|at| {
+        let rest = text.get(at + WORD.len()..).unwrap_or_default();
+        let rest = rest.strip_prefix(b"__").unwrap_or(rest).trim_ascii_start();
+        let Some(levels) = rest.strip_prefix(b"(") else {
+            return false;
+        };
+        let levels = levels.trim_ascii_start();
+        let is_level = |byte: &u8| {
+            byte.is_ascii_alphabetic()
+                || matches!(byte, b'1'..=b'9' | b'"' | b',' | b'-' | b'=' | b'_')
+                || byte.is_ascii_whitespace()
+        };
+        let seen = match levels.first() {
+            Some(b'"') => levels.iter().take_while(|byte| is_level(byte)).count(),
+            Some(b'1'..=b'9') => 1,
+            _ => return true,
+        };
+        levels.get(seen) != Some(&b')')
+    })
 }
 
 /// Is the text from a gcc whose `-fdirectives-only` has been tried, 11 or 12? Older ones take what a raw string holds for
@@ -406,6 +417,26 @@ mod tests {
             unmark_expansions(&mut edited, &landmarks);
             let expected = text.replace("# 2 \"s.h\" 3 4", "# 2 \"s.h\"    ");
             assert_eq!(String::from_utf8(edited).unwrap(), expected);
+        }
+    }
+
+    #[test]
+    fn functions_that_are_not_optimized_are_seen() {
+        for (attribute, stops) in [
+            ("optimize(\"O0\")", true),
+            ("__optimize__ ( 0 )", true),
+            ("optimize(\"-O3\", \"O\" \"0\")", true),
+            ("optimize(\"\\117\\60\")", true),
+            ("optimize(LEVEL)", true),
+            ("optimize(1 - 1)", true),
+            ("optimize(\"O3\", \"no-tree-vectorize\")", false),
+            ("__optimize__(\"-Os\")", false),
+            ("optimize(2)", false),
+            ("optimize", false),
+            ("optimized(0)", false),
+        ] {
+            let text = format!("__attribute__(({attribute})) int f(void);\n");
+            assert_eq!(stops_optimizing(text.as_bytes()), stops, "{text}");
         }
     }
 

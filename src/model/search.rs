@@ -199,7 +199,14 @@ fn given(invocation: &Invocation) -> Result<Vec<Given<'_>>, Punt> {
         };
         match (found.row.effect, role) {
             (Effect::PreprocessorParts, Role::Preprocess) => {
-                last.extend(value.split(|byte| *byte == b',').filter_map(part));
+                let mut parts = value.split(|byte| *byte == b',');
+                while let Some(word) = parts.next() {
+                    last.extend(match word {
+                        b"-include" => parts.next().map(|value| passed("-include", value)),
+                        b"-imacros" => parts.next().map(|value| passed("-imacros", value)),
+                        _ => part(word),
+                    });
+                }
             }
             (Effect::PreprocessorWord, _) => last.extend(part(value)),
             (Effect::Is(Role::Include | Role::Define), _) => given.push(option),
@@ -220,11 +227,16 @@ fn part(part: &[u8]) -> Option<Given<'_>> {
     let (name, _) = heads
         .into_iter()
         .find(|(_, head)| part.starts_with(*head))?;
-    Some(Given {
+    Some(passed(name, part.get(2..)?))
+}
+
+/// A part of `-Wp,` or `-Xpreprocessor`.
+fn passed<'v>(name: &'static str, value: &'v [u8]) -> Given<'v> {
+    Given {
         name,
-        value: part.get(2..)?,
+        value,
         passed: true,
-    })
+    }
 }
 
 /// Whether sources are read in another charset than UTF-8: what decides about files is followed in ASCII's letters only.

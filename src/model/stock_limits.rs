@@ -55,7 +55,11 @@ pub fn misunderstood<'i>(
             Role::Include => absolute,
             Role::Code if option.row.name == "-F" => absolute,
             Role::Code => invocation.debug_info && maps_names(option.row.name),
-            Role::Preprocess => bytes.windows(3).any(|part| part == b"-I/") || absolute_part(value),
+            Role::Preprocess => {
+                // A folder, or a file that is included.
+                let absolute = |part: &[u8]| part == b"-I/" || part.starts_with(b",/");
+                bytes.windows(3).any(absolute) || absolute_part(value)
+            }
             _ => false,
         };
         if misunderstood {
@@ -95,6 +99,8 @@ mod tests {
             ("clang -F /a -c e.c", Some("-F")),
             ("clang -F /usr/include/f -c e.c", None),
             ("gcc -Wp,-I/a -c e.c", Some("-Wp,-I/a")),
+            ("gcc -Wp,-include,/a.h -c e.c", Some("-Wp,-include,/a.h")),
+            ("gcc -Wp,-include,a.h -c e.c", None),
             ("gcc -Xpreprocessor -I/a -c e.c", Some("-Xpreprocessor")),
             ("gcc -ffile-prefix-map=/a=b -c e.c", None),
             (

@@ -13,7 +13,7 @@ use super::tokens::{blanks, in_name, name_length};
 /// What was found.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Hit {
-    /// `__DATE__`, `__TIME__`, `__TIMESTAMP__`
+    /// `__DATE__`, `__TIME__`, `__TIMESTAMP__`, also without their ends, which may be pasted to them.
     Clock,
     /// `_Pragma`
     Pragma,
@@ -37,7 +37,7 @@ const INCLUDE: &[u8] = b".include";
 /// What is looked for, and whether it matters in all dialects; each look costs time.
 static WORDS: LazyLock<[(Finder<'static>, Hit, bool); 9]> = LazyLock::new(|| {
     [
-        (Finder::new(b"__DATE__"), Hit::Clock, true),
+        (Finder::new(b"__DATE"), Hit::Clock, true),
         (Finder::new(b"__TIME"), Hit::Clock, true),
         (Finder::new(b"_Pragma"), Hit::Pragma, true),
         (Finder::new(b"_macro"), Hit::MacroStack, true),
@@ -114,7 +114,9 @@ fn is_word(text: &[u8], at: usize, hit: Hit) -> bool {
     match hit {
         Hit::Clock => {
             const WORDS: [&[u8]; 3] = [b"__DATE__", b"__TIME__", b"__TIMESTAMP__"];
-            starts && WORDS.iter().any(|word| after.starts_with(word))
+            let name = after.get(..name_length(after)).unwrap_or_default();
+            let tells = |word: &&[u8]| name.starts_with(word) || word.starts_with(name);
+            starts && WORDS.iter().any(tells)
         }
         Hit::Pragma => starts,
         Hit::MacroStack => before.ends_with(b"push") || before.ends_with(b"pop"),
@@ -131,9 +133,9 @@ fn is_word(text: &[u8], at: usize, hit: Hit) -> bool {
 
 /// Which of them it is.
 fn clock(after: &[u8]) -> Clock {
-    match after.starts_with(b"__TIMESTAMP__") {
-        true => Clock::File,
-        false => Clock::Run,
+    match after.starts_with(b"__DATE") || after.starts_with(b"__TIME__") {
+        true => Clock::Run,
+        false => Clock::File,
     }
 }
 
@@ -358,7 +360,12 @@ mod tests {
                 vec![Directive::Clock(Clock::Run); 2],
             ),
             ("__TIMESTAMP__", vec![Directive::Clock(Clock::File)]),
-            ("my__DATE__ __TIME_T", vec![]),
+            ("my__DATE__ __TIME_T __DATES", vec![]),
+            ("CAT(__DATE, __)", vec![Directive::Clock(Clock::Run)]),
+            (
+                "CAT(__TIMES, TAMP__) __TIME",
+                vec![Directive::Clock(Clock::File); 2],
+            ),
             ("_Pragma(\"once\") x", vec![odd(Odd::Pragma)]),
             ("_Pragma ( \"GCC diagnostic push\" )", vec![]),
             (

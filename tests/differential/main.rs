@@ -19,7 +19,7 @@
 //! extension of its sources, `$X` its language for `-x`, `$I` the extension of its preprocessed text.
 //!
 //! `DISTCC_TESTS_ROWS=WORDS` runs only the rows that hold these words, or `NAME:` those of one table, `NAME:NAME:` of several;
-//! `DISTCC_TESTS_WHOLE=1` leaves out no cell; `DISTCC_TESTS_SEED` chooses what is left out otherwise, and is printed; it also
+//! `DISTCC_TESTS_TABLE=FILE` runs the rows of that table instead. `DISTCC_TESTS_WHOLE=1` leaves out no cell; `DISTCC_TESTS_SEED` chooses what is left out otherwise, and is printed; it also
 //! draws the random combinations of `random`.
 #![allow(clippy::unwrap_used)]
 
@@ -53,6 +53,7 @@ const TABLES: &[(&str, &str)] = &[
     ("sides", include_str!("sides.txt")),
     ("found", include_str!("found.txt")),
     ("corners", include_str!("corners.txt")),
+    ("text", include_str!("text.txt")),
 ];
 
 /// Of the rows that only compile, so many of 100 must be distributed in pump mode with our daemon.
@@ -61,7 +62,11 @@ const DISTRIBUTED_MIN: usize = 90;
 #[test]
 fn every_row_gives_what_a_local_run_gives() {
     let asked = std::env::var("DISTCC_TESTS_ROWS").unwrap_or_default();
-    let jobs = table::jobs(TABLES, &asked);
+    let other = std::env::var_os("DISTCC_TESTS_TABLE").map(|path| {
+        let text: &'static str = std::fs::read_to_string(path).unwrap().leak();
+        [("other", text)]
+    });
+    let jobs = table::jobs(other.as_ref().map_or(TABLES, |other| other), &asked);
     assert!(!jobs.is_empty(), "no row holds {asked:?}");
     let Some(bench) = bench::Bench::new() else {
         return;
@@ -80,7 +85,7 @@ fn every_row_gives_what_a_local_run_gives() {
     let (score, mut faults) = (score.into_inner().unwrap(), faults.into_inner().unwrap());
     println!("seed {seed}\n{score}");
     bench.expect_clean();
-    if asked.is_empty() {
+    if asked.is_empty() && other.is_none() {
         faults.extend(score.faults(DISTRIBUTED_MIN));
         let readme = Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md");
         faults.extend(score.readme_faults(&std::fs::read_to_string(readme).unwrap()));
