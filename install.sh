@@ -198,7 +198,7 @@ build_failed() {
 # Which program to install. A dry run builds none.
 is_built=true
 if [ -z "$binary" ]; then
-    binary=${CARGO_TARGET_DIR:-target}/release/distcc
+    binary=${CARGO_TARGET_DIR:-target}/${CARGO_BUILD_TARGET:+$CARGO_BUILD_TARGET/}release/distcc
     case $binary in
     /*) ;;
     *) binary=$here/$binary ;; # As cargo takes it, which is run there.
@@ -370,26 +370,34 @@ if ! means_ours distcc || ! means_ours pump; then
     esac
 fi
 
+# A word as a shell reads it.
+quoted() { # WORD
+    case $1 in
+    *[!A-Za-z0-9_./:@%+=,-]*) printf '%s' "$1" | sed "s/'/'\\\\''/g; 1s/^/'/; \$s/\$/'/" ;;
+    *) printf '%s' "$1" ;;
+    esac
+}
+
 staying=
 if names "$new" lib/systemd/system/distccd.service; then
     staying="
 So that it stays: options in /etc/distcc/distccd.conf (see $prefix/share/doc/distcc/distccd.conf), then
-    systemctl daemon-reload && systemctl enable --now distccd.service"
+    systemctl daemon-reload && systemctl enable --now distccd.socket distccd.service"
 fi
 cat <<END
 distcc is installed in $prefix/bin; its links for compilers are in $prefix/lib/distcc.
 
 On each machine that is to compile for others (10.0.0.0/24: who may use it):
-    $prefix/bin/distccd --daemon --allow 10.0.0.0/24$staying
+    $(quoted "$prefix/bin/distccd") --daemon --allow 10.0.0.0/24$staying
 
 On each machine that builds$other:
-    export PATH="$path:\$PATH"
+    export PATH=$(quoted "$path"):"\$PATH"
     export DISTCC_HOSTS='localhost/2 SERVER/8,lzo'
     make -j10
 In pump mode, where the servers preprocess, too:
     export DISTCC_HOSTS='SERVER/8,cpp,lzo'
     pump make -j10
 
-If compilers are installed later: $prefix/bin/update-distcc-symlinks, for their links.
-To remove it: ${DESTDIR:+DESTDIR='$DESTDIR' }./install.sh --prefix '$prefix' --uninstall
+If compilers are installed later: $(quoted "$prefix/bin/update-distcc-symlinks"), for their links.
+To remove it: ${DESTDIR:+DESTDIR=$(quoted "$DESTDIR") }./install.sh --prefix $(quoted "$prefix") --uninstall
 END

@@ -98,6 +98,7 @@ pub mod model {
 /// Floor 1: the operating system made safe; the only place with unsafe code.
 pub mod os {
     pub mod sys;
+    pub mod memory;
     pub mod start;
     pub mod cleanup;
     pub mod spawn;
@@ -110,6 +111,7 @@ pub mod os {
     pub mod beneath;
     pub mod namespace;
     pub mod limits;
+    pub mod calls;
     pub mod fence;
     pub mod handover;
     pub mod locale;
@@ -272,6 +274,7 @@ pub mod tools {
     pub mod try_build;
     pub mod symlinks;
     pub mod monitor;
+    pub mod top_past;
     pub mod top_sample;
     pub mod top_limit;
     pub mod top_text;
@@ -290,6 +293,7 @@ pub mod tools {
     pub mod doctor_here;
     pub mod doctor_compilers;
     pub mod doctor_builds;
+    pub mod doctor_answers;
     pub mod doctor_hosts;
     pub mod doctor;
     pub mod browse;

@@ -493,6 +493,35 @@ fn recursion_is_refused_and_both_places_are_named() {
     farm.expect_clean("recursion");
 }
 
+/// Put before a build distcc distributes nothing, and a distcc below it refuses: who does so is told.
+#[test]
+fn a_build_is_no_compiler() {
+    let (farm, daemon) = farm();
+    symlink(OURS, farm.path("bin/distcc")).unwrap();
+    let (scripts, bin) = (farm.path("bin/scripts"), farm.path("bin"));
+    let client = farm
+        .client(Which::Ours, &daemon.host())
+        .env("DISTCC_LOG", "");
+    let client = client.env("PATH", path_of(&[&scripts, &bin]));
+    for (makes, status) in [("exit 0", 0), ("exec distcc gcc -c x.c", 111)] {
+        script(&farm, "bin/scripts/make", makes);
+        let ran = client.run_other(&["distcc", "make", "-j4"]).expect(status);
+        expect_in(
+            &ran.stderr,
+            &["make is no compiler", "make CC='distcc gcc'"],
+        );
+        assert!(!ran.stderr.contains("take its folder off PATH"), "{ran}");
+    }
+    assert_eq!(
+        client
+            .run(&["gcc", "-v"])
+            .stderr
+            .matches("no compiler")
+            .count(),
+        0
+    );
+}
+
 #[test]
 fn words_in_a_file_are_read_as_the_compiler_reads_them() {
     let (farm, daemon) = farm();

@@ -4,6 +4,7 @@
 
 mod common;
 
+use common::daemon::{CLOSE_RANGE, WITHOUT_CALL};
 use common::fake::{alive, ask, connect, expect_line, reply, request, rest_of};
 use common::v3::Files;
 use common::{have, is_root, wait_for, Daemon, DaemonPlan, Farm, Which, BOUND};
@@ -246,11 +247,17 @@ fn a_job_can_not_stop_the_process_that_answers_for_its_cell() {
 /// As the first process of a container the daemon is everybody's parent who has lost his own.
 #[test]
 fn none_stays_dead_in_a_container() {
-    let within = ["unshare", "--pid", "--fork", "--kill-child", "--mount-proc"];
-    if !is_root() {
-        return;
+    let container = &["unshare", "--pid", "--fork", "--kill-child", "--mount-proc"][..];
+    let no_call = ["perl", "-e", WITHOUT_CALL, CLOSE_RANGE];
+    for before in [&[][..], &no_call] {
+        if is_root() {
+            none_stays_dead_within(&[before, container].concat());
+        }
     }
-    let Some(host) = Host::start(|plan| plan.within(&within).jobs(4)) else {
+}
+
+fn none_stays_dead_within(within: &[&str]) {
+    let Some(host) = Host::start(|plan| plan.within(within).jobs(4)) else {
         return;
     };
     for _ in 0..3 {

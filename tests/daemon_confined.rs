@@ -12,7 +12,7 @@ use distcc::model::wire::{Reply, Version};
 use distcc::os::fence;
 use std::fs;
 use std::io::Write;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{chown, PermissionsExt};
 use std::path::Path;
 
 /// A compiler that writes an object, then does what `-DX=…` says to what `-DOF=…` names, and says what it could do.
@@ -34,8 +34,12 @@ if ($what eq 'read') {
 } elsif ($what eq 'write') {
     for (@of, '/usr', '/usr/lib', '/bin', '/etc/alternatives', '/var/tmp', '/dev/shm') {
         can((open my $file, '>', "$_/confined-was-here"), "wrote in $_");
-        can((open my $own, '>>', $_), "wrote to $_"); can(chmod(0777, $_), "changed $_");
+        can((open my $own, '>>', $_), "wrote to $_"); can(chmod(0777, $_), "changed $_"); can(utime(1, 1, $_), "dated $_");
     }
+    # This file is to be read and run, and that is all.
+    open my $itself, '<', $0 or die; my $number = fileno $itself; my ($name, $value) = ('user.x', 'y');
+    can(chmod(04777, $itself), "changed $0"); can(syscall(190, $number, $name, $value, 1, 0) == 0, "marked $0");
+    open my $own, '>', 'own' or die; can(!utime(1, 1, $own), 'could not date its own');
 } elsif ($what eq 'connect') {
     for ([AF_INET, SOCK_STREAM, 'tcp'], [AF_INET, SOCK_DGRAM, 'udp'], [AF_INET6, SOCK_STREAM, 'tcp6'], [AF_UNIX, SOCK_STREAM, 'unix'],
          [16, SOCK_RAW, 'netlink'], [17, SOCK_RAW, 'packet'], [AF_INET, SOCK_RAW, 'raw'], [40, SOCK_STREAM, 'vsock']) {
@@ -60,11 +64,19 @@ if ($what eq 'read') {
     }
     can(syscall(141, $_, 0, 19) == 0, "slowed all") for 1, 2;
     can(syscall(251, $_, 0, 0x4000) == 0, "slowed files of all") for 2, 3;
+    my ($asked, $rights) = (pack('LL', 0x20080522, 0), pack('L6', 0, 0, 0, 0, 0, 0));
+    can(syscall(125, $asked, $rights) != 0 || substr($rights, 0, 8) . substr($rights, 12, 8) ne "\0" x 16, 'has rights');
     my $every = pack 'Q', -1;
     can(syscall(141, 0, 0, 19) != 0 || syscall(203, 0, 8, $every) != 0 || syscall(251, 1, 0, 0x4000) != 0, 'could not slow itself');
     can(syscall(319, my $name = 'x', 0) >= 0, 'made memory without a name');
     can(syscall(157, 4, 0) == 0, 'hid what it holds');
     can(POSIX::setsid() > 0, 'left the session'); can(POSIX::setpgid(0, 0), 'left the group');
+} elsif ($what eq 'use-up') {
+    can(socketpair(my $one, my $other, AF_UNIX, SOCK_STREAM, 0), 'made two sockets');
+    can(syscall(213, 1) >= 0 || syscall(291, 0) >= 0, 'could watch descriptors');
+    can(syscall(253) >= 0 || syscall(294, 0) >= 0 || syscall(300, 0x200, 0) >= 0, 'could watch files');
+    sysopen my $folder, '/usr/include', 0 or die; can(syscall(72, fileno $folder, 1026, 1) == 0, 'could watch a folder');
+    my $queue = pack 'Q', 0; can(syscall(206, 1, $queue) == 0, 'made a queue');
 } elsif ($what eq 'own') {
     my $own = $ENV{TMPDIR};
     mkdir "$own/a"; symlink '/', "$own/b"; chmod 0, "$own/a"; rename $own, "$own-other"; chmod 0, $own; chdir '/'; chmod 0, '.';
@@ -113,6 +125,9 @@ const HIDDEN: &[&str] = &[
     "--clear-groups",
 ];
 
+/// The user as which daemons run if root starts them here.
+const NOBODY: u32 = 65534;
+
 /// How a daemon is started.
 const WAYS: &[&str] = &["root", "nobody", "without namespaces"];
 
@@ -130,6 +145,7 @@ impl Host {
         let gcc = folder.join("gcc");
         fs::write(&gcc, MISCHIEF).unwrap();
         fs::set_permissions(&gcc, fs::Permissions::from_mode(0o755)).unwrap();
+        owned_by_nobody(&gcc);
         let list = gcc.display().to_string();
         let plan = plan(&farm, way);
         let daemon = plan
@@ -187,11 +203,19 @@ impl Host {
     }
 }
 
+/// As is much of what an ordinary user's daemon sees.
+fn owned_by_nobody(path: &Path) {
+    if is_root() {
+        chown(path, Some(NOBODY), None).unwrap();
+    }
+}
+
 fn plan(farm: &Farm, way: &str) -> DaemonPlan {
     let plan = farm.daemon(Which::Ours);
     match way {
         "nobody" => plan.by_nobody(),
         "without namespaces" => plan.without_namespaces(),
+        "with rights" => plan.without_namespaces_but_with_rights(),
         "hidden" => plan.within(HIDDEN),
         "hidden, without namespaces" => plan.within(&[HIDDEN, NO_NAMESPACES].concat()),
         _ => plan,
@@ -234,6 +258,7 @@ fn it_sees_and_changes_nothing_else() {
         let secret = host.farm.path("secret");
         fs::write(&secret, "x").unwrap();
         fs::set_permissions(&secret, fs::Permissions::from_mode(0o666)).unwrap();
+        owned_by_nobody(&secret);
         let daemon = format!("/proc/{}/environ", host.daemon.pid());
         let own = host.daemon.log.parent().unwrap();
         let places = [
@@ -297,10 +322,12 @@ fn it_reaches_nobody() {
     if !have_all() || !fence::has_scopes() {
         return;
     }
-    for way in WAYS {
+    for way in WAYS.iter().chain(&["with rights"]) {
         let mut host = Host::start(way, &[]);
         for kind in [Version::V1, Version::V3] {
-            assert_eq!(host.could(kind, "connect", ""), "", "{way}, {kind:?}");
+            for what in ["connect", "use-up"] {
+                assert_eq!(host.could(kind, what, ""), "", "{way}, {kind:?}");
+            }
             let pids = format!("{}:{}", host.daemon.pid(), std::process::id());
             assert_eq!(host.could(kind, "reach", &pids), "", "{way}, {kind:?}");
         }

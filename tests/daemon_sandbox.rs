@@ -3,8 +3,9 @@
 
 mod common;
 
-use common::daemon::NO_NAMESPACES;
+use common::daemon::{CLOSE_RANGE, NO_NAMESPACES, WITHOUT_CALL};
 use common::fake::{ask, expect_line, reply, request};
+use common::v3::Files;
 use common::{have, is_root, run, Farm, Ran, Which, BOUND, OURS};
 use distcc::model::wire::{Reply, Version};
 use distcc::os::fence;
@@ -13,13 +14,23 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// Runs what follows where there is no Landlock: the call that would make it is not known.
-const WITHOUT_LANDLOCK: &str = r#"
-my $filter = pack('SCCL', 0x20, 0, 0, 0) . pack('SCCL', 0x15, 0, 1, 444) . pack('SCCL', 6, 0, 0, 0x50026) . pack('SCCL', 6, 0, 0, 0x7fff0000);
-my $program = pack('Sx6P', 4, $filter);
-syscall(157, 38, 1, 0, 0, 0) == 0 && syscall(157, 22, 2, $program, 0, 0) == 0 or die "seccomp: $!";
-exec @ARGV or die;
-"#;
+/// The calls that would make what is given up of files, and a filter of calls.
+const LANDLOCK: &str = "444";
+const SECCOMP: &str = "317";
+
+/// Where nobody sees the processes of others, nor of his own those that don't want it.
+const HIDDEN: &[&str] = &[
+    "unshare",
+    "--user",
+    "--map-current-user",
+    "--keep-caps",
+    "--mount",
+    "--pid",
+    "--fork",
+    "sh",
+    "-ec",
+    "mount -t proc -o hidepid=2 proc /proc; exec setpriv --ambient-caps=-all --inh-caps=-all \"$0\" \"$@\"",
+];
 
 fn have_all() -> bool {
     have("daemon_sandbox", &["perl", "unshare", "setpriv"])
@@ -61,8 +72,10 @@ fn it_is_there_or_required_in_vain() {
     if !have_all() {
         return;
     }
-    let no_landlock = ["perl", "-e", WITHOUT_LANDLOCK];
+    let [no_landlock, no_seccomp] =
+        [LANDLOCK, SECCOMP].map(|call| ["perl", "-e", WITHOUT_CALL, call]);
     let neither = [NO_NAMESPACES, &no_landlock].concat();
+    let hidden = [HIDDEN, &no_seccomp].concat();
     for (within, option, status, said) in [
         (
             &[][..],
@@ -99,6 +112,37 @@ fn it_is_there_or_required_in_vain() {
             "--sandbox=off",
             None,
             "Warning: sandbox: limits, memory watched; --sandbox=off",
+        ),
+        (
+            &no_seccomp,
+            "--sandbox=auto",
+            None,
+            "Warning: sandbox: namespaces, Landlock, limits, memory watched; compilers can't be kept from the network",
+        ),
+        (
+            HIDDEN,
+            "--sandbox=require",
+            None,
+            "] sandbox: namespaces, seccomp, Landlock, limits, memory watched",
+        ),
+        // They could hide what they hold.
+        (
+            &hidden,
+            "--sandbox=auto",
+            None,
+            "Warning: sandbox: namespaces, Landlock, limits; compilers can't be kept from the network",
+        ),
+        (
+            HIDDEN,
+            "--sandbox=off",
+            None,
+            "Warning: sandbox: limits; --sandbox=off",
+        ),
+        (
+            HIDDEN,
+            "--sandbox=off",
+            None,
+            "--job-memory holds for each process of a job alone",
         ),
         (&[], "--sandbox=no", Some(101), "--sandbox no"),
         (&[], "--show=/no/such", Some(101), "--show /no/such"),
@@ -191,4 +235,41 @@ fn ccache_works_and_keeps_its_cache_to_itself() {
     assert!(after_first > 0);
     let second = compiled(&farm, &link, &["--share", &place], &env);
     assert!(alone.object == first.object && first.object == second.object);
+}
+
+/// Also where the system can't close all of it at once, or not when another program begins.
+#[test]
+fn what_the_daemon_was_started_with_is_not_its_compilers() {
+    if !have_all() {
+        return;
+    }
+    let farm = Farm::new();
+    let secret = farm.path("secret");
+    fs::write(&secret, "a secret of whoever has started it").unwrap();
+    let script = farm.path("scripts/gcc");
+    let text = "#!/bin/sh\nfor out; do :; done; echo OBJ >$out; cat <&9 || :\n";
+    executable(&script, text);
+    let open = format!("exec 9<{}; exec \"$0\" \"$@\"", secret.display());
+    let open = ["sh", "-c", &open];
+    let no_call = ["perl", "-e", WITHOUT_CALL, CLOSE_RANGE];
+    for before in [&[][..], &no_call] {
+        let daemon = farm
+            .daemon(Which::Ours)
+            .within(&[&open, before].concat())
+            .options(&["--compilers", &script.display().to_string()])
+            .start();
+        for kind in [Version::V1, Version::V3] {
+            let words = "gcc -c x.c -o x.o";
+            let request = match kind {
+                Version::V3 => Files::new("/home/me", words).file("x.c", "").bytes(),
+                _ => request(kind, words, ""),
+            };
+            let reply = reply(kind, &ask(&daemon, &request));
+            let said = [reply.stdout, reply.stderr].concat();
+            let said = String::from_utf8_lossy(&said);
+            assert!(reply.status.success(), "{said}");
+            let is_closed = said.contains('9') && !said.contains("secret");
+            assert!(is_closed, "{before:?}: {said}");
+        }
+    }
 }

@@ -221,3 +221,56 @@ fn other_system_headers_are_noticed() {
         }
     }
 }
+
+/// One request could end the daemon: each folder is looked for in the one above it, however many there are.
+#[test]
+fn what_is_told_of_the_system_can_be_looked_at() {
+    let farm = Farm::new();
+    let mut daemon = farm
+        .daemon(Which::Ours)
+        .options(&["--compilers", "gcc"])
+        .start();
+    let job = Files::new("/home/me", "gcc -c x.c -o x.o").file("x.c", "int x;\n");
+    let refused = |system: Vec<Lookup>, why: &str| {
+        let about = About {
+            system_dirs: vec![b"/usr/include".to_vec()],
+            system,
+            ..told()
+        };
+        let reply = job.clone().told(about).ask(&daemon);
+        let said = String::from_utf8_lossy(&reply.stderr);
+        assert!(said.contains(why), "{why}: {said}");
+    };
+    for place in ["/d".repeat(3_000_000), "/".repeat(6_000_000)] {
+        let place = place.into_bytes();
+        let (start, at, hash) = (0, 0, [0; 16]);
+        let name = || place.clone();
+        let missing = Lookup::Missing {
+            start,
+            name: name(),
+        };
+        let found = Lookup::Found {
+            start,
+            at,
+            hash,
+            name: name(),
+        };
+        let holds = Lookup::Holds { path: name(), hash };
+        let nothing = Lookup::Nothing { path: name() };
+        for lookup in [missing, found, holds, nothing] {
+            refused(vec![lookup], "too much is told");
+        }
+    }
+    // A folder that jobs don't see has many names.
+    let under = |number: u32| {
+        let steps = (0..12).map(|bit| match number >> bit & 1 {
+            0 => "/.",
+            _ => "//.",
+        });
+        let steps: String = steps.collect();
+        let path = format!("/home{steps}{}/x", "/.".repeat(100)).into_bytes();
+        Lookup::Nothing { path }
+    };
+    refused((0..1 << 12).map(under).collect(), "it would take too long");
+    assert!(job.ask(&daemon).status.success() && daemon.alive());
+}

@@ -117,6 +117,35 @@ fn options_of_trace_are_those_of_its_page() {
 }
 
 #[test]
+fn options_of_the_small_programs_are_in_their_pages() {
+    for (program, page) in [
+        ("doctor", "man/distcc.1"),
+        ("why", "man/distcc.1"),
+        ("try", "man/distcc.1"),
+        ("update-distcc-symlinks", "man/update-distcc-symlinks.8"),
+    ] {
+        let page = file(page);
+        for option in long_options(&help(&[program, "--help"])) {
+            let named = format!("Fl {}", &option[1..]);
+            assert!(page.contains(&named), "{program} {option}");
+        }
+    }
+    // Stock's program ends with 1 when it shows this.
+    let mut lsdistcc = Command::new(env!("CARGO_BIN_EXE_distcc"));
+    let shown = lsdistcc.args(["lsdistcc", "--help"]).output().unwrap();
+    let shown = String::from_utf8(shown.stdout).unwrap();
+    let options = shown.lines().filter_map(|line| line.strip_prefix("  -"));
+    let page = file("man/lsdistcc.1");
+    let missing: Vec<&str> = options
+        .filter(|option| !page.contains(&format!("\n.It Fl {}", &option[..1])))
+        .collect();
+    assert!(
+        shown.contains("\n  -l ") && missing.is_empty(),
+        "{missing:?}"
+    );
+}
+
+#[test]
 fn options_of_include_server_and_pump_are_those_of_their_pages() {
     // Those without effect stand in a sentence.
     let page = file("man/include_server.1");
@@ -230,20 +259,22 @@ fn pages_are_drawn_without_warnings() {
     }
 }
 
-/// The other program that draws such pages, where it is installed.
+/// The other program that draws such pages, where it is installed. Whether pages of others are there is not ours to say.
 #[test]
 fn mandoc_finds_nothing_wrong_with_the_pages() {
     for page in fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("man")).unwrap() {
         let page = page.unwrap().path();
         let looked = Command::new("mandoc")
-            .args(["-T", "lint", "-W", "warning"])
+            .args(["-T", "lint"])
             .arg(&page)
             .output();
         let Ok(looked) = looked else {
             return skipped("mandoc");
         };
         let found = String::from_utf8_lossy(&looked.stdout).into_owned();
-        assert!(looked.status.success(), "{found}");
+        let is_ours = |line: &&str| !line.contains("referenced manual not found");
+        let found: Vec<&str> = found.lines().filter(is_ours).collect();
+        assert!(found.is_empty(), "{found:#?}");
     }
 }
 

@@ -15,9 +15,9 @@ impl Prefix {
         Prefix(tempfile::tempdir().unwrap())
     }
 
-    /// The prefix itself: a folder that is not there yet, with a blank in its name.
+    /// The prefix itself: a folder that is not there yet, with a blank and more in its name.
     fn path(&self) -> PathBuf {
-        self.0.path().join("the prefix")
+        self.0.path().join("the user's $prefix")
     }
 
     fn command(&self, options: &[&str]) -> Command {
@@ -191,10 +191,15 @@ fn a_new_version_removes_what_it_no_longer_has() {
 
 /// What a shell has to run before `make`, as the end of an installation shows it.
 fn advice(said: &str) -> String {
-    let lines = said.lines().map(str::trim);
-    let exports: Vec<&str> = lines.filter(|line| line.starts_with("export ")).collect();
+    let exports = lines_with(said, "export ");
     assert_eq!(exports.len(), 3, "{said}");
     exports.join("\n")
+}
+
+/// Those of its lines that have this part.
+fn lines_with<'s>(said: &'s str, part: &str) -> Vec<&'s str> {
+    let lines = said.lines().map(str::trim);
+    lines.filter(|line| line.contains(part)).collect()
 }
 
 #[test]
@@ -217,19 +222,31 @@ fn the_advice_works_wherever_it_is_installed() {
     ] {
         let mut command = prefix.command(&["--binary", env!("CARGO_BIN_EXE_distcc")]);
         let said = well(command.env("PATH", &path).output().unwrap());
-        assert_eq!(said.contains(&format!(":{bin}:")), is_needed, "{said}");
+        assert_eq!(said.contains("/bin':\"$PATH\""), is_needed, "{said}");
         assert_eq!(
             said.contains(&format!("{stocks}/distcc would come first")),
             path.starts_with(&stocks),
             "{said}"
         );
-        let script = format!("{}\ncommand -v distcc; command -v pump", advice(&said));
+        let daemon = lines_with(&said, "--daemon --allow")[0];
+        let daemon = daemon.replace("--daemon --allow 10.0.0.0/24", "--version");
+        let script = format!(
+            "{daemon} >/dev/null || exit\n{}\ncommand -v distcc; command -v pump",
+            advice(&said)
+        );
         let found = Command::new("sh")
             .args(["-c", &script])
             .env("PATH", &path)
             .output();
         let expected = format!("{bin}/distcc\n{bin}/pump\n");
         assert_eq!(well(found.unwrap()), expected);
+        let removal = lines_with(&said, "--uninstall")[0]
+            .split_once("it: ")
+            .unwrap();
+        let mut shell = Command::new("sh");
+        shell.args(["-c", removal.1]).current_dir(ROOT);
+        well(shell.env_remove("DESTDIR").output().unwrap());
+        assert!(!prefix.path().exists());
     }
 }
 

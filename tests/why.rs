@@ -464,6 +464,8 @@ fn links_and_odd_usage() {
     assert!(help.stdout.starts_with("Usage: distcc why "), "{help}");
     let ran = client.run(&["why"]).expect(101);
     assert!(ran.stderr.contains("missing operand"), "{ran}");
+    let ran = client.run(&["why", "/usr/bin/make", "-j4"]).expect(101);
+    assert!(ran.stderr.contains("distcc try make -j4"), "{ran}");
     if !have("why", &["gcc"]) {
         return;
     }

@@ -7,6 +7,7 @@ use super::progress::Trace;
 use super::{local, masquerade, native};
 use crate::farm::cross::Compiler;
 use crate::model::error::{Result, Status};
+use crate::model::family::build;
 use crate::model::invocation::{scan, Invocation, LocalOnly, Scan};
 use crate::model::settings::ClientSettings;
 use crate::os::files::read_plain_file;
@@ -111,6 +112,9 @@ impl Call {
             true => farm.preprocess_slots(),
             false => farm.compile_slots(),
         };
+        if let Some(build) = argv.first().and_then(|word| build(Path::new(word))) {
+            log::warn!("{build} is no compiler, and what it compiles is not distributed; name distcc to it, as in make CC='distcc gcc'");
+        }
         let slot = farm.local_slot(slots_max);
         let source = why.source.as_deref();
         let ended = farm.run_here(argv, source, &why.reason.to_string(), slot.as_ref())?;

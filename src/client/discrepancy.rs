@@ -50,21 +50,19 @@ impl<'s> Session<'s> {
         }
     }
 
-    /// Says why `input` is preprocessed here: aloud to the first of a build, and to the log for all others.
+    /// Says aloud why `input` is preprocessed here, to the first of a build. The log has it of each already.
     pub fn tell(&self, input: &Path, why: &str, slots: Option<&Slots>) {
-        let file = base_name(input).to_string_lossy();
-        let text = format!(
-            "{file}: failed to get includes from include server, preprocessing locally: {why}"
-        );
         let made = self.settings.told_file().and_then(|told| is_new(&told));
         let how_often = match made {
             Some(_) => "once per build",
             None => "once in ten minutes",
         };
         let is_first = made.unwrap_or_else(|| slots.is_none_or(|slots| slots.first_of_late(TOLD)));
-        match is_first {
-            true => log::warn!("{text} (said {how_often}; DISTCC_LOG has all)"),
-            false => log::info!("{text}"),
+        if is_first {
+            let file = base_name(input).to_string_lossy();
+            log::warn!(
+                "{file}: failed to get includes from include server, preprocessing locally: {why} (said {how_often}; DISTCC_LOG has all)"
+            );
         }
     }
 

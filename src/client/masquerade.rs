@@ -2,6 +2,7 @@
 //! Names and folders are looked at here; nothing is run.
 
 use crate::model::error::{Code, Error, Result};
+use crate::model::family::build;
 use crate::os::files::program;
 use std::env;
 use std::ffi::{OsStr, OsString};
@@ -177,6 +178,12 @@ fn how_it_came(called_as: &OsStr) -> String {
         first.to_string_lossy().into_owned()
     });
     let runs = env::var_os(RUNS).unwrap_or_default();
+    if let Some(build) = build(Path::new(&runs)) {
+        return format!(
+            "it was called first as {first} for {build}, and that calls {this}; {build} is no compiler: call it without \
+             distcc before it, as in make CC='distcc gcc'"
+        );
+    }
     let compiler = whereabouts(&runs);
     let me = fs::metadata("/proc/self/exe").ok();
     let is_link = |path: &Path| is_same(me.as_ref(), program(path).as_ref());

@@ -259,17 +259,17 @@ fn finish_text(job: &mut Job, under_way: UnderWay) -> std::result::Result<(), St
     check_layout(&prepared.text, &landmarks, job)?;
     let macros = &job.recipe.edit.macros;
     for (text, landmarks) in [
-        (&prepared.text[..], landmarks),
-        (macros, Landmarks::of(macros, is_clangs)),
+        (&prepared.text[..], &landmarks),
+        (macros, &Landmarks::of(macros, is_clangs)),
     ] {
         let way = job.recipe.way;
-        match plain::text_keeps_local(text, &landmarks, job.invocation, job.family, way) {
+        match plain::text_keeps_local(text, landmarks, job.invocation, job.family, way) {
             Some(why) if !text.is_empty() => return Err(why.to_string()),
             _ => {}
         }
     }
-    check_pragmas(&prepared.text, &job.recipe)?;
-    check_ends(&prepared.text, job)?;
+    check_pragmas(&prepared.text, &landmarks, &job.recipe)?;
+    check_ends(&prepared.text, &landmarks, job)?;
     check_names(&prepared.text, job)?;
     job.prepared = Some(prepared);
     Ok(())
@@ -300,8 +300,12 @@ fn check_names(text: &[u8], job: &Job) -> std::result::Result<(), String> {
 
 /// gcc's `-fdirectives-only` drops some pragmas without a word. If a source has one, `-E` alone tells whether it is in
 /// use: that keeps it.
-fn check_pragmas(text: &[u8], recipe: &Recipe) -> std::result::Result<(), String> {
-    for source in plain::sources_to_check(text, recipe) {
+fn check_pragmas(
+    text: &[u8],
+    landmarks: &Landmarks,
+    recipe: &Recipe,
+) -> std::result::Result<(), String> {
+    for source in plain::sources_to_check(text, landmarks, recipe) {
         // One that can't be read here was not what the preprocessor read: that is no reason to go on.
         let content = fs::read(&source).map_err(|err| format!("{}: {err}", source.display()))?;
         if !plain::dropped_pragma(&content) {
@@ -323,8 +327,9 @@ fn check_pragmas(text: &[u8], recipe: &Recipe) -> std::result::Result<(), String
 }
 
 /// clang may warn of a file whose last line has no end, but in its text all have.
-fn check_ends(text: &[u8], job: &Job) -> std::result::Result<(), String> {
-    for source in plain::sources_with_ends(text, job.invocation, job.family, &job.recipe) {
+fn check_ends(text: &[u8], landmarks: &Landmarks, job: &Job) -> std::result::Result<(), String> {
+    let (invocation, recipe) = (job.invocation, &job.recipe);
+    for source in plain::sources_with_ends(text, landmarks, invocation, job.family, recipe) {
         let content = fs::read(&source).map_err(|err| format!("{}: {err}", source.display()))?;
         if content.last().is_some_and(|last| *last != b'\n') {
             return Err(format!("the last line of {} has no end", source.display()));

@@ -17,6 +17,7 @@ use crate::farm::topdir::TopDir;
 use crate::model::about::VARIABLES;
 use crate::model::entries::{Entries, Raw};
 use crate::model::error::{Code, Error, Result, Status};
+use crate::model::family::build;
 use crate::model::hosts::{HostList, HostSpec, Place};
 use crate::model::invocation::{scan, Invocation, Scan};
 use crate::model::path_list::{folder_of, is_system_link};
@@ -29,6 +30,7 @@ use std::env;
 use std::ffi::{OsStr, OsString};
 use std::fmt::Display;
 use std::io::{self, Write};
+use std::path::Path;
 
 /// The status if the command would run on this machine.
 const STAYS: Status = Status(1);
@@ -60,6 +62,7 @@ pub fn why(argv: Vec<OsString>) -> Result<Status> {
     let settings = ClientSettings::read(|name| env::var_os(name))?;
     logging::client(&settings);
     let mut argv = command(first, words);
+    refuse_builds(&argv)?;
     let meant = masquerade::meant(&mut argv, settings.path.as_deref());
     let path = meant.path.clone();
     let settings = settings.with_path(meant.path);
@@ -72,6 +75,20 @@ pub fn why(argv: Vec<OsString>) -> Result<Status> {
         true => print(&json(&account)?, status),
         false => print(&account.shown(), status),
     }
+}
+
+/// Of a build there is nothing to be said: its compiles are what is or is not sent away.
+fn refuse_builds(argv: &[OsString]) -> Result<()> {
+    let Some(build) = argv.first().and_then(|word| build(Path::new(word))) else {
+        return Ok(());
+    };
+    let rest = argv.iter().skip(1).map(|word| word.to_string_lossy());
+    let words: Vec<_> = [build.into()].into_iter().chain(rest).collect();
+    let whole = words.join(" ");
+    let message = format!(
+        "{build} is no compiler: ask for a compile, such as `distcc why gcc -c x.c`; `distcc try {whole}` counts those of a build"
+    );
+    Err(Error::new(Code::BadArguments, message))
 }
 
 fn tell(argv: &[OsString], settings: &ClientSettings) -> Account {

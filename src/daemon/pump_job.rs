@@ -22,6 +22,11 @@ const ABOUT_BYTES_MAX: usize = 8 << 20;
 const DIRS_MAX: usize = 1000;
 const LOOKUPS_MAX: usize = 100_000;
 
+/// Longest of their names, and most slashes in one: no more than a system takes, and few enough for each part to be looked at
+/// inside the one before.
+const PLACE_BYTES_MAX: usize = 4096;
+const PLACE_SLASHES_MAX: usize = 128;
+
 /// Variables whose values are names of languages and of their folders, and never paths.
 const OF_LANGUAGES: [&[u8]; 2] = [b"LANG", b"LC_"];
 
@@ -77,7 +82,7 @@ fn read_about(told: &[u8]) -> Result<About, Stop> {
     }
     let about = About::decode(told).map_err(|err| Stop::Refused(err.to_string()))?;
     let dirs = about.system_dirs.len() + about.absent_dirs.len();
-    if dirs > DIRS_MAX || about.system.len() > LOOKUPS_MAX {
+    if dirs > DIRS_MAX || about.system.len() > LOOKUPS_MAX || !about.places().all(is_usual) {
         return too_much();
     }
     let mut variables = about.variables.iter();
@@ -88,6 +93,11 @@ fn read_about(told: &[u8]) -> Result<About, Stop> {
         }
         None => Ok(about),
     }
+}
+
+/// Whether a place is none that could be told only to keep us busy.
+fn is_usual(place: &[u8]) -> bool {
+    place.len() <= PLACE_BYTES_MAX && memchr::memchr_iter(b'/', place).count() <= PLACE_SLASHES_MAX
 }
 
 /// Whether a program would read a file of the client's because of a variable: messages and rules that it believes.

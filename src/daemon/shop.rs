@@ -104,6 +104,12 @@ impl Shop {
         matches!(self.way(), Way::Views { counts: true, .. })
     }
 
+    /// Whether none of a job's processes can hide how much memory it holds.
+    fn sees_all_of_jobs(&self) -> bool {
+        let is_fenced = self.config().sandbox.wanted != Wanted::Off && fence::has_filters();
+        weight::can_be_seen() && (is_fenced || !weight::can_be_hidden())
+    }
+
     /// What keeps compilers to their jobs, from the start on; its text is for the log and the statistics.
     pub fn sandbox(&self) -> &Sandbox {
         self.sandbox.get_or_init(|| Sandbox {
@@ -115,7 +121,7 @@ impl Shop {
             seccomp: fence::has_filters(),
             landlock: fence::has_files(),
             scopes: fence::has_scopes(),
-            watches: self.config().sandbox.limits.memory > 0 && weight::can_be_seen(),
+            watches: self.config().sandbox.limits.memory > 0 && self.sees_all_of_jobs(),
         })
     }
 

@@ -102,6 +102,16 @@ pub enum Lookup {
 }
 
 impl About {
+    /// All folders of the client's system that are told, and what was looked for there.
+    pub fn places(&self) -> impl Iterator<Item = &[u8]> {
+        let dirs = self.system_dirs.iter().chain(&self.absent_dirs);
+        let looked_for = self.system.iter().map(|lookup| match lookup {
+            Lookup::Found { name, .. } | Lookup::Missing { name, .. } => name,
+            Lookup::Holds { path, .. } | Lookup::Nothing { path } => path,
+        });
+        dirs.chain(looked_for).map(Vec::as_slice)
+    }
+
     /// As the entry's content.
     pub fn encode(&self) -> Vec<u8> {
         let mut out = Vec::with_capacity(256 + 64 * self.system.len());

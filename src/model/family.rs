@@ -41,6 +41,15 @@ pub fn is_compiler(name: &str) -> bool {
     }
 }
 
+/// What people put distcc before who mean the compiles below it.
+const BUILDS: [&str; 6] = ["make", "gmake", "ninja", "cmake", "meson", "bazel"];
+
+/// The name of a program that is no compiler, but known to run them.
+pub fn build(program: &Path) -> Option<&'static str> {
+    let name = program.file_name()?.to_str()?;
+    BUILDS.into_iter().find(|build| *build == name)
+}
+
 fn without_version(program: &Path) -> Option<&str> {
     Some(without_suffixes(program.file_name()?.to_str()?))
 }
@@ -85,6 +94,14 @@ mod tests {
         }
         for name in ["cc", "c++", "gcc-ar", "clang-cl", "icc", "tcc", "/"] {
             assert_eq!(family(Path::new(name)), None, "{name}");
+        }
+    }
+
+    #[test]
+    fn builds_by_name() {
+        assert_eq!(build(Path::new("/usr/bin/make")), Some("make"));
+        for name in ["gcc", "make-gcc", "/", "cmake/gcc"] {
+            assert_eq!(build(Path::new(name)), None, "{name}");
         }
     }
 

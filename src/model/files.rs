@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use super::interner::Id;
 use super::macros::NumberMap;
+use super::path_map::PathTable;
 use super::source_scan::Scan;
 use super::unit::{Lookup, World};
 
@@ -71,108 +72,6 @@ pub struct Object {
     pub entered: u32,
 }
 
-/// Byte strings with numbers, one after the other in one piece of memory.
-#[derive(Clone, Debug, Default)]
-struct Names {
-    text: Vec<u8>,
-    /// Where each one starts and ends, and its hash.
-    places: Vec<(u32, u32, u32)>,
-    /// A hash table: numbers, plus one.
-    slots: Vec<u32>,
-}
-
-impl Names {
-    fn with_room(count: usize) -> Names {
-        Names {
-            text: Vec::with_capacity(count * 32),
-            places: Vec::with_capacity(count),
-            slots: vec![0; (count * 2).next_power_of_two()],
-        }
-    }
-
-    fn get(&self, number: u32) -> &[u8] {
-        let (start, end, _) = self.places[number as usize];
-        &self.text[start as usize..end as usize]
-    }
-
-    /// The number of a name, and whether it is new.
-    fn number(&mut self, name: &[u8]) -> (u32, bool) {
-        if self.places.len() * 2 >= self.slots.len() {
-            self.grow();
-        }
-        let hash = hash(name);
-        let at = match self.slot(name, hash) {
-            Ok(number) => return (number, false),
-            Err(at) => at,
-        };
-        let number = number(self.places.len());
-        let place = self.add(name, hash);
-        self.places.push(place);
-        self.slots[at] = number + 1;
-        (number, true)
-    }
-
-    /// The number of a name, or the slot that it would have.
-    fn slot(&self, name: &[u8], hash: u32) -> Result<u32, usize> {
-        let mask = self.slots.len() - 1;
-        let mut at = hash as usize & mask;
-        while let Some(number) = self.slots[at].checked_sub(1) {
-            if self.places[number as usize].2 == hash && self.get(number) == name {
-                return Ok(number);
-            }
-            at = (at + 1) & mask;
-        }
-        Err(at)
-    }
-
-    fn add(&mut self, name: &[u8], hash: u32) -> (u32, u32, u32) {
-        let start = number(self.text.len());
-        self.text.extend_from_slice(name);
-        (start, number(self.text.len()), hash)
-    }
-
-    /// Gives number 0 another name; false if another number has that.
-    fn rename_first(&mut self, name: &[u8]) -> bool {
-        let hash = hash(name);
-        match self.slot(name, hash) {
-            Ok(number) => number == 0,
-            Err(at) => {
-                // The slot of its old name stays, and leads to no name that anybody asks for.
-                self.places[0] = self.add(name, hash);
-                self.slots[at] = 1;
-                true
-            }
-        }
-    }
-
-    fn grow(&mut self) {
-        let room = (self.slots.len() * 2).max(256);
-        self.slots.clear();
-        self.slots.resize(room, 0);
-        for (number, (_, _, hash)) in self.places.iter().enumerate() {
-            let mut at = *hash as usize & (room - 1);
-            while self.slots[at] > 0 {
-                at = (at + 1) & (room - 1);
-            }
-            self.slots[at] = self::number(number) + 1;
-        }
-    }
-}
-
-fn hash(name: &[u8]) -> u32 {
-    const FACTOR: u64 = 0x9e37_79b9_7f4a_7c15;
-    let mut state = 0u64;
-    let mut chunks = name.chunks_exact(8);
-    for chunk in &mut chunks {
-        let word = <[u8; 8]>::try_from(chunk).map_or(0, u64::from_le_bytes);
-        state = (state.rotate_left(23) ^ word).wrapping_mul(FACTOR);
-    }
-    for byte in chunks.remainder() {
-        state = (state.rotate_left(9) ^ u64::from(*byte)).wrapping_mul(FACTOR);
-    }
-    (state >> 32) as u32
-}
-
 /// Where a search starts, as the key of what it found.
 type Start = (Origin, Id);
 
@@ -181,9 +80,9 @@ type Start = (Origin, Id);
 pub struct Files {
     /// Scans by number.
     pub scans: Vec<Arc<Scan>>,
-    paths: Names,
+    paths: PathTable,
     entries: Vec<PathEntry>,
-    dirs: Names,
+    dirs: PathTable,
     objects: Vec<Object>,
     /// Objects by their twins.
     twins: NumberMap<u64, Vec<ObjectId>>,
@@ -197,7 +96,7 @@ impl Files {
     /// With room for what most units have.
     pub fn with_room() -> Files {
         Files {
-            paths: Names::with_room(2048),
+            paths: PathTable::with_room(2048),
             entries: Vec::with_capacity(2048),
             objects: Vec::with_capacity(512),
             twins: NumberMap::with_capacity_and_hasher(512, BuildHasherDefault::default()),
@@ -232,7 +131,7 @@ impl Files {
         self.entries[0] = *source;
         self.scans[0] = Arc::clone(scan);
         self.twins.insert(at.twin, vec![ObjectId(0)]);
-        self.paths.rename_first(own.paths.get(0))
+        self.paths.rename_first(own.paths.path(0))
     }
 
     /// A path's entry.
@@ -247,7 +146,7 @@ impl Files {
 
     /// A path as the compiler spells it.
     pub fn spelled(&self, id: PathId) -> &[u8] {
-        self.paths.get(id.0)
+        self.paths.path(id.0 as usize)
     }
 
     /// An object.
@@ -267,12 +166,12 @@ impl Files {
 
     /// A folder's name.
     pub fn dir(&self, id: DirId) -> &[u8] {
-        self.dirs.get(id.0)
+        self.dirs.path(id.0 as usize)
     }
 
     /// The number of a folder's name.
     pub fn dir_id(&mut self, dir: &[u8]) -> DirId {
-        DirId(self.dirs.number(dir).0)
+        DirId(number(self.dirs.insert(dir)))
     }
 
     /// Keeps a scan.
@@ -296,7 +195,7 @@ impl Files {
                 probed: false,
             });
         }
-        PathId(id)
+        PathId(number(id))
     }
 
     /// Asks for the file `name` in a folder, whose name ends in a slash if need be.
@@ -319,7 +218,7 @@ impl Files {
     ) -> PathId {
         let mut path = std::mem::take(&mut self.buffer);
         path.clear();
-        path.extend_from_slice(self.dirs.get(dir.0));
+        path.extend_from_slice(self.dirs.path(dir.0 as usize));
         path.extend_from_slice(name);
         let id = self.open(world, &path);
         self.buffer = path;

@@ -211,7 +211,8 @@ impl Interner {
     fn add(&self, hash: u32, name: &[u8]) -> Id {
         let mut adding = self.adding.lock().unwrap_or_else(PoisonError::into_inner);
         let last = self.last.load(Ordering::Acquire);
-        if adding.used as usize * 2 >= self.table(last).len() && last + 1 < TABLES {
+        // A third stays free: emptier ones would take more memory, and the first touch of that costs most.
+        if adding.used as usize * 3 >= self.table(last).len() * 2 && last + 1 < TABLES {
             self.grow(last + 1);
         }
         // Another thread may have been faster.

@@ -1,10 +1,11 @@
 //! Where a preprocessed text holds what matters before it travels. A text is long, and most of it is of no interest: all of
 //! it is found in one walk, which looks at many bytes at once for pairs that are rare elsewhere.
 
-use std::ops::Range;
-
 /// How many bytes are looked at at once.
 const BLOCK_BYTES: usize = 32;
+
+/// The bit by which small letters differ from capitals.
+const CASE: u8 = 0x20;
 
 /// What a call has that gives a source's columns.
 const LOCATION: &[u8] = b"__builtin_source_location";
@@ -64,25 +65,23 @@ impl Landmarks {
         let mut from = 0;
         // Each block has the first byte of the next one with it, so that no pair is cut.
         while let Some(block) = text.get(from..).and_then(<[u8]>::first_chunk) {
-            if is_of_interest::<CLANG>(block) {
-                found.look::<CLANG>(text, from..from + BLOCK_BYTES);
+            let mut starts = pairs::<CLANG>(block);
+            while starts != 0 {
+                let at = from + starts.trailing_zeros() as usize;
+                if let Some(byte) = text.get(at) {
+                    found.note(text, at, *byte);
+                }
+                starts &= starts - 1;
             }
             from += BLOCK_BYTES;
         }
-        found.look::<CLANG>(text, from..text.len());
-        found
-    }
-
-    /// Looks closely at the bytes of this range.
-    fn look<const CLANG: bool>(&mut self, text: &[u8], range: Range<usize>) {
-        let bytes = text.get(range.clone()).unwrap_or_default();
-        for (at, byte) in range.zip(bytes) {
-            if matches!(byte, b'#' | b'.' | b'C' | b'R' | b'r')
-                || CLANG && matches!(byte, b'g' | b'_')
-            {
-                self.note(text, at, *byte);
+        for (at, byte) in text.iter().enumerate().skip(from) {
+            let is_clangs = matches!(byte, b'g' | b'_');
+            if matches!(byte, b'#' | b'.' | b'C' | b'R' | b'r') || CLANG && is_clangs {
+                found.note(text, at, *byte);
             }
         }
+        found
     }
 
     /// Notes what this byte is a part of.
@@ -148,22 +147,56 @@ fn may_pack(text: &[u8], at: usize) -> bool {
         .any(|word| rest.starts_with(word))
 }
 
-/// Whether a block may hold any of it. Written so that the compiler makes steps of many bytes of it.
-fn is_of_interest<const CLANG: bool>(block: &[u8; BLOCK_BYTES + 1]) -> bool {
-    let mut found = 0;
-    for at in 0..BLOCK_BYTES {
-        let (byte, next) = (block[at], block[at + 1]);
-        let pair = |one, other| u8::from(byte == one) & u8::from(next == other);
-        let dot = u8::from(byte == b'.') & u8::from(next | 0x20 == b'i');
-        // `CC` and `CO`, and two pairs more that are as rare.
-        let capitals = u8::from(byte == b'C') & u8::from(next & !(b'C' ^ b'O') == b'C');
-        found |= u8::from(byte == b'#') | dot | capitals | pair(b'r', b'c') | pair(b'R', b'"');
+/// Where in a block something of it may begin, a bit for each byte.
+#[cfg(target_arch = "x86_64")]
+#[inline(always)]
+fn pairs<const CLANG: bool>(block: &[u8; BLOCK_BYTES + 1]) -> u32 {
+    use safe_arch::{bitand_m128i, bitor_m128i, m128i, move_mask_i8_m128i};
+    use safe_arch::{cmp_eq_mask_i8_m128i, set_splat_i8_m128i};
+    let is = |bytes: m128i, one: u8| cmp_eq_mask_i8_m128i(bytes, set_splat_i8_m128i(one as i8));
+    let without = |bytes: m128i, bits: u8| bitand_m128i(bytes, set_splat_i8_m128i(!bits as i8));
+    let load = |at: usize| {
+        let mut bytes = [0; 16];
+        bytes.copy_from_slice(&block[at..at + 16]);
+        m128i::from(bytes)
+    };
+    let half = |at: usize| {
+        let (bytes, next) = (load(at), load(at + 1));
+        let pair = |one, other| bitand_m128i(is(bytes, one), is(next, other));
+        let dot = bitand_m128i(is(bytes, b'.'), is(without(next, CASE), b'I'));
+        let capitals = bitand_m128i(is(bytes, b'C'), is(without(next, b'C' ^ b'O'), b'C'));
+        let mut found = bitor_m128i(bitor_m128i(is(bytes, b'#'), dot), capitals);
+        found = bitor_m128i(found, bitor_m128i(pair(b'r', b'c'), pair(b'R', b'"')));
         if CLANG {
-            found |= pair(b'g', b'm') | pair(b'_', b'N');
+            found = bitor_m128i(found, bitor_m128i(pair(b'g', b'm'), pair(b'_', b'N')));
         }
-    }
-    found != 0
+        move_mask_i8_m128i(found) as u32
+    };
+    half(0) | half(16) << 16
 }
+
+/// The same on any machine.
+#[cfg(any(test, not(target_arch = "x86_64")))]
+fn pairs_by_bytes<const CLANG: bool>(block: &[u8; BLOCK_BYTES + 1]) -> u32 {
+    let begins = |at: &usize| {
+        let (byte, next) = (block[*at], block[at + 1]);
+        match byte {
+            b'#' => true,
+            b'.' => next & !CASE == b'I',
+            b'C' => next & !(b'C' ^ b'O') == b'C',
+            b'r' => next == b'c',
+            b'R' => next == b'"',
+            b'g' => CLANG && next == b'm',
+            b'_' => CLANG && next == b'N',
+            _ => false,
+        }
+    };
+    let places = (0..BLOCK_BYTES).filter(begins);
+    places.fold(0, |found, at| found | 1 << at)
+}
+
+#[cfg(not(target_arch = "x86_64"))]
+use pairs_by_bytes as pairs;
 
 #[cfg(test)]
 mod tests {
@@ -248,6 +281,15 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn bytes_and_vectors_see_the_same(block in "[#.iICORrc\"gm_N ]{33}") {
+            let mut bytes = [0; BLOCK_BYTES + 1];
+            bytes.copy_from_slice(block.as_bytes());
+            let block = &bytes;
+            prop_assert_eq!(pairs::<true>(block), pairs_by_bytes::<true>(block));
+            prop_assert_eq!(pairs::<false>(block), pairs_by_bytes::<false>(block));
+        }
+
         #[test]
         fn nothing_else_is_found(words in proptest::collection::vec(
             "\n|# |#|#line |line |\\.inc|\\.i|\\.INC|G|C|GCC|pragma|pragma pack|Pragma\\(\"pack|_N|_Nonnull|_Nullable|__builtin_source_location|rce|[a-z ]{1,70}", 0..40)

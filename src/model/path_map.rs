@@ -46,87 +46,142 @@ impl Hasher for PathHasher {
     }
 }
 
-/// Paths by number, without a piece of memory for each.
+/// Paths by number, one after the other in one piece of memory, without a piece for each: so it is quickly copied.
 #[derive(Clone, Default, Debug)]
 pub struct PathTable {
-    bytes: Vec<u8>,
-    entries: Vec<TableEntry>,
-    first: HashMap<u64, u32, BuildHasherDefault<PathHasher>>,
+    text: Vec<u8>,
+    places: Vec<InText>,
+    /// A hash table: numbers, plus one.
+    slots: Vec<u32>,
 }
 
+/// Where a path is, and its hash.
 #[derive(Clone, Copy, Debug)]
-struct TableEntry {
-    start: usize,
-    length: usize,
-    /// Another one with this hash.
-    next: Option<u32>,
+struct InText {
+    start: u32,
+    end: u32,
+    hash: u32,
 }
 
 impl PathTable {
-    /// The number of a path, if it is here.
-    pub fn find(&self, path: &[u8]) -> Option<usize> {
-        let mut next = self.first.get(&hash(path)).copied();
-        while let Some(number) = next {
-            let entry = self.entries.get(number as usize)?;
-            if self.bytes.get(entry.start..entry.start + entry.length) == Some(path) {
-                return Some(number as usize);
-            }
-            next = entry.next;
+    /// With room for so many.
+    pub fn with_room(count: usize) -> PathTable {
+        PathTable {
+            text: Vec::with_capacity(count * 32),
+            places: Vec::with_capacity(count),
+            slots: vec![0; (count * 2).next_power_of_two()],
         }
-        None
     }
 
-    /// The number of a path, which is added if it is not here. Numbers count from 0 on.
-    pub fn insert(&mut self, path: &[u8]) -> usize {
-        if let Some(known) = self.find(path) {
-            return known;
+    /// The number of a path, if it is here.
+    pub fn find(&self, path: &[u8]) -> Option<usize> {
+        self.slot(path, hash(path)).ok()
+    }
+
+    /// The number of a path, which is added if it is not here, and whether it is new. Numbers count from 0 on.
+    pub fn number(&mut self, path: &[u8]) -> (usize, bool) {
+        if self.places.len() * 2 >= self.slots.len() {
+            self.grow();
         }
-        let number = self.entries.len();
-        self.entries.push(TableEntry {
-            start: self.bytes.len(),
-            length: path.len(),
-            next: self.first.insert(hash(path), number as u32),
-        });
-        self.bytes.extend_from_slice(path);
-        number
+        let hash = hash(path);
+        let at = match self.slot(path, hash) {
+            Ok(number) => return (number, false),
+            Err(at) => at,
+        };
+        let number = self.places.len();
+        let place = self.add(path, hash);
+        self.places.push(place);
+        self.slots[at] = short(number + 1);
+        (number, true)
+    }
+
+    /// The number of a path, which is added if it is not here.
+    pub fn insert(&mut self, path: &[u8]) -> usize {
+        self.number(path).0
     }
 
     /// Gives number 0 another path; false if another number has that, or there is no number.
     pub fn rename_first(&mut self, path: &[u8]) -> bool {
-        if let Some(known) = self.find(path) {
-            return known == 0;
-        }
-        let Some(first) = self.entries.first_mut() else {
+        if self.is_empty() {
             return false;
-        };
-        // Those that its old path leads to beyond it are led to still.
-        (first.start, first.length) = (self.bytes.len(), path.len());
-        self.bytes.extend_from_slice(path);
-        self.first.insert(hash(path), 0).is_none()
+        }
+        let hash = hash(path);
+        match self.slot(path, hash) {
+            Ok(number) => number == 0,
+            Err(at) => {
+                // The slot of its old path stays, and leads to no path that anybody asks for.
+                self.places[0] = self.add(path, hash);
+                self.slots[at] = 1;
+                true
+            }
+        }
     }
 
     /// The path of a number; empty if there is none.
     pub fn path(&self, number: usize) -> &[u8] {
-        let entry = self.entries.get(number);
-        let path = entry.and_then(|entry| self.bytes.get(entry.start..entry.start + entry.length));
+        let place = self.places.get(number);
+        let path = place.and_then(|place| self.text.get(place.start as usize..place.end as usize));
         path.unwrap_or_default()
     }
 
     /// How many there are.
     pub fn len(&self) -> usize {
-        self.entries.len()
+        self.places.len()
     }
 
     /// Whether there is none.
     pub fn is_empty(&self) -> bool {
-        self.entries.is_empty()
+        self.places.is_empty()
+    }
+
+    /// The number of a path, or the slot that it would have; half of the slots are free, if there are any.
+    fn slot(&self, path: &[u8], hash: u32) -> Result<usize, usize> {
+        let Some(mask) = self.slots.len().checked_sub(1) else {
+            return Err(0);
+        };
+        let mut at = hash as usize & mask;
+        while let Some(number) = self.slots[at].checked_sub(1) {
+            let number = number as usize;
+            if self.places[number].hash == hash && self.path(number) == path {
+                return Ok(number);
+            }
+            at = (at + 1) & mask;
+        }
+        Err(at)
+    }
+
+    fn add(&mut self, path: &[u8], hash: u32) -> InText {
+        let start = short(self.text.len());
+        self.text.extend_from_slice(path);
+        InText {
+            start,
+            end: short(self.text.len()),
+            hash,
+        }
+    }
+
+    fn grow(&mut self) {
+        let room = (self.slots.len() * 2).max(256);
+        self.slots.clear();
+        self.slots.resize(room, 0);
+        for (number, place) in self.places.iter().enumerate() {
+            let mut at = place.hash as usize & (room - 1);
+            while self.slots[at] > 0 {
+                at = (at + 1) & (room - 1);
+            }
+            self.slots[at] = short(number + 1);
+        }
     }
 }
 
-fn hash(path: &[u8]) -> u64 {
+fn short(length: usize) -> u32 {
+    u32::try_from(length).unwrap_or(u32::MAX)
+}
+
+fn hash(path: &[u8]) -> u32 {
     let mut hasher = PathHasher::default();
     hasher.write(path);
-    hasher.finish()
+    (hasher.0 >> 32) as u32
 }
 
 #[cfg(test)]

@@ -205,9 +205,9 @@ fn asks_for_places(text: &[u8], landmarks: &Landmarks, of_gcc: bool) -> Option<R
 }
 
 /// The files that `dropped_pragma` is to be asked about before the text may travel; names are relative to the working directory.
-pub fn sources_to_check(text: &[u8], recipe: &Recipe) -> Vec<PathBuf> {
+pub fn sources_to_check(text: &[u8], landmarks: &Landmarks, recipe: &Recipe) -> Vec<PathBuf> {
     match recipe.way {
-        Way::DirectivesOnly => plain_text::own_files(text),
+        Way::DirectivesOnly => plain_text::own_files(text, &landmarks.hashes),
         _ => Vec::new(),
     }
 }
@@ -216,6 +216,7 @@ pub fn sources_to_check(text: &[u8], recipe: &Recipe) -> Vec<PathBuf> {
 /// working directory.
 pub fn sources_with_ends(
     text: &[u8],
+    landmarks: &Landmarks,
     invocation: &Invocation,
     family: Option<Family>,
     recipe: &Recipe,
@@ -229,7 +230,7 @@ pub fn sources_with_ends(
     };
     let is_clangs = family == Some(Family::Clang) && recipe.way != Way::AsIs;
     match is_clangs && has(invocation, asks) {
-        true => plain_text::own_files(text),
+        true => plain_text::own_files(text, &landmarks.hashes),
         false => Vec::new(),
     }
 }

@@ -264,11 +264,11 @@ pub fn shows_producer(object: &[u8]) -> bool {
     memmem::find(object, b"GNU C").is_some() || memmem::find(object, b"GNU Obj").is_some()
 }
 
-/// Files, but for system headers, that went into the text; as named by the markers, so relative to the working directory.
-pub fn own_files(text: &[u8]) -> Vec<PathBuf> {
+/// Files, but for system headers, that went into the text, whose lines begin with `# ` at `hashes`; as named by the markers,
+/// so relative to the working directory.
+pub fn own_files(text: &[u8], hashes: &[usize]) -> Vec<PathBuf> {
     let mut names: Vec<&[u8]> = Vec::new();
-    let starts = memmem::find_iter(text, b"\n# ").map(|at| at + 1);
-    for start in std::iter::once(0).chain(starts) {
+    for start in std::iter::once(0).chain(hashes.iter().copied()) {
         let line = text.get(start..).unwrap_or_default();
         let line = line
             .get(..memchr::memchr(b'\n', line).unwrap_or(line.len()))
@@ -501,7 +501,7 @@ mod tests {
     fn own_files_leave_system_headers_out() {
         let text = b"# 0 \"a.c\"\n# 1 \"/w//\"\n# 0 \"<built-in>\"\n#define X\n# 1 \"a.c\"\n# 1 \"b\\\"q.h\" 1\n# 1 \"/usr/include/s.h\" 1 3 4\n";
         assert_eq!(
-            own_files(text),
+            own_files(text, &Landmarks::of(text, false).hashes),
             [PathBuf::from("a.c"), PathBuf::from("b\"q.h")]
         );
     }

@@ -79,13 +79,25 @@ pub fn renounce() {
         libc::signal(libc::SIGCHLD, libc::SIG_DFL);
         libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
         libc::setrlimit(libc::RLIMIT_CORE, &none);
-        libc::syscall(
-            libc::SYS_close_range,
-            3,
-            libc::c_uint::MAX,
-            libc::CLOSE_RANGE_CLOEXEC,
-        );
+        let flags = libc::CLOSE_RANGE_CLOEXEC;
+        if libc::syscall(libc::SYS_close_range, 3, libc::c_uint::MAX, flags) != 0 {
+            for fd in all_but_standard() {
+                libc::fcntl(fd, libc::F_SETFD, libc::FD_CLOEXEC);
+            }
+        }
     }
+}
+
+/// All descriptors that may be open but the standard ones, for systems that can't do something with all at once.
+fn all_but_standard() -> Vec<libc::c_int> {
+    let Ok(listed) = fs::read_dir("/proc/self/fd") else {
+        return (3..1024).collect(); // Those that there are as a rule.
+    };
+    let names = listed
+        .flatten()
+        .filter_map(|entry| entry.file_name().into_string().ok());
+    let numbers = names.filter_map(|name| name.parse().ok());
+    numbers.filter(|number| *number > 2).collect()
 }
 
 /// Allows as many open descriptors as the system lets us have; returns how many that is.
@@ -219,8 +231,7 @@ pub unsafe fn close_all_but_standard() {
     // SAFETY: plain system calls.
     unsafe {
         if libc::syscall(libc::SYS_close_range, 3, libc::c_uint::MAX, 0) != 0 {
-            // A system older than this call: those that there are as a rule.
-            for fd in 3..1024 {
+            for fd in all_but_standard() {
                 libc::close(fd);
             }
         }
@@ -276,6 +287,7 @@ impl Drop for PidFile {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+    use std::os::fd::AsRawFd;
 
     #[test]
     fn accounts_by_name_and_number() {
@@ -286,6 +298,13 @@ mod tests {
         let number = account(passwd, "4000:50").unwrap();
         assert_eq!((number.uid, number.gid), (4000, 50));
         assert_eq!(account(passwd, "nosuch"), None);
+    }
+
+    #[test]
+    fn what_is_open_is_listed() {
+        let file = tempfile::tempfile().unwrap();
+        let listed = all_but_standard();
+        assert!(listed.contains(&file.as_raw_fd()) && !listed.iter().any(|fd| *fd < 3));
     }
 
     #[test]

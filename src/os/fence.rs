@@ -4,6 +4,7 @@
 
 #![allow(unsafe_code)] // seccomp and Landlock are only to be had from libc.
 
+use super::calls::{Calls, NATIVE, OTHERS};
 use super::sys::check;
 use std::fs::File;
 use std::io;
@@ -25,7 +26,7 @@ pub struct Reach<'r> {
     pub shared: Vec<&'r Path>,
 }
 
-/// Gives up calls of the system; those that change what files are by their names, too, if it `sees_all` files: Landlock
+/// Gives up calls of the system; those that change what files are beside their contents, too, if it `sees_all` files: Landlock
 /// does not look at these.
 pub fn renounce_calls(sees_all: bool) -> io::Result<()> {
     let Some(filter) = filter(sees_all).filter(|_| knows_filters()) else {
@@ -123,164 +124,6 @@ pub fn has_scopes() -> bool {
     landlock_version() >= SCOPES_SINCE
 }
 
-/// The calls of one kind of machine. Refused are, in this order: sockets; leaving the group; other processes' memory and
-/// descriptors; namespaces; asynchronous calls that go around a filter; what compilers have no use for, and what would
-/// outlive the job; memory that no process need have mapped, which nobody could count.
-struct Calls {
-    machine: u32,
-    refused: &'static [libc::c_long],
-    /// Refused where all files are seen: sizes, modes, owners and attributes changed by name.
-    naming: &'static [libc::c_long],
-    /// Whose first word says what is made.
-    clone: libc::c_long,
-    /// The same with that in memory, where it can't be looked at: libraries then take the other.
-    clone3: libc::c_long,
-    /// Whose first word says what of oneself is changed: not whether others see it, as who counts its memory has to.
-    prctl: libc::c_long,
-    /// Whose first word says of which process: 0 is oneself.
-    of_one: &'static [libc::c_long],
-    /// Whose first word says of what kind the second is, with the kind that is a process.
-    of_many: &'static [(libc::c_long, u32)],
-    /// Calls from here on are of another kind of program still.
-    end: Option<u32>,
-}
-
-const NATIVE: Calls = Calls {
-    #[cfg(target_arch = "x86_64")]
-    machine: 0xc000_003e,
-    #[cfg(target_arch = "aarch64")]
-    machine: 0xc000_00b7,
-    #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
-    machine: 0,
-    #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
-    refused: &[],
-    #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
-    refused: &[
-        libc::SYS_socket,
-        libc::SYS_setsid,
-        libc::SYS_setpgid,
-        libc::SYS_ptrace,
-        libc::SYS_process_vm_readv,
-        libc::SYS_process_vm_writev,
-        libc::SYS_pidfd_getfd,
-        libc::SYS_unshare,
-        libc::SYS_setns,
-        libc::SYS_io_uring_setup,
-        libc::SYS_bpf,
-        libc::SYS_perf_event_open,
-        libc::SYS_userfaultfd,
-        libc::SYS_add_key,
-        libc::SYS_request_key,
-        libc::SYS_keyctl,
-        libc::SYS_shmget,
-        libc::SYS_semget,
-        libc::SYS_msgget,
-        libc::SYS_mq_open,
-        libc::SYS_memfd_create,
-        MEMFD_SECRET,
-    ],
-    naming: &[
-        libc::SYS_truncate,
-        #[cfg(target_arch = "x86_64")]
-        libc::SYS_chmod,
-        #[cfg(target_arch = "x86_64")]
-        libc::SYS_chown,
-        #[cfg(target_arch = "x86_64")]
-        libc::SYS_lchown,
-        libc::SYS_fchmodat,
-        FCHMODAT2,
-        libc::SYS_fchownat,
-        libc::SYS_setxattr,
-        libc::SYS_lsetxattr,
-        libc::SYS_removexattr,
-        libc::SYS_lremovexattr,
-        SETXATTRAT,
-        REMOVEXATTRAT,
-        FILE_SETATTR,
-    ],
-    clone: libc::SYS_clone,
-    clone3: libc::SYS_clone3,
-    prctl: libc::SYS_prctl,
-    of_one: &[
-        libc::SYS_prlimit64,
-        libc::SYS_sched_setparam,
-        libc::SYS_sched_setscheduler,
-        libc::SYS_sched_setaffinity,
-        libc::SYS_sched_setattr,
-    ],
-    of_many: &[(libc::SYS_setpriority, 0), (libc::SYS_ioprio_set, 1)],
-    #[cfg(target_arch = "x86_64")]
-    end: Some(0x4000_0000),
-    #[cfg(not(target_arch = "x86_64"))]
-    end: None,
-};
-
-/// Programs of 32 bits on x86-64, with their two calls that stand for many: for sockets, and for what outlives the job.
-#[cfg(target_arch = "x86_64")]
-const OTHERS: &[Calls] = &[Calls {
-    machine: 0x4000_0003,
-    refused: &[
-        102,
-        359,
-        66,
-        57,
-        26,
-        347,
-        348,
-        438,
-        310,
-        346,
-        425,
-        357,
-        336,
-        374,
-        286,
-        287,
-        288,
-        117,
-        395,
-        393,
-        399,
-        277,
-        356,
-        MEMFD_SECRET,
-    ],
-    naming: &[
-        15,
-        16,
-        92,
-        182,
-        193,
-        198,
-        212,
-        306,
-        FCHMODAT2,
-        298,
-        226,
-        227,
-        235,
-        236,
-        SETXATTRAT,
-        REMOVEXATTRAT,
-        FILE_SETATTR,
-    ],
-    clone: 120,
-    clone3: 435,
-    prctl: 172,
-    of_one: &[340, 154, 156, 241, 351],
-    of_many: &[(97, 0), (289, 1)],
-    end: None,
-}];
-#[cfg(not(target_arch = "x86_64"))]
-const OTHERS: &[Calls] = &[];
-
-/// Their numbers are the same everywhere.
-const FCHMODAT2: libc::c_long = 452;
-const SETXATTRAT: libc::c_long = 463;
-const REMOVEXATTRAT: libc::c_long = 466;
-const FILE_SETATTR: libc::c_long = 469;
-const MEMFD_SECRET: libc::c_long = 447;
-
 /// New namespaces of any kind, and children that are not one's own.
 const NEW: u32 = (libc::CLONE_NEWNS
     | libc::CLONE_NEWCGROUP
@@ -297,11 +140,16 @@ const NUMBER_AT: u32 = 0;
 const MACHINE_AT: u32 = 4;
 const FIRST_WORD_AT: u32 = 16;
 const SECOND_WORD_AT: u32 = 24;
+const SECOND_WORD_HIGH_AT: u32 = 28;
+
+/// What `fcntl` calls it to hear of what is done in a folder.
+const F_NOTIFY: u32 = 1026;
 
 const LOAD: u32 = libc::BPF_LD | libc::BPF_W | libc::BPF_ABS;
 const IF_EQUAL: u32 = libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K;
 const IF_FROM: u32 = libc::BPF_JMP | libc::BPF_JGE | libc::BPF_K;
 const IF_ANY: u32 = libc::BPF_JMP | libc::BPF_JSET | libc::BPF_K;
+const JUMP: u32 = libc::BPF_JMP | libc::BPF_JA;
 const RETURN: u32 = libc::BPF_RET | libc::BPF_K;
 
 type Step = libc::sock_filter;
@@ -315,21 +163,26 @@ fn step(code: u32, k: u32) -> Step {
     }
 }
 
-/// Passes over the next `length` steps if it is so.
-fn skip_if(code: u32, k: u32, length: usize) -> Step {
-    let jt = u8::try_from(length).unwrap_or(u8::MAX);
+/// Passes over the next `length` steps unless it is so.
+fn skip_unless(code: u32, k: u32, length: u8) -> Step {
     Step {
-        jt,
+        jf: length,
         ..step(code, k)
     }
 }
 
-/// Passes over the next `length` steps unless it is so.
-fn skip_unless(code: u32, k: u32, length: usize) -> Step {
-    let jf = u8::try_from(length).unwrap_or(u8::MAX);
-    Step {
-        jf,
-        ..step(code, k)
+/// Passes over as many steps as these are, if it is so or unless it is. More than a condition can pass over take one step more.
+fn pass_over(these: &[Step], is_so: bool, code: u32, k: u32) -> Vec<Step> {
+    let jump = |length: u8, is_so: bool| match is_so {
+        true => Step {
+            jt: length,
+            ..step(code, k)
+        },
+        false => skip_unless(code, k, length),
+    };
+    match u8::try_from(these.len()) {
+        Ok(length) => vec![jump(length, is_so)],
+        Err(_) => vec![jump(1, !is_so), step(JUMP, these.len() as u32)],
     }
 }
 
@@ -350,7 +203,11 @@ impl Calls {
         let naming = self.naming.iter().filter(|_| sees_all);
         let refused = self.refused.iter().chain(naming);
         let refused = refused.map(|call| (*call as u32, vec![fails(libc::EPERM)]));
+        let dating = self.dating.iter().filter(|_| sees_all);
         let look = || step(LOAD, FIRST_WORD_AT);
+        let second = || step(LOAD, SECOND_WORD_AT);
+        let high = step(LOAD, SECOND_WORD_HIGH_AT);
+        let notifies = skip_unless(IF_EQUAL, F_NOTIFY, 1);
         let any_new = skip_unless(IF_ANY, NEW, 1);
         let own = skip_unless(IF_EQUAL, 0, 1);
         let hides = skip_unless(IF_EQUAL, libc::PR_SET_DUMPABLE as u32, 1);
@@ -360,12 +217,20 @@ impl Calls {
         cases.extend(of_one.map(|call| (*call as u32, vec![look(), own, passes(), no])));
         cases.extend(self.of_many.iter().map(|(call, process)| {
             let is_process = skip_unless(IF_EQUAL, *process, 3);
-            let second = step(LOAD, SECOND_WORD_AT);
             (
                 *call as u32,
-                vec![look(), is_process, second, own, passes(), no],
+                vec![look(), is_process, second(), own, passes(), no],
             )
         }));
+        cases.extend(dating.map(|call| {
+            let is_low = skip_unless(IF_EQUAL, 0, 3);
+            (
+                *call as u32,
+                vec![second(), is_low, high, own, passes(), no],
+            )
+        }));
+        let fcntl = self.fcntl.iter();
+        cases.extend(fcntl.map(|call| (*call as u32, vec![second(), notifies, no, passes()])));
         cases.extend([
             (self.clone3 as u32, vec![fails(libc::ENOSYS)]),
             (self.clone as u32, vec![look(), any_new, no, passes()]),
@@ -385,7 +250,7 @@ fn decide(cases: &[Case], is_end: bool) -> Vec<Step> {
     if let [(number, body)] = cases {
         // Nothing of another kind of program is let through.
         let code = if is_end { IF_FROM } else { IF_EQUAL };
-        let mut steps = vec![skip_unless(code, *number, body.len())];
+        let mut steps = pass_over(body, false, code, *number);
         steps.extend_from_slice(body);
         steps.push(passes());
         return steps;
@@ -393,7 +258,7 @@ fn decide(cases: &[Case], is_end: bool) -> Vec<Step> {
     let (low, high) = cases.split_at(cases.len() / 2);
     let from = high.first().map_or(0, |(number, _)| *number);
     let low = decide(low, false);
-    let mut steps = vec![skip_if(IF_FROM, from, low.len())];
+    let mut steps = pass_over(&low, true, IF_FROM, from);
     steps.extend(low);
     steps.extend(decide(high, is_end));
     steps
@@ -406,10 +271,10 @@ fn filter(sees_all: bool) -> Option<Vec<Step>> {
     }
     let mut filter = vec![step(LOAD, MACHINE_AT)];
     for calls in [&NATIVE].into_iter().chain(OTHERS) {
-        let decided = decide(&calls.cases(sees_all), calls.end.is_some());
-        filter.push(skip_unless(IF_EQUAL, calls.machine, decided.len() + 1));
-        filter.push(step(LOAD, NUMBER_AT));
-        filter.extend(decided);
+        let mut of_machine = vec![step(LOAD, NUMBER_AT)];
+        of_machine.extend(decide(&calls.cases(sees_all), calls.end.is_some()));
+        filter.extend(pass_over(&of_machine, false, IF_EQUAL, calls.machine));
+        filter.extend(of_machine);
     }
     filter.push(fails(libc::ENOSYS));
     Some(filter)
@@ -487,7 +352,7 @@ mod tests {
     use super::*;
 
     /// What the filter says of a call: 0, or the number of a fault.
-    fn verdict(filter: &[Step], machine: u32, number: u32, words: [u32; 2]) -> u32 {
+    fn verdict(filter: &[Step], machine: u32, number: u32, words: [u64; 2]) -> u32 {
         let (mut at, mut loaded) = (0, 0);
         loop {
             let step = filter[at];
@@ -498,13 +363,15 @@ mod tests {
                     loaded = match step.k {
                         NUMBER_AT => number,
                         MACHINE_AT => machine,
-                        FIRST_WORD_AT => words[0],
-                        _ => words[1],
+                        FIRST_WORD_AT => words[0] as u32,
+                        SECOND_WORD_AT => words[1] as u32,
+                        _ => (words[1] >> 32) as u32,
                     }
                 }
                 IF_EQUAL => at += jump(loaded == step.k),
                 IF_FROM => at += jump(loaded >= step.k),
                 IF_ANY => at += jump(loaded & step.k != 0),
+                JUMP => at += step.k as usize,
                 _ if step.k == libc::SECCOMP_RET_ALLOW => return 0,
                 _ => return step.k & libc::SECCOMP_RET_DATA,
             }
@@ -524,7 +391,7 @@ mod tests {
         let [no, unknown] = [libc::EPERM, libc::ENOSYS].map(|number| number as u32);
         for calls in [&NATIVE].into_iter().chain(OTHERS) {
             let both = |number: u32, words| verdict(filter, calls.machine, number, words);
-            let said = |number: u32, word| both(number, [word, 0]);
+            let said = |number: u32, word: u32| both(number, [word.into(), 0]);
             let clone = calls.clone as u32;
             let of_many = |number: u32| {
                 let mut all = calls.of_many.iter();
@@ -557,9 +424,24 @@ mod tests {
                 .iter()
                 .map(|(call, kind)| (*call as u32, *kind))
             {
+                let process = u64::from(process);
                 assert_eq!(both(call, [process, 0]), 0);
                 assert_eq!(both(call, [process, 1]), no);
                 assert_eq!(both(call, [process + 1, 0]), no);
+            }
+            for call in calls.fcntl.iter().map(|call| *call as u32) {
+                let notify = u64::from(F_NOTIFY);
+                assert_eq!(
+                    [notify, notify - 1].map(|asks| both(call, [3, asks])),
+                    [no, 0]
+                );
+            }
+            for call in calls.dating.iter().map(|call| *call as u32) {
+                let by_name = if sees_all { no } else { 0 };
+                for name in [1, 1 << 32, 1 << 63] {
+                    assert_eq!(both(call, [3, name]), by_name);
+                }
+                assert_eq!(both(call, [3, 0]), 0);
             }
             let expected = if calls.end.is_some() { unknown } else { 0 };
             assert_eq!(said(0x4000_0000, 0), expected);

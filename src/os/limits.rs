@@ -39,7 +39,12 @@ pub fn set(limits: &Limits) -> io::Result<()> {
     Ok(())
 }
 
-fn set_one(what: libc::__rlimit_resource_t, limit: u64) -> io::Result<()> {
+#[cfg(target_env = "gnu")]
+type Resource = libc::__rlimit_resource_t;
+#[cfg(not(target_env = "gnu"))]
+type Resource = libc::c_int;
+
+fn set_one(what: Resource, limit: u64) -> io::Result<()> {
     let mut now = libc::rlimit {
         rlim_cur: 0,
         rlim_max: 0,

@@ -200,7 +200,7 @@ impl Alarm {
             ))?;
             let alarm = Alarm(timer);
             let value = libc::timespec {
-                tv_sec: tick.as_secs() as libc::time_t,
+                tv_sec: tick.as_secs() as _,
                 tv_nsec: tick.subsec_nanos() as libc::c_long,
             };
             let times = libc::itimerspec {

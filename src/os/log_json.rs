@@ -50,7 +50,6 @@ fn now() -> String {
 
 /// A time in UTC, seconds after 1970 began and milliseconds, as RFC 3339 has it.
 pub fn utc(seconds: i64, ms: u32) -> String {
-    let seconds: libc::time_t = seconds;
     // SAFETY: tm is plain data, and the call fills it; it fails only for years that no number holds.
     let parts = unsafe {
         let mut parts: libc::tm = std::mem::zeroed();

@@ -338,11 +338,15 @@ impl Program {
         })
     }
 
-    /// Becomes it, with no way to gain rights. Returns only if that fails, and asks for no memory.
+    /// Becomes it, with none of the rights that we may have been given, and no way to gain any. Returns only if that fails, and
+    /// asks for no memory.
     pub fn begin(&self) -> io::Error {
         // SAFETY: a signal's usual effect is a valid handler; exec reads lists of strings that end with NUL and null.
         let prepared = unsafe {
             libc::signal(libc::SIGPIPE, libc::SIG_DFL);
+            // A system that knows no rights that pass on to programs passes none on.
+            let all = libc::PR_CAP_AMBIENT_CLEAR_ALL;
+            libc::prctl(libc::PR_CAP_AMBIENT, all, 0, 0, 0);
             check(libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))
         };
         if let Err(err) = prepared {

@@ -4,11 +4,11 @@
 
 #![allow(unsafe_code)] // C's argv, and signal dispositions, are only to be had from libc.
 
+use super::memory;
 use std::ffi::{c_char, c_int, CStr, OsString};
 use std::fs::OpenOptions;
 use std::os::fd::IntoRawFd;
 use std::os::unix::ffi::OsStringExt;
-use std::thread::available_parallelism;
 
 /// The words of the command line.
 ///
@@ -34,44 +34,6 @@ extern "C" fn _dl_get_origin() -> *const c_char {
     std::ptr::without_provenance(usize::MAX)
 }
 
-/// For a program that does the same again and again: of memory that was freed up to `bytes` are kept for the next time,
-/// instead of being given back to the system and asked for again, page by page.
-pub fn keep_freed_memory(bytes: i32) {
-    // SAFETY: sets limits of the allocator; a value that it does not take changes nothing.
-    unsafe {
-        libc::mallopt(libc::M_MMAP_THRESHOLD, (bytes / 2).min(MMAP_THRESHOLD_MAX));
-        libc::mallopt(libc::M_TRIM_THRESHOLD, bytes);
-    }
-}
-
-/// For a program that soon fills much memory, before it starts threads: the allocator's next `bytes` come in large pages,
-/// as far as the kernel has them, since each page that is touched first costs a step into the kernel, and each that is
-/// touched at all a place among the few that the processor remembers. Several heaps would not: so there is one, unless
-/// so many processors would wait for it.
-pub fn grow_in_large_pages(bytes: usize) {
-    const PROCESSORS_MAX: usize = 8;
-    const LARGE_PAGE_BYTES: usize = 2 << 20;
-    if available_parallelism().map_or(1, usize::from) > PROCESSORS_MAX {
-        return;
-    }
-    // SAFETY: nobody else moves the end of the heap meanwhile; it is only asked for, and what is advised lies below it.
-    unsafe {
-        libc::mallopt(libc::M_ARENA_MAX, 1);
-        libc::mallopt(libc::M_TOP_PAD, bytes.try_into().unwrap_or_default());
-        let before = libc::sbrk(0);
-        // More than the heap has left, less than would be mapped on its own.
-        libc::free(std::hint::black_box(libc::malloc(512 << 10)));
-        let grown = libc::sbrk(0).addr().saturating_sub(before.addr());
-        let skipped = before.addr().next_multiple_of(LARGE_PAGE_BYTES) - before.addr();
-        if let Some(length) = grown.checked_sub(skipped) {
-            libc::madvise(before.byte_add(skipped), length, libc::MADV_HUGEPAGE);
-        }
-    }
-}
-
-/// The largest value that the allocator takes for it.
-const MMAP_THRESHOLD_MAX: i32 = 32 << 20;
-
 /// A panic is a fault in this program, and ends it. Who can go on without what has panicked takes the hook away again.
 pub fn end_on_panic() {
     let say = std::panic::take_hook();
@@ -91,6 +53,7 @@ pub fn prepare() {
         revents: 0,
     };
     let mut standard = [closed(0), closed(1), closed(2)];
+    memory::prepare();
     // SAFETY: poll writes to the three entries that it is given; signal takes any valid signal.
     unsafe {
         libc::poll(standard.as_mut_ptr(), 3, 0);

@@ -27,6 +27,26 @@ pub fn can_be_seen() -> bool {
     quick_bytes(&process).is_some() && thread.exists()
 }
 
+/// Whether a process can keep others of its user from seeing it in the table of processes, and so what it holds. What keeps it
+/// from that is a filter of calls.
+pub fn can_be_hidden() -> bool {
+    hides(&fs::read_to_string(Path::new(PROC).join("self/mountinfo")).unwrap_or_default())
+}
+
+/// Whether a table of mounts says that processes are seen by those only who may look into them.
+fn hides(mounts: &str) -> bool {
+    let mut proc = mounts.lines().filter_map(|line| {
+        let (place, rest) = line.split_once(" - ")?;
+        let options = rest.strip_prefix("proc ")?;
+        (place.split(' ').nth(4) == Some(PROC)).then_some(options)
+    });
+    // What is mounted last lies over the others.
+    let options = proc.next_back().and_then(|rest| rest.split(' ').nth(1));
+    let mut options = options.unwrap_or_default().split(',');
+    let how = options.find_map(|option| option.strip_prefix("hidepid="));
+    how.is_some_and(|how| !matches!(how, "0" | "off"))
+}
+
 fn held_in(proc: &Path, leader: u32, group: bool, enough: u64) -> Option<u64> {
     let family = family(proc, leader, group)?;
     let sum = |bytes: &dyn Fn(&Path) -> Option<u64>| -> u64 {
@@ -175,6 +195,27 @@ mod tests {
         // As soon as it is seen it tells itself.
         process(dir.path(), 11, 10, "", [0, 0]);
         assert_eq!(held(), 1);
+    }
+
+    #[test]
+    fn who_hides_processes_says_so() {
+        let line = |place: &str, how: &str| {
+            format!("25 1 0:23 / {place} rw,nosuid shared:5 - proc proc rw{how}\n")
+        };
+        let other = line("/other/proc", ",hidepid=2");
+        for (how, is_hidden) in [
+            ("", false),
+            (",gid=4,hidepid=2", true),
+            (",hidepid=invisible", true),
+            (",hidepid=ptraceable,subset=pid", true),
+            (",hidepid=off", false),
+            (",hidepid=0", false),
+        ] {
+            assert_eq!(hides(&(line("/proc", how) + &other)), is_hidden, "{how}");
+            let over = line("/proc", ",hidepid=1") + &line("/proc", how);
+            assert_eq!(hides(&over), is_hidden, "{how}");
+        }
+        assert!(!hides("") && !hides("25 1 0:23 / /proc rw - tmpfs none hidepid=2"));
     }
 
     #[test]

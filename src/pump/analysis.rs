@@ -403,7 +403,7 @@ fn reply(
         needs_ours,
         spelled_absolutely: differ_for_stock(&shipment.files),
         shipment,
-        about: about.into(),
+        about,
         entries: Default::default(),
     })
 }

@@ -6,6 +6,7 @@ use crate::model::dialect::Dialect;
 use crate::model::lzo;
 use crate::model::source_scan::Scan;
 use crate::model::wire;
+use std::cell::RefCell;
 use std::io;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -93,7 +94,7 @@ impl Content {
             lock(&self.scans).push((dialect, scan));
         }
         if want.packet && self.packet.get().is_none() {
-            let packet: Arc<[u8]> = packet(path, bytes)?.into();
+            let packet = packet(path, bytes)?;
             self.metered.grow(packet.len());
             // Another thread's is the same.
             let _ = self.packet.set(packet);
@@ -126,12 +127,37 @@ impl Content {
     }
 }
 
+/// Where packets are put together: the next one takes the same memory, so that those that are kept lie close to each other.
+#[derive(Default)]
+struct Table {
+    room: Vec<u8>,
+    packet: Vec<u8>,
+}
+
+/// Room for a longer file is given back, in bytes.
+const ROOM_KEPT_MAX: usize = 256 << 10;
+
+thread_local! {
+    static TABLE: RefCell<Table> = RefCell::default();
+}
+
 /// `NAME` and `FILE` of a file with these bytes.
-pub fn packet(path: &[u8], bytes: &[u8]) -> io::Result<Vec<u8>> {
-    let compressed = lzo::compress(bytes).map_err(io::Error::other)?;
-    let mut packet = Vec::with_capacity(24 + path.len() + compressed.len());
-    wire::put_file(&mut packet, path, &compressed).map_err(io::Error::other)?;
-    Ok(packet)
+pub fn packet(path: &[u8], bytes: &[u8]) -> io::Result<Arc<[u8]>> {
+    TABLE.with_borrow_mut(|table| {
+        let Table { room, packet } = table;
+        let needed = lzo::room_bytes(bytes.len());
+        if room.len() < needed {
+            room.resize(needed, 0);
+        }
+        let compressed = lzo::compress_in(bytes, room).map_err(io::Error::other)?;
+        packet.clear();
+        wire::put_file(packet, path, compressed).map_err(io::Error::other)?;
+        let made = Arc::from(packet.as_slice());
+        if room.len() > ROOM_KEPT_MAX {
+            *table = Table::default();
+        }
+        Ok(made)
+    })
 }
 
 #[cfg(test)]

@@ -3,11 +3,15 @@
 
 use super::content::Content;
 use super::place::Place;
-use crate::model::path_map::{PathMap, PathTable};
+use crate::model::path_map::{PathHasher, PathMap, PathTable};
 use crate::model::unit::Opened;
 use crate::os::identity::Identity;
 use std::collections::HashMap;
+use std::hash::BuildHasherDefault;
 use std::sync::Arc;
+
+/// By device and inode.
+pub type InodeMap<V> = HashMap<(u64, u64), V, BuildHasherDefault<PathHasher>>;
 
 /// What a folder's name leads to.
 #[derive(Clone, Debug)]
@@ -56,9 +60,9 @@ pub struct Met {
     /// By their own numbers.
     pub files: Vec<File>,
     /// Of files, by device and inode.
-    pub numbers: HashMap<(u64, u64), u32>,
+    pub numbers: InodeMap<u32>,
     /// Of folders, likewise.
-    pub folder_numbers: HashMap<(u64, u64), u64>,
+    pub folder_numbers: InodeMap<u64>,
     /// Where nothing was found below the system folders.
     pub missed: PathTable,
 }

@@ -103,7 +103,7 @@ pub fn shapes(files: &[Sent]) -> Vec<Shape> {
 }
 
 /// `NAME` and `FILE` of what is told.
-pub fn told(about: &About) -> io::Result<Vec<u8>> {
+pub fn told(about: &About) -> io::Result<Arc<[u8]>> {
     packet(NAME, &about.encode())
 }
 
@@ -142,7 +142,7 @@ impl Reply {
                 Some(packet) => entries.add(packet),
                 None => {
                     let bytes = shape.apply(&sent.place.bytes(&sent.content.hash)?);
-                    entries.own(packet(sent.place.path(), &bytes)?, 1);
+                    entries.add(packet(sent.place.path(), &bytes)?);
                 }
             }
         }

@@ -21,9 +21,10 @@ pub fn assignment(name: &str, value: &OsStr) -> Vec<u8> {
     }
     // The dot, which is taken off again, saves newlines at the end. Without quotes the line's own end is a blank.
     line.extend_from_slice(b"\"$(printf '");
-    for byte in value.as_bytes() {
+    for (at, byte) in value.as_bytes().iter().enumerate() {
         match byte {
-            _ if is_plain(*byte) => line.push(*byte),
+            // What begins with a dash would be an option of printf's.
+            _ if is_plain(*byte) && (at > 0 || *byte != b'-') => line.push(*byte),
             _ => line.extend_from_slice(format!("\\{byte:03o}").as_bytes()),
         }
     }
@@ -129,6 +130,8 @@ mod tests {
             "ä  ö",
             "a;b&c|d<e>f(g){h}#i",
             "x.",
+            "--randomize ",
+            "-n  x",
             "\u{1}\u{7f}",
         ];
         for shell in ["sh", "dash", "bash"] {

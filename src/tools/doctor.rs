@@ -2,8 +2,9 @@
 //! are asked at the same time, and no longer than they are given; nothing is left behind, and nothing is changed but notes of
 //! hosts that are no longer true.
 
+use super::doctor_answers::Inquiry;
 use super::doctor_builds::{no_time, Builds};
-use super::doctor_hosts::{self, Inquiry};
+use super::doctor_hosts;
 use super::output::print;
 use super::toolchain::{self, Toolchain};
 use super::{doctor_compilers, doctor_folders, doctor_here, doctor_path};
@@ -291,14 +292,21 @@ fn say_compilers(compilers: &[doctor_compilers::Compiler], report: &mut Report) 
             Topic::Compilers,
         ));
     }
+    // Several may fail for one reason, such as scripts that call the same compiler.
+    let mut failed: Vec<(String, &str)> = Vec::new();
     for compiler in compilers {
-        if let Err(why) = &compiler.here {
-            let what = format!("on this machine it does not compile: {why}");
-            report.add(Finding::ok("compilers", compiler.called(), what).warning(
-                "install what it misses, or take it off PATH",
-                Topic::Compilers,
-            ));
+        let Err(why) = &compiler.here else { continue };
+        match failed.iter_mut().find(|(_, known)| known == why) {
+            Some((names, _)) => *names = format!("{names}, {}", compiler.called()),
+            None => failed.push((compiler.called(), why)),
         }
+    }
+    for (names, why) in failed {
+        let what = format!("on this machine it does not compile: {why}");
+        report.add(Finding::ok("compilers", names, what).warning(
+            "install what it misses, or take it off PATH",
+            Topic::Compilers,
+        ));
     }
 }
 

@@ -222,6 +222,17 @@ fn scripts(folders: &[Folder], say: &mut dyn FnMut(Finding)) {
     }
 }
 
+/// The folder of distcc's links, if PATH finds it before the compilers.
+fn links_as_compilers(folders: &[Folder]) -> Option<&Folder> {
+    let mut compilers = BTreeSet::new();
+    folders.iter().find(|folder| {
+        let links = folder.names(is_distcc);
+        let is_first = links.iter().any(|name| !compilers.contains(name));
+        compilers.extend(folder.names(|leads| *leads == Leads::Compiler));
+        is_first
+    })
+}
+
 /// Whether ccache and distcc are put together so that both work.
 fn ccache(folders: &[Folder], path: &OsStr, prefix: Option<&OsStr>, say: &mut dyn FnMut(Finding)) {
     let is_ccache = |leads: &Leads| *leads == Leads::Ccache;
@@ -234,6 +245,12 @@ fn ccache(folders: &[Folder], path: &OsStr, prefix: Option<&OsStr>, say: &mut dy
         let shown = prefix.to_string_lossy();
         let first = shown.split_ascii_whitespace().next().unwrap_or_default();
         let found = which::which_in(first, Some(path), "/");
+        let in_the_way = links_as_compilers(folders).filter(|_| !first.contains('/'));
+        if let (Some(folder), true) = (in_the_way, found.is_ok() && shown.contains("distcc")) {
+            let links = folder.path.display();
+            let what = format!("CCACHE_PREFIX is '{shown}', but ccache takes the links in {links} for compilers, and finds no other distcc");
+            return say(finding(what).fault(format!("take {links} off PATH"), Topic::NothingSent));
+        }
         return say(match found {
             Ok(_) if shown.contains("distcc") => {
                 finding(format!("it calls {shown} for what it has not cached"))
@@ -382,6 +399,20 @@ mod tests {
                 "ccache",
                 Level::Fault,
                 "not on PATH",
+            ),
+            (
+                &["links", "real", "bin"],
+                Some("distcc"),
+                "ccache",
+                Level::Fault,
+                "finds no other distcc",
+            ),
+            (
+                &["real", "links", "bin"],
+                Some("distcc"),
+                "ccache",
+                Level::Ok,
+                "it calls distcc",
             ),
             (
                 &["links", "cached", "real"],

@@ -5,7 +5,7 @@ use super::top_sample::{HostNow, Sample};
 use crate::farm::state::Phase;
 use std::time::Duration;
 
-/// By how much longer than elsewhere compiles have run on a host that is called slow; a few of them, and not only just.
+/// By how much longer than elsewhere compiles run on a host that is called slow; a few of them, and not only just.
 const SLOWER_BY: u32 = 4;
 const SLOW_JOBS_MIN: usize = 2;
 const SLOW_MIN: Duration = Duration::from_secs(1);
@@ -84,15 +84,20 @@ fn what_limits(sample: &Sample) -> String {
     )
 }
 
-/// A host whose compiles have run for much longer than those of the others: in the end the build waits for it.
+/// A host whose compiles run for much longer than those of the others: in the end the build waits for it. Those that have
+/// ended count, too: the others may have nothing left to do. Of the others the longer figure counts, as what has just begun, or
+/// ended before the sources got larger, says little.
 fn slow_host(sample: &Sample) -> Option<String> {
-    let compiles = |host: &HostNow| -> Vec<Duration> {
+    let running = |host: &HostNow| -> Vec<Duration> {
         let jobs = host.jobs.iter().filter(|job| job.phase == Phase::Compile);
         jobs.map(|job| job.since).collect()
     };
+    let ended = |host: &HostNow| host.lately.clone();
     sample.usable().find_map(|host| {
-        let others = sample.usable().filter(|other| other.name != host.name);
-        let (here, others) = (median(compiles(host))?, median(others.flat_map(compiles).collect())?);
+        let others = || sample.usable().filter(|other| other.name != host.name);
+        let here = median([running(host), ended(host)].concat())?;
+        let others_run = median(others().flat_map(running).collect());
+        let others = others_run.max(median(others().flat_map(ended).collect()))?;
         (here >= SLOW_MIN && here >= others * SLOWER_BY).then(|| {
             let (name, here, others) = (&host.name, time(here), time(others));
             format!("{name} is slow ({here} for a compile so far, the others {others}): give it fewer slots")
@@ -212,6 +217,48 @@ mod tests {
             assert!(!found.contains("slow"), "{slow:?}: {found}");
         }
         assert!(!told(vec![run_for("b", &[100, 100])], 0, 0, 0).contains("slow"));
+    }
+
+    #[test]
+    fn a_host_is_slow_also_when_the_others_are_done() {
+        let run_for = |name: &str, running: &[u64], ended: &[u64]| {
+            let mut host = host(name, 4, &vec![Phase::Compile; running.len()]);
+            let seconds = |times: &[u64]| {
+                times
+                    .iter()
+                    .map(|time| Duration::from_secs(*time))
+                    .collect()
+            };
+            for (job, since) in host.jobs.iter_mut().zip::<Vec<_>>(seconds(running)) {
+                job.since = since;
+            }
+            host.lately = seconds(ended);
+            host
+        };
+        let is_slow = |a, b| told(vec![a, b], 0, 0, 0).contains("; b is slow (");
+        for (running, ended) in [
+            (&[30, 40][..], &[][..]),
+            (&[3], &[30, 30]),
+            (&[], &[30, 30]),
+        ] {
+            assert!(is_slow(
+                run_for("a", &[], &[2, 2, 3]),
+                run_for("b", running, ended)
+            ));
+        }
+        // What was quick before says nothing of what runs now; nor what has begun, of what was as slow.
+        assert!(!is_slow(
+            run_for("a", &[20, 20], &[1, 1]),
+            run_for("b", &[30, 30], &[])
+        ));
+        assert!(!is_slow(
+            run_for("a", &[1, 1], &[20, 20]),
+            run_for("b", &[30, 30], &[])
+        ));
+        assert!(!is_slow(
+            run_for("a", &[], &[2, 2]),
+            run_for("b", &[30], &[2, 2])
+        ));
     }
 
     #[test]

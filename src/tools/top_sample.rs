@@ -2,6 +2,7 @@
 //! slots (locks), clients and what they do (state files), who waits, and how many have finished (files that went).
 
 use super::monitor::printable;
+use super::top_past::Past;
 use crate::farm::slots::Slots;
 use crate::farm::state::{read_all, Phase, Record};
 use crate::farm::topdir::TopDir;
@@ -51,6 +52,8 @@ pub struct HostNow {
     pub taken: Vec<usize>,
     /// What clients do there.
     pub jobs: Vec<Job>,
+    /// How long compiles lasted that ended there lately, as far as they were seen.
+    pub lately: Vec<Duration>,
     /// For how long still it is left alone, if it is.
     pub shunned: Option<Duration>,
     /// It is marked as not to be used.
@@ -122,6 +125,7 @@ pub struct Looker {
     slots: Slots,
     departures: Option<Watch>,
     tally: Tally,
+    past: Past,
 }
 
 impl Looker {
@@ -141,6 +145,7 @@ impl Looker {
             slots,
             departures,
             tally: Tally::begin(Instant::now()),
+            past: Past::begin(Instant::now()),
         })
     }
 
@@ -167,12 +172,28 @@ impl Looker {
         for record in &records {
             place(&mut hosts, record);
         }
+        self.remember(&mut hosts);
         Ok(Sample {
             hosts,
             waiting,
             finished: self.tally.add(gone, Instant::now()),
             no_list,
         })
+    }
+
+    /// Notes which compiles run, and tells each host what has ended there. Where nothing runs a build is over.
+    fn remember(&mut self, hosts: &mut [HostNow]) {
+        let jobs = hosts.iter().flat_map(|host| {
+            let compiles = host.jobs.iter().filter(|job| job.phase == Phase::Compile);
+            compiles.map(|job| (job.pid, host.name.clone(), job.since))
+        });
+        self.past.add(jobs, Instant::now());
+        if hosts.iter().all(|host| host.jobs.is_empty()) {
+            self.past.forget();
+        }
+        for host in hosts {
+            host.lately = self.past.of(&host.name);
+        }
     }
 
     /// How many state files went since the last look.
@@ -221,6 +242,7 @@ impl Looker {
             slots: host.slots,
             taken: taken.collect(),
             jobs: Vec::new(),
+            lately: Vec::new(),
             shunned: (!is_here).then(|| self.slots.shunned_for(host)).flatten(),
             is_down: host.down,
         }
@@ -228,7 +250,7 @@ impl Looker {
 }
 
 /// Puts a job where its client says that it is: a state file names a host without its port and options, so of those that
-/// have that name the one whose slot is taken is meant.
+/// have that name one is meant whose slot is taken, and not yet by another client.
 fn place(hosts: &mut Vec<HostNow>, record: &Record) {
     if record.phase == Phase::Done {
         return;
@@ -245,9 +267,10 @@ fn place(hosts: &mut Vec<HostNow>, record: &Record) {
     let name = shown(&record.host);
     let is_meant = |host: &HostNow| bare_name(host) == name;
     let has_slot = |host: &HostNow| host.taken.contains(&slot);
+    let has_room = |host: &HostNow| host.jobs.iter().all(|job| job.slot != slot);
     let best = hosts
         .iter()
-        .position(|host| is_meant(host) && has_slot(host));
+        .position(|host| is_meant(host) && has_slot(host) && has_room(host));
     let best = best.or_else(|| hosts.iter().position(is_meant));
     match best.and_then(|index| hosts.get_mut(index)) {
         Some(host) => host.jobs.push(job),
@@ -353,9 +376,19 @@ mod tests {
             host("a:1/2,lzo", 2, &[0]),
             host("a:2/2,lzo", 2, &[1]),
             host("me@[::1]/3:distccd", 3, &[]),
+            host("c:1/2", 2, &[0]),
+            host("c:2/2", 2, &[0]),
         ];
         let phase = Phase::Compile;
-        for (name, slot) in [("a", 1), ("a", 0), ("::1", 2), (HERE, 0), ("b\x1b[2J", -1)] {
+        for (name, slot) in [
+            ("a", 1),
+            ("a", 0),
+            ("::1", 2),
+            (HERE, 0),
+            ("c", 0),
+            ("c", 0),
+            ("b\x1b[2J", -1),
+        ] {
             let record = Record {
                 pid: 7,
                 file: b"x\n.c".to_vec(),
@@ -376,11 +409,13 @@ mod tests {
                 )
             })
             .collect();
-        let expected: [(&str, Vec<usize>); 5] = [
+        let expected: [(&str, Vec<usize>); 7] = [
             (HERE, vec![0]),
             ("a:1/2,lzo", vec![0]),
             ("a:2/2,lzo", vec![1]),
             ("me@[::1]/3:distccd", vec![2]),
+            ("c:1/2", vec![0]),
+            ("c:2/2", vec![0]),
             ("b?[2J", vec![0]),
         ];
         assert_eq!(found, expected);

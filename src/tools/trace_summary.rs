@@ -219,7 +219,10 @@ impl Summary {
         for (name, columns) in ["elsewhere", "here", "waiting"].iter().zip(&self.charts) {
             let most = columns.iter().copied().max().unwrap_or(0);
             let average = most as f64 / width as f64;
-            let bars = columns.iter().map(|column| height(*column, most));
+            let is_told = average >= 0.05; // Else "0.0" would stand beside bars.
+            let bars = columns
+                .iter()
+                .map(|column| height(*column * u64::from(is_told), most));
             let _ = writeln!(
                 text,
                 "    {name:<10}{} {average:.1} at most",
@@ -440,6 +443,20 @@ mod tests {
         ] {
             assert!(text.contains(part), "{part}\n{text}");
         }
+    }
+
+    /// Waits of microseconds are in no picture that says "0.0 at most".
+    #[test]
+    fn what_rounds_to_nothing_has_no_bars() {
+        let mut short = summary();
+        short.charts[2] = vec![30, 0, 20];
+        let line = "waiting 0.0 at most";
+        let text = short.text(1);
+        let found = text.lines().find(|line| line.starts_with("    waiting"));
+        assert!(
+            found.is_some_and(|found| found.split_whitespace().eq(line.split_whitespace())),
+            "{text}"
+        );
     }
 
     #[test]

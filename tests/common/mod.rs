@@ -6,6 +6,7 @@
 pub mod cable;
 mod compare;
 pub mod daemon;
+pub mod doctor;
 pub mod fake;
 mod farm;
 pub mod http;
