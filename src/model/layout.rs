@@ -216,7 +216,7 @@ fn number_of(digits: &[u8]) -> usize {
 /// A stretch without comments, directives and markers, its lines as the file has them.
 struct Lines {
     text: Vec<u8>,
-    /// Where a line begins whose number does not follow from the one before, and its number.
+    /// Where each line begins, and its number; one that a marker cuts may be there in parts.
     numbers: Vec<(usize, usize)>,
 }
 
@@ -226,7 +226,7 @@ impl Lines {
         let blanked = without_comments(stretch);
         let mut lines = Lines {
             text: Vec::with_capacity(blanked.len()),
-            numbers: vec![(0, first)],
+            numbers: Vec::new(),
         };
         let mut number = first;
         for line in blanked.split_inclusive(|byte| *byte == b'\n') {
@@ -239,11 +239,9 @@ impl Lines {
                         lines.text.push(b' ');
                     }
                 }
-                Some(marked) => {
-                    number = marked;
-                    lines.numbers.push((lines.text.len(), number));
-                }
+                Some(marked) => number = marked,
                 None => {
+                    lines.numbers.push((lines.text.len(), number));
                     match line.trim_ascii_start().first() {
                         Some(b'#') => lines.text.push(b'\n'),
                         _ => lines.text.extend_from_slice(line),
@@ -258,13 +256,8 @@ impl Lines {
     /// The number of the line in which this place is.
     fn number(&self, at: usize) -> usize {
         let known = self.numbers.partition_point(|(begin, _)| *begin <= at);
-        let (begin, number) = self
-            .numbers
-            .get(known.wrapping_sub(1))
-            .copied()
-            .unwrap_or((0, 1));
-        let lines = self.text.get(begin..at).unwrap_or_default();
-        number + memchr::memchr_iter(b'\n', lines).count()
+        let last = known.checked_sub(1).and_then(|last| self.numbers.get(last));
+        last.map_or(0, |(_, number)| *number)
     }
 
     /// The guard at `at`, if what follows its statement may seem to belong to it, and whether that is on one line with it.
@@ -326,7 +319,7 @@ impl Lines {
     /// What follows the bracket that closes the one at `at`.
     fn behind_closing(&self, at: usize) -> Option<usize> {
         let mut depth = 0usize;
-        for (at, byte) in self.text.iter().enumerate().skip(at) {
+        for (at, byte) in self.text.iter().enumerate().skip(at).take(SPAN_MAX) {
             match byte {
                 b'(' | b'{' | b'[' => depth += 1,
                 b')' | b'}' | b']' => depth = depth.checked_sub(1)?,
@@ -375,6 +368,9 @@ impl Lines {
         }
     }
 }
+
+/// No condition and no block that is guarded without braces is longer; what is may be anything.
+const SPAN_MAX: usize = 1 << 16;
 
 /// Statements in statements are looked through so deep.
 const DEPTH_MAX: usize = 64;
