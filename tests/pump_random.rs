@@ -20,6 +20,9 @@ const COMPILERS: [(&str, &str); 4] = [
     ("clang++", "main.cc"),
 ];
 
+/// What others brought to light: gcc's preprocessor fails where it follows directives only, and leaves a dependency file.
+const FOUND: [u64; 1] = [1_330_126];
+
 fn setting(name: &str, usual: u64) -> u64 {
     std::env::var(name).map_or(usual, |text| text.parse().unwrap())
 }
@@ -34,7 +37,7 @@ fn random_trees_are_compiled_alike() {
     // `$CC` is gcc, below distcc or not.
     let mut script = String::from("PRE=${CC%gcc}\n");
     let mut jobs = Vec::new();
-    for seed in first..first + cases {
+    for seed in (first..first + cases).chain(FOUND) {
         for (compiler, source) in COMPILERS {
             let mut dice = Dice::new(seed);
             let root = pump.farm.work().join(format!("{seed}-{compiler}"));

@@ -192,7 +192,10 @@ fn begin_text<'s>(job: &mut Job, slot: &'s Slot, means: &mut Means) -> Result<Un
     else {
         return Ok(None);
     };
-    if dependencies::may_be_missed(job.invocation, job.family == Some(Family::Gcc)) {
+    // Where directives alone are followed, gcc writes the file although it fails; a compile that fails so does not.
+    if dependencies::may_be_missed(job.invocation, job.family == Some(Family::Gcc))
+        || job.recipe.way == Way::DirectivesOnly
+    {
         let path = dependencies::file(job.invocation);
         job.deps_before = path.map(|path| (path.clone(), read_plain_file(&path)));
     }
