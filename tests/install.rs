@@ -305,25 +305,32 @@ fn a_program_that_is_there_is_offered_when_the_build_fails() {
     let prefix = Prefix::new();
     let cargo = prefix.0.path().join("bin");
     let target = prefix.0.path().join("target");
-    fs::create_dir_all(target.join("release")).unwrap();
     fs::create_dir(&cargo).unwrap();
-    for file in [cargo.join("cargo"), target.join("release/distcc")] {
-        fs::write(&file, "#!/bin/sh\nexit 1\n").unwrap();
-        fs::set_permissions(&file, fs::Permissions::from_mode(0o755)).unwrap();
-    }
+    let write = |file: &Path| {
+        fs::write(file, "#!/bin/sh\nexit 1\n").unwrap();
+        fs::set_permissions(file, fs::Permissions::from_mode(0o755)).unwrap();
+    };
+    write(&cargo.join("cargo"));
     let path = format!("{}:{}", cargo.display(), std::env::var("PATH").unwrap());
-    let mut command = prefix.command(&[]);
-    command.env("PATH", path).env("CARGO_TARGET_DIR", &target);
-    let said = badly(command.output().unwrap());
-    let program = target.join("release/distcc").display().to_string();
-    assert!(said.contains("the build failed"), "{said}");
-    assert!(said.contains(&format!("--binary '{program}'")), "{said}");
-    fs::remove_file(program).unwrap();
-    let said = badly(command.output().unwrap());
-    assert!(
-        said.contains("the build failed") && !said.contains("--binary"),
-        "{said}"
-    );
+    // Cargo has a folder of its own for what is built for another target.
+    for (triple, place) in [("", "release"), ("x86_64-none", "x86_64-none/release")] {
+        let place = target.join(place);
+        fs::create_dir_all(&place).unwrap();
+        write(&place.join("distcc"));
+        let mut command = prefix.command(&[]);
+        command.env("PATH", &path).env("CARGO_TARGET_DIR", &target);
+        command.env("CARGO_BUILD_TARGET", triple);
+        let said = badly(command.output().unwrap());
+        let program = place.join("distcc").display().to_string();
+        assert!(said.contains("the build failed"), "{said}");
+        assert!(said.contains(&format!("--binary '{program}'")), "{said}");
+        fs::remove_file(program).unwrap();
+        let said = badly(command.output().unwrap());
+        assert!(
+            said.contains("the build failed") && !said.contains("--binary"),
+            "{said}"
+        );
+    }
 }
 
 #[test]
