@@ -76,6 +76,7 @@ if ($what eq 'read') {
     can(syscall(213, 1) >= 0 || syscall(291, 0) >= 0, 'could watch descriptors');
     can(syscall(253) >= 0 || syscall(294, 0) >= 0 || syscall(300, 0x200, 0) >= 0, 'could watch files');
     sysopen my $folder, '/usr/include', 0 or die; can(syscall(72, fileno $folder, 1026, 1) == 0, 'could watch a folder');
+    open my $leased, '<', $out or die; can(syscall(72, fileno $leased, 1024, 0) == 0, 'could hold up who opens a file');
     my $queue = pack 'Q', 0; can(syscall(206, 1, $queue) == 0, 'made a queue');
 } elsif ($what eq 'own') {
     my $own = $ENV{TMPDIR};

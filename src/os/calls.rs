@@ -22,7 +22,7 @@ pub struct Calls {
     pub clone3: libc::c_long,
     /// Whose first word says what of oneself is changed: not whether others see it, as who counts its memory has to.
     pub prctl: libc::c_long,
-    /// Whose second word says what of a descriptor is asked: not to hear of what others do in a folder.
+    /// Whose second word says what of a descriptor is asked: not to hear of what others do in a folder, nor before they open a file.
     pub fcntl: &'static [libc::c_long],
     /// Whose first word says of which process: 0 is oneself.
     pub of_one: &'static [libc::c_long],

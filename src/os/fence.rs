@@ -142,7 +142,8 @@ const FIRST_WORD_AT: u32 = 16;
 const SECOND_WORD_AT: u32 = 24;
 const SECOND_WORD_HIGH_AT: u32 = 28;
 
-/// What `fcntl` calls it to hear of what is done in a folder.
+/// What `fcntl` calls it to be asked before others open a file, who wait for that, and to hear of what is done in a folder.
+const F_SETLEASE: u32 = 1024;
 const F_NOTIFY: u32 = 1026;
 
 const LOAD: u32 = libc::BPF_LD | libc::BPF_W | libc::BPF_ABS;
@@ -207,6 +208,7 @@ impl Calls {
         let look = || step(LOAD, FIRST_WORD_AT);
         let second = || step(LOAD, SECOND_WORD_AT);
         let high = step(LOAD, SECOND_WORD_HIGH_AT);
+        let leases = skip_unless(IF_EQUAL, F_SETLEASE, 1);
         let notifies = skip_unless(IF_EQUAL, F_NOTIFY, 1);
         let any_new = skip_unless(IF_ANY, NEW, 1);
         let own = skip_unless(IF_EQUAL, 0, 1);
@@ -230,7 +232,12 @@ impl Calls {
             )
         }));
         let fcntl = self.fcntl.iter();
-        cases.extend(fcntl.map(|call| (*call as u32, vec![second(), notifies, no, passes()])));
+        cases.extend(fcntl.map(|call| {
+            (
+                *call as u32,
+                vec![second(), leases, no, notifies, no, passes()],
+            )
+        }));
         cases.extend([
             (self.clone3 as u32, vec![fails(libc::ENOSYS)]),
             (self.clone as u32, vec![look(), any_new, no, passes()]),
@@ -430,11 +437,8 @@ mod tests {
                 assert_eq!(both(call, [process + 1, 0]), no);
             }
             for call in calls.fcntl.iter().map(|call| *call as u32) {
-                let notify = u64::from(F_NOTIFY);
-                assert_eq!(
-                    [notify, notify - 1].map(|asks| both(call, [3, asks])),
-                    [no, 0]
-                );
+                let verdicts = [1023, 1024, 1025, 1026, 1027].map(|asks| both(call, [3, asks]));
+                assert_eq!(verdicts, [0, no, 0, no, 0]);
             }
             for call in calls.dating.iter().map(|call| *call as u32) {
                 let by_name = if sees_all { no } else { 0 };
