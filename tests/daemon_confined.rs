@@ -78,6 +78,9 @@ if ($what eq 'read') {
     sysopen my $folder, '/usr/include', 0 or die; can(syscall(72, fileno $folder, 1026, 1) == 0, 'could watch a folder');
     open my $leased, '<', $out or die; can(syscall(72, fileno $leased, 1024, 0) == 0, 'could hold up who opens a file');
     my $queue = pack 'Q', 0; can(syscall(206, 1, $queue) == 0, 'made a queue');
+    my ($timer, $timers) = (pack('L', 0), 0); $timers++ while $timers < 1000 && syscall(222, 1, 0, $timer) == 0;
+    can($timers > 256, "made $timers timers");
+    for (11 .. 14) { my $limit = pack 'QQ', 0, 0; syscall 97, $_, $limit; can((unpack 'QQ', $limit)[1] > ($_ == 11 ? 256 : 0), "limit $_") }
 } elsif ($what eq 'own') {
     my $own = $ENV{TMPDIR};
     mkdir "$own/a"; symlink '/', "$own/b"; chmod 0, "$own/a"; rename $own, "$own-other"; chmod 0, $own; chdir '/'; chmod 0, '.';
