@@ -39,6 +39,8 @@ if ($what eq 'read') {
     # This file is to be read and run, and that is all.
     open my $itself, '<', $0 or die; my $number = fileno $itself; my ($name, $value) = ('user.x', 'y');
     can(chmod(04777, $itself), "changed $0"); can(syscall(190, $number, $name, $value, 1, 0) == 0, "marked $0");
+    my $flags = pack 'Q', 0; syscall(16, $number, 0x80086601, $flags); $flags |= pack 'Q', 0x40;
+    can(syscall(16, $number, 0x40086602, $flags) == 0, "flagged $0");
     open my $own, '>', 'own' or die; can(!utime(1, 1, $own), 'could not date its own');
 } elsif ($what eq 'connect') {
     for ([AF_INET, SOCK_STREAM, 'tcp'], [AF_INET, SOCK_DGRAM, 'udp'], [AF_INET6, SOCK_STREAM, 'tcp6'], [AF_UNIX, SOCK_STREAM, 'unix'],

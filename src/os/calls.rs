@@ -24,6 +24,8 @@ pub struct Calls {
     pub prctl: libc::c_long,
     /// Whose second word says what of a descriptor is asked: not to hear of what others do in a folder, nor before they open a file.
     pub fcntl: &'static [libc::c_long],
+    /// Whose second word says what is done with a descriptor: where all files are seen, not to mark a file.
+    pub ioctl: libc::c_long,
     /// Whose first word says of which process: 0 is oneself.
     pub of_one: &'static [libc::c_long],
     /// Whose first word says of what kind the second is, with the kind that is a process.
@@ -107,6 +109,7 @@ pub const NATIVE: Calls = Calls {
     ],
     dating: &[libc::SYS_utimensat],
     fcntl: &[libc::SYS_fcntl],
+    ioctl: libc::SYS_ioctl,
     clone: libc::SYS_clone,
     clone3: libc::SYS_clone3,
     prctl: libc::SYS_prctl,
@@ -190,6 +193,7 @@ pub const OTHERS: &[Calls] = &[Calls {
     ],
     dating: &[320, 412],
     fcntl: &[55, 221],
+    ioctl: 54,
     clone: 120,
     clone3: 435,
     prctl: 172,

@@ -146,6 +146,10 @@ const SECOND_WORD_HIGH_AT: u32 = 28;
 const F_SETLEASE: u32 = 1024;
 const F_NOTIFY: u32 = 1026;
 
+/// What `ioctl` calls it to change the marks of a file that is open, if only to be read: twice `FS_IOC_SETFLAGS`, then
+/// `FS_IOC_FSSETXATTR` and `FS_IOC_ENABLE_VERITY`.
+const MARKS: [u32; 4] = [0x4004_6602, 0x4008_6602, 0x401c_5820, 0x4080_6685];
+
 const LOAD: u32 = libc::BPF_LD | libc::BPF_W | libc::BPF_ABS;
 const IF_EQUAL: u32 = libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K;
 const IF_FROM: u32 = libc::BPF_JMP | libc::BPF_JGE | libc::BPF_K;
@@ -243,6 +247,16 @@ impl Calls {
             (self.clone as u32, vec![look(), any_new, no, passes()]),
             (self.prctl as u32, vec![look(), hides, no, passes()]),
         ]);
+        if sees_all {
+            let mut body = vec![second()];
+            body.extend(
+                MARKS
+                    .iter()
+                    .flat_map(|mark| [skip_unless(IF_EQUAL, *mark, 1), no]),
+            );
+            body.push(passes());
+            cases.push((self.ioctl as u32, body));
+        }
         if let Some(end) = self.end {
             cases.push((end, vec![fails(libc::ENOSYS)]));
         }
@@ -439,6 +453,17 @@ mod tests {
             for call in calls.fcntl.iter().map(|call| *call as u32) {
                 let verdicts = [1023, 1024, 1025, 1026, 1027].map(|asks| both(call, [3, asks]));
                 assert_eq!(verdicts, [0, no, 0, no, 0]);
+            }
+            let by_mark = if sees_all { no } else { 0 };
+            for (asks, expected) in [
+                (0x4004_6602, by_mark),
+                (0x4008_6602, by_mark),
+                (0x401c_5820, by_mark),
+                (0x4080_6685, by_mark),
+                (0x8008_6601, 0),
+                (0x5401, 0),
+            ] {
+                assert_eq!(both(calls.ioctl as u32, [3, asks]), expected, "{asks:x}");
             }
             for call in calls.dating.iter().map(|call| *call as u32) {
                 let by_name = if sees_all { no } else { 0 };
