@@ -37,6 +37,7 @@ if ($what eq 'read') {
         can((open my $own, '>>', $_), "wrote to $_"); can(chmod(0777, $_), "changed $_"); can(utime(1, 1, $_), "dated $_");
     }
     # This file is to be read and run, and that is all.
+    can(sysopen(my $emptied, $0, 01000), "emptied $0");
     open my $itself, '<', $0 or die; my $number = fileno $itself; my ($name, $value) = ('user.x', 'y');
     can(chmod(04777, $itself), "changed $0"); can(syscall(190, $number, $name, $value, 1, 0) == 0, "marked $0");
     my $flags = pack 'Q', 0; syscall(16, $number, 0x80086601, $flags); $flags |= pack 'Q', 0x40;
