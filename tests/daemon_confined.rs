@@ -37,8 +37,11 @@ if ($what eq 'read') {
         can((open my $own, '>>', $_), "wrote to $_"); can(chmod(0777, $_), "changed $_"); can(utime(1, 1, $_), "dated $_");
     }
     # This file is to be read and run, and that is all.
+    can(sysopen(my $emptied, $0, 01000), "emptied $0");
     open my $itself, '<', $0 or die; my $number = fileno $itself; my ($name, $value) = ('user.x', 'y');
     can(chmod(04777, $itself), "changed $0"); can(syscall(190, $number, $name, $value, 1, 0) == 0, "marked $0");
+    my $flags = pack 'Q', 0; syscall(16, $number, 0x80086601, $flags); $flags |= pack 'Q', 0x40;
+    can(syscall(16, $number, 0x40086602, $flags) == 0, "flagged $0");
     open my $own, '>', 'own' or die; can(!utime(1, 1, $own), 'could not date its own');
 } elsif ($what eq 'connect') {
     for ([AF_INET, SOCK_STREAM, 'tcp'], [AF_INET, SOCK_DGRAM, 'udp'], [AF_INET6, SOCK_STREAM, 'tcp6'], [AF_UNIX, SOCK_STREAM, 'unix'],
@@ -76,7 +79,11 @@ if ($what eq 'read') {
     can(syscall(213, 1) >= 0 || syscall(291, 0) >= 0, 'could watch descriptors');
     can(syscall(253) >= 0 || syscall(294, 0) >= 0 || syscall(300, 0x200, 0) >= 0, 'could watch files');
     sysopen my $folder, '/usr/include', 0 or die; can(syscall(72, fileno $folder, 1026, 1) == 0, 'could watch a folder');
+    open my $leased, '<', $out or die; can(syscall(72, fileno $leased, 1024, 0) == 0, 'could hold up who opens a file');
     my $queue = pack 'Q', 0; can(syscall(206, 1, $queue) == 0, 'made a queue');
+    my ($timer, $timers) = (pack('L', 0), 0); $timers++ while $timers < 1000 && syscall(222, 1, 0, $timer) == 0;
+    can($timers > 256, "made $timers timers");
+    for (11 .. 14) { my $limit = pack 'QQ', 0, 0; syscall 97, $_, $limit; can((unpack 'QQ', $limit)[1] > ($_ == 11 ? 256 : 0), "limit $_") }
 } elsif ($what eq 'own') {
     my $own = $ENV{TMPDIR};
     mkdir "$own/a"; symlink '/', "$own/b"; chmod 0, "$own/a"; rename $own, "$own-other"; chmod 0, $own; chdir '/'; chmod 0, '.';

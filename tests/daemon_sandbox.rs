@@ -13,6 +13,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::thread;
 
 /// The calls that would make what is given up of files, and a filter of calls.
 const LANDLOCK: &str = "444";
@@ -39,7 +40,7 @@ fn have_all() -> bool {
         && cfg!(target_arch = "x86_64") // Whose numbers of calls the filter knows.
 }
 
-/// Starts a daemon that is to end by itself, at last after two seconds.
+/// Starts a daemon that is to end by itself, at last after ten seconds.
 fn started(within: &[&str], options: &[&str]) -> Ran {
     let nobody = [
         "setpriv",
@@ -59,7 +60,7 @@ fn started(within: &[&str], options: &[&str]) -> Ran {
             "--no-detach",
             "--log-stderr",
             "--port=0",
-            "--lifetime=2",
+            "--lifetime=10",
         ])
         .args(["--listen=127.0.0.1", "--enable-tcp-insecure"])
         .args(options)
@@ -76,7 +77,7 @@ fn it_is_there_or_required_in_vain() {
         [LANDLOCK, SECCOMP].map(|call| ["perl", "-e", WITHOUT_CALL, call]);
     let neither = [NO_NAMESPACES, &no_landlock].concat();
     let hidden = [HIDDEN, &no_seccomp].concat();
-    for (within, option, status, said) in [
+    let cases = [
         (
             &[][..],
             "--sandbox=require",
@@ -149,14 +150,22 @@ fn it_is_there_or_required_in_vain() {
         (&[], "--share=/", Some(101), "all jobs' folders"),
         (&[], "--job-memory=1M", Some(101), "--job-memory 1M"),
         (&[], "--job-memory=x", Some(101), "--job-memory x"),
-    ] {
-        let ran = started(within, &[option]);
-        assert!(ran.stderr.contains(said), "{option}: {said}: {ran}");
-        match status {
-            // It has served until its time was over.
-            None => assert!(ran.stderr.contains("listening on"), "{option}: {ran}"),
-            Some(status) => assert_eq!(ran.status, status, "{option}: {ran}"),
+    ];
+    // Beside each other, since most last as long as they may.
+    thread::scope(|scope| {
+        for (within, option, status, said) in cases {
+            scope.spawn(move || expect(&started(within, &[option]), option, status, said));
         }
+    });
+}
+
+#[track_caller]
+fn expect(ran: &Ran, option: &str, status: Option<i32>, said: &str) {
+    assert!(ran.stderr.contains(said), "{option}: {said}: {ran}");
+    match status {
+        // It has served until its time was over.
+        None => assert!(ran.stderr.contains("listening on"), "{option}: {ran}"),
+        Some(status) => assert_eq!(ran.status, status, "{option}: {ran}"),
     }
 }
 

@@ -22,8 +22,14 @@ pub struct Calls {
     pub clone3: libc::c_long,
     /// Whose first word says what of oneself is changed: not whether others see it, as who counts its memory has to.
     pub prctl: libc::c_long,
-    /// Whose second word says what of a descriptor is asked: not to hear of what others do in a folder.
+    /// Whose second word says what of a descriptor is asked: not to hear of what others do in a folder, nor before they open a file.
     pub fcntl: &'static [libc::c_long],
+    /// Whose second word says what is done with a descriptor: where all files are seen, not to mark a file.
+    pub ioctl: libc::c_long,
+    /// That open a file by name, with the place of the word that says how, from 0.
+    pub opening: &'static [(libc::c_long, u32)],
+    /// The same with that in memory: libraries then take the others.
+    pub openat2: libc::c_long,
     /// Whose first word says of which process: 0 is oneself.
     pub of_one: &'static [libc::c_long],
     /// Whose first word says of what kind the second is, with the kind that is a process.
@@ -107,6 +113,13 @@ pub const NATIVE: Calls = Calls {
     ],
     dating: &[libc::SYS_utimensat],
     fcntl: &[libc::SYS_fcntl],
+    ioctl: libc::SYS_ioctl,
+    opening: &[
+        #[cfg(target_arch = "x86_64")]
+        (libc::SYS_open, 1),
+        (libc::SYS_openat, 2),
+    ],
+    openat2: libc::SYS_openat2,
     clone: libc::SYS_clone,
     clone3: libc::SYS_clone3,
     prctl: libc::SYS_prctl,
@@ -190,6 +203,9 @@ pub const OTHERS: &[Calls] = &[Calls {
     ],
     dating: &[320, 412],
     fcntl: &[55, 221],
+    ioctl: 54,
+    opening: &[(5, 1), (295, 2)],
+    openat2: 437,
     clone: 120,
     clone3: 435,
     prctl: 172,

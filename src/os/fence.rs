@@ -29,7 +29,12 @@ pub struct Reach<'r> {
 /// Gives up calls of the system; those that change what files are beside their contents, too, if it `sees_all` files: Landlock
 /// does not look at these.
 pub fn renounce_calls(sees_all: bool) -> io::Result<()> {
-    let Some(filter) = filter(sees_all).filter(|_| knows_filters()) else {
+    let seen = match sees_all {
+        false => Seen::Own,
+        true if landlock_version() < TRUNCATES_SINCE => Seen::AllToBeEmptied,
+        true => Seen::All,
+    };
+    let Some(filter) = filter(seen).filter(|_| knows_filters()) else {
         return Ok(());
     };
     let program = libc::sock_fprog {
@@ -124,6 +129,17 @@ pub fn has_scopes() -> bool {
     landlock_version() >= SCOPES_SINCE
 }
 
+/// The files that a process sees, as far as calls can be given up for that.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Seen {
+    /// A view of its own.
+    Own,
+    /// The system's, where what may not be written is not emptied either.
+    All,
+    /// The system's, where who may only read a file could empty it as it is opened.
+    AllToBeEmptied,
+}
+
 /// New namespaces of any kind, and children that are not one's own.
 const NEW: u32 = (libc::CLONE_NEWNS
     | libc::CLONE_NEWCGROUP
@@ -134,21 +150,28 @@ const NEW: u32 = (libc::CLONE_NEWNS
     | libc::CLONE_NEWNET
     | libc::CLONE_PARENT) as u32;
 
-/// Where a filter finds the number of the call, the kind of machine, and the lower halves of the first words (in memory, the
-/// machines above have them first).
+/// Where a filter finds the number of the call, the kind of machine, and the lower halves of words (in memory, the machines
+/// above have them first).
 const NUMBER_AT: u32 = 0;
 const MACHINE_AT: u32 = 4;
 const FIRST_WORD_AT: u32 = 16;
 const SECOND_WORD_AT: u32 = 24;
 const SECOND_WORD_HIGH_AT: u32 = 28;
+const WORD_BYTES: u32 = 8;
 
-/// What `fcntl` calls it to hear of what is done in a folder.
+/// What `fcntl` calls it to be asked before others open a file, who wait for that, and to hear of what is done in a folder.
+const F_SETLEASE: u32 = 1024;
 const F_NOTIFY: u32 = 1026;
+
+/// What `ioctl` calls it to change the marks of a file that is open, if only to be read: twice `FS_IOC_SETFLAGS`, then
+/// `FS_IOC_FSSETXATTR` and `FS_IOC_ENABLE_VERITY`.
+const MARKS: [u32; 4] = [0x4004_6602, 0x4008_6602, 0x401c_5820, 0x4080_6685];
 
 const LOAD: u32 = libc::BPF_LD | libc::BPF_W | libc::BPF_ABS;
 const IF_EQUAL: u32 = libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K;
 const IF_FROM: u32 = libc::BPF_JMP | libc::BPF_JGE | libc::BPF_K;
 const IF_ANY: u32 = libc::BPF_JMP | libc::BPF_JSET | libc::BPF_K;
+const ONLY: u32 = libc::BPF_ALU | libc::BPF_AND | libc::BPF_K;
 const JUMP: u32 = libc::BPF_JMP | libc::BPF_JA;
 const RETURN: u32 = libc::BPF_RET | libc::BPF_K;
 
@@ -199,7 +222,8 @@ type Case = (u32, Vec<Step>);
 
 impl Calls {
     /// By their numbers, in order.
-    fn cases(&self, sees_all: bool) -> Vec<Case> {
+    fn cases(&self, seen: Seen) -> Vec<Case> {
+        let sees_all = seen != Seen::Own;
         let naming = self.naming.iter().filter(|_| sees_all);
         let refused = self.refused.iter().chain(naming);
         let refused = refused.map(|call| (*call as u32, vec![fails(libc::EPERM)]));
@@ -207,6 +231,7 @@ impl Calls {
         let look = || step(LOAD, FIRST_WORD_AT);
         let second = || step(LOAD, SECOND_WORD_AT);
         let high = step(LOAD, SECOND_WORD_HIGH_AT);
+        let leases = skip_unless(IF_EQUAL, F_SETLEASE, 1);
         let notifies = skip_unless(IF_EQUAL, F_NOTIFY, 1);
         let any_new = skip_unless(IF_ANY, NEW, 1);
         let own = skip_unless(IF_EQUAL, 0, 1);
@@ -230,18 +255,53 @@ impl Calls {
             )
         }));
         let fcntl = self.fcntl.iter();
-        cases.extend(fcntl.map(|call| (*call as u32, vec![second(), notifies, no, passes()])));
+        cases.extend(fcntl.map(|call| {
+            (
+                *call as u32,
+                vec![second(), leases, no, notifies, no, passes()],
+            )
+        }));
         cases.extend([
             (self.clone3 as u32, vec![fails(libc::ENOSYS)]),
             (self.clone as u32, vec![look(), any_new, no, passes()]),
             (self.prctl as u32, vec![look(), hides, no, passes()]),
         ]);
+        if sees_all {
+            let mut body = vec![second()];
+            body.extend(
+                MARKS
+                    .iter()
+                    .flat_map(|mark| [skip_unless(IF_EQUAL, *mark, 1), no]),
+            );
+            body.push(passes());
+            cases.push((self.ioctl as u32, body));
+        }
+        if seen == Seen::AllToBeEmptied {
+            let opening = self.opening.iter();
+            cases.extend(opening.map(|(call, word)| (*call as u32, empties(*word))));
+            cases.push((self.openat2 as u32, vec![fails(libc::ENOSYS)]));
+        }
         if let Some(end) = self.end {
             cases.push((end, vec![fails(libc::ENOSYS)]));
         }
         cases.sort_by_key(|(number, _)| *number);
         cases
     }
+}
+
+/// Refuses to empty a file that is not opened to be written, as the word says: to be read, or for its `ioctl` alone.
+fn empties(word: u32) -> Vec<Step> {
+    let [empty, how] = [libc::O_TRUNC, libc::O_WRONLY | libc::O_RDWR].map(|bits| bits as u32);
+    let no = fails(libc::EPERM);
+    vec![
+        step(LOAD, FIRST_WORD_AT + word * WORD_BYTES),
+        step(ONLY, empty | how),
+        skip_unless(IF_EQUAL, empty, 1),
+        no,
+        skip_unless(IF_EQUAL, empty | how, 1),
+        no,
+        passes(),
+    ]
 }
 
 /// Finds the case of a number that was loaded. Halves the cases again and again: the system goes through a filter once for
@@ -265,14 +325,14 @@ fn decide(cases: &[Case], is_end: bool) -> Vec<Step> {
 }
 
 /// The filter as the system wants it; `None` if it is not known for this kind of machine.
-fn filter(sees_all: bool) -> Option<Vec<Step>> {
+fn filter(seen: Seen) -> Option<Vec<Step>> {
     if NATIVE.machine == 0 {
         return None;
     }
     let mut filter = vec![step(LOAD, MACHINE_AT)];
     for calls in [&NATIVE].into_iter().chain(OTHERS) {
         let mut of_machine = vec![step(LOAD, NUMBER_AT)];
-        of_machine.extend(decide(&calls.cases(sees_all), calls.end.is_some()));
+        of_machine.extend(decide(&calls.cases(seen), calls.end.is_some()));
         filter.extend(pass_over(&of_machine, false, IF_EQUAL, calls.machine));
         filter.extend(of_machine);
     }
@@ -302,7 +362,13 @@ const READ: u64 = 1 << 2;
 const LIST: u64 = 1 << 3;
 const MAKE_SPECIAL: u64 = 1 << 6 | 1 << 9 | 1 << 11;
 const TRUNCATE: u64 = 1 << 14;
-const RIGHTS: &[(libc::c_long, u64)] = &[(1, 0x1fff), (2, 1 << 13), (3, TRUNCATE), (5, 1 << 15)];
+const TRUNCATES_SINCE: libc::c_long = 3;
+const RIGHTS: &[(libc::c_long, u64)] = &[
+    (1, 0x1fff),
+    (2, 1 << 13),
+    (TRUNCATES_SINCE, TRUNCATE),
+    (5, 1 << 15),
+];
 /// Those that a file can have, too.
 const OF_FILES: u64 = RUN | WRITE | READ | TRUNCATE;
 
@@ -352,7 +418,7 @@ mod tests {
     use super::*;
 
     /// What the filter says of a call: 0, or the number of a fault.
-    fn verdict(filter: &[Step], machine: u32, number: u32, words: [u64; 2]) -> u32 {
+    fn verdict(filter: &[Step], machine: u32, number: u32, words: [u64; 3]) -> u32 {
         let (mut at, mut loaded) = (0, 0);
         loop {
             let step = filter[at];
@@ -365,9 +431,11 @@ mod tests {
                         MACHINE_AT => machine,
                         FIRST_WORD_AT => words[0] as u32,
                         SECOND_WORD_AT => words[1] as u32,
-                        _ => (words[1] >> 32) as u32,
+                        SECOND_WORD_HIGH_AT => (words[1] >> 32) as u32,
+                        _ => words[2] as u32,
                     }
                 }
+                ONLY => loaded &= step.k,
                 IF_EQUAL => at += jump(loaded == step.k),
                 IF_FROM => at += jump(loaded >= step.k),
                 IF_ANY => at += jump(loaded & step.k != 0),
@@ -380,17 +448,40 @@ mod tests {
 
     #[test]
     fn the_filter_knows_each_call() {
-        for sees_all in [false, true] {
-            if let Some(filter) = filter(sees_all) {
-                expect_known(&filter, sees_all);
+        for seen in [Seen::Own, Seen::All, Seen::AllToBeEmptied] {
+            if let Some(filter) = filter(seen) {
+                expect_known(&filter, seen);
+                expect_not_emptied(&filter, seen);
             }
         }
     }
 
-    fn expect_known(filter: &[Step], sees_all: bool) {
+    fn expect_not_emptied(filter: &[Step], seen: Seen) {
+        let is_so = seen == Seen::AllToBeEmptied;
+        let no = if is_so { libc::EPERM as u32 } else { 0 };
+        let [read, write, both] = [libc::O_RDONLY, libc::O_WRONLY, libc::O_RDWR];
+        let none = write | both;
+        for calls in [&NATIVE].into_iter().chain(OTHERS) {
+            for (call, word) in calls.opening {
+                let said = |how: i32| {
+                    let mut words = [0; 3];
+                    words[*word as usize] = (how | libc::O_CLOEXEC) as u64;
+                    verdict(filter, calls.machine, *call as u32, words)
+                };
+                let emptied = [read, write, both, none].map(|how| said(how | libc::O_TRUNC));
+                assert_eq!(emptied, [no, 0, 0, no], "{call}");
+                assert_eq!([read, write, both, none].map(said), [0; 4], "{call}");
+            }
+        }
+    }
+
+    fn expect_known(filter: &[Step], seen: Seen) {
+        let sees_all = seen != Seen::Own;
         let [no, unknown] = [libc::EPERM, libc::ENOSYS].map(|number| number as u32);
         for calls in [&NATIVE].into_iter().chain(OTHERS) {
-            let both = |number: u32, words| verdict(filter, calls.machine, number, words);
+            let both = |number: u32, [first, second]: [u64; 2]| {
+                verdict(filter, calls.machine, number, [first, second, 0])
+            };
             let said = |number: u32, word: u32| both(number, [word.into(), 0]);
             let clone = calls.clone as u32;
             let of_many = |number: u32| {
@@ -404,6 +495,7 @@ mod tests {
                 let expected = match number {
                     _ if is_refused => no,
                     _ if number == calls.clone3 as u32 => unknown,
+                    437 if seen == Seen::AllToBeEmptied => unknown,
                     _ if of_many(number).is_some_and(|process| process != 0) => no,
                     _ => 0,
                 };
@@ -430,11 +522,19 @@ mod tests {
                 assert_eq!(both(call, [process + 1, 0]), no);
             }
             for call in calls.fcntl.iter().map(|call| *call as u32) {
-                let notify = u64::from(F_NOTIFY);
-                assert_eq!(
-                    [notify, notify - 1].map(|asks| both(call, [3, asks])),
-                    [no, 0]
-                );
+                let verdicts = [1023, 1024, 1025, 1026, 1027].map(|asks| both(call, [3, asks]));
+                assert_eq!(verdicts, [0, no, 0, no, 0]);
+            }
+            let by_mark = if sees_all { no } else { 0 };
+            for (asks, expected) in [
+                (0x4004_6602, by_mark),
+                (0x4008_6602, by_mark),
+                (0x401c_5820, by_mark),
+                (0x4080_6685, by_mark),
+                (0x8008_6601, 0),
+                (0x5401, 0),
+            ] {
+                assert_eq!(both(calls.ioctl as u32, [3, asks]), expected, "{asks:x}");
             }
             for call in calls.dating.iter().map(|call| *call as u32) {
                 let by_name = if sees_all { no } else { 0 };
@@ -447,7 +547,7 @@ mod tests {
             assert_eq!(said(0x4000_0000, 0), expected);
             assert_eq!(said(u32::MAX, 0), expected);
         }
-        assert_eq!(verdict(filter, 1, 0, [0; 2]), unknown);
+        assert_eq!(verdict(filter, 1, 0, [0; 3]), unknown);
     }
 
     #[test]

@@ -22,9 +22,21 @@ pub struct Limits {
     pub processes: u64,
 }
 
-/// Sets them, and that no memory image is written when it crashes. What is lower already stays so.
+/// Signals that wait, and timers, of a user: in a user namespace, those that are in it.
+const SIGNALS_MAX: u64 = 256;
+
+/// Sets them, and what no compiler needs: memory images when it crashes, queues of messages, to go before others. What is
+/// lower already stays so.
 pub fn set(limits: &Limits) -> io::Result<()> {
-    set_one(libc::RLIMIT_CORE, 0)?;
+    for what in [
+        libc::RLIMIT_CORE,
+        libc::RLIMIT_MSGQUEUE,
+        libc::RLIMIT_NICE,
+        libc::RLIMIT_RTPRIO,
+    ] {
+        set_one(what, 0)?;
+    }
+    set_one(libc::RLIMIT_SIGPENDING, SIGNALS_MAX)?;
     for (what, limit) in [
         (libc::RLIMIT_AS, limits.memory),
         (libc::RLIMIT_FSIZE, limits.file),
