@@ -63,13 +63,14 @@ fn holds(text: &[u8], name: &str) -> bool {
 
 /// Is a name that matters cut by the end of a line? It would not be found.
 fn splits_name(text: &[u8]) -> bool {
-    memchr::memchr_iter(b'\\', text).any(|at| is_split(text, at))
+    memchr::memchr2_iter(b'\\', b'?', text).any(|at| is_split(text, at))
 }
 
-/// Is a name that matters cut by the end of a line, which a backslash at `at` continues?
+/// Is a name that matters cut by the end of a line, which a backslash at `at`, or its trigraph, continues?
 fn is_split(text: &[u8], at: usize) -> bool {
     let (before, rest) = text.split_at_checked(at).unwrap_or_default();
-    if !before.last().is_some_and(|byte| in_name(*byte)) {
+    let is_cut = before.last().is_some_and(|byte| in_name(*byte)) && splice_length(rest).is_some();
+    if !is_cut {
         return false;
     }
     let length = before.iter().rev().take_while(|byte| in_name(**byte));
@@ -478,6 +479,8 @@ mod tests {
             ("s = __DA\\\nTE__;", true),
             ("s = __\\\nDA\\ \r\nTE__;", true),
             ("#pra\\\ngma pack(1)", true),
+            ("b = __BASE??/\n_FILE__;", true),
+            ("a = b ? __DATE : __x;", false),
             ("#define A __DA \\\n TE__", false),
             ("s = \"usage:\\n\\\nfoo\\\nbar\";", false),
             ("int __DATE\\\n_x__;", false),
