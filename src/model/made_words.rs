@@ -128,13 +128,47 @@ fn counts_in_conditions(text: &[u8], command: &[u8], is_pasted: bool) -> bool {
         }
     }
     all.iter().any(|(word, rest)| {
-        let is_evaluated = match *word {
-            b"if" | b"elif" => true,
-            b"include" | b"include_next" | b"import" => !matches!(rest.first(), Some(b'"' | b'<')),
-            _ => false,
+        let evaluated = match *word {
+            b"if" | b"elif" => behind_defined(rest),
+            b"include" | b"include_next" | b"import" => match rest.first() {
+                Some(b'"' | b'<') => b"",
+                _ => *rest,
+            },
+            _ => b"",
         };
-        is_evaluated && identifiers(rest).any(|name| counting.contains(name))
+        identifiers(evaluated).any(|name| counting.contains(name))
     })
+}
+
+/// A condition without its beginning, as far as that only asks what is defined, which expands no macro. What follows any
+/// other name may be a macro's argument.
+fn behind_defined(mut condition: &[u8]) -> &[u8] {
+    loop {
+        let rest = behind(condition, |byte| !in_name(byte));
+        let (word, more) = first_word(rest);
+        let is_number = word.first().is_some_and(u8::is_ascii_digit);
+        condition = match word {
+            b"defined" => {
+                let operand = behind(more, |byte| byte.is_ascii_whitespace() || byte == b'(');
+                first_word(operand).1
+            }
+            _ if is_number => more,
+            _ => return rest,
+        };
+    }
+}
+
+/// The name or number that a text begins with, and what follows it.
+fn first_word(text: &[u8]) -> (&[u8], &[u8]) {
+    let rest = behind(text, in_name);
+    text.split_at_checked(text.len() - rest.len())
+        .unwrap_or_default()
+}
+
+/// A text from its first byte on that is not as asked.
+fn behind(text: &[u8], is: impl Fn(u8) -> bool) -> &[u8] {
+    let end = text.iter().position(|byte| !is(*byte));
+    text.get(end.unwrap_or(text.len())..).unwrap_or_default()
 }
 
 /// Whether a file that is none of the system's pastes what it may choose: by a macro of its own, or by one of a header of the
@@ -333,9 +367,7 @@ fn directive(line: &[u8]) -> Option<(&[u8], &[u8])> {
     const HASHES: [&[u8]; 3] = [b"#", b"%:", b"??="];
     let line = line.trim_ascii();
     let rest = HASHES.iter().find_map(|hash| line.strip_prefix(*hash))?;
-    let rest = rest.trim_ascii_start();
-    let end = rest.iter().position(|byte| !in_name(*byte));
-    let (word, rest) = rest.split_at_checked(end.unwrap_or(rest.len()))?;
+    let (word, rest) = first_word(rest.trim_ascii_start());
     Some((word, rest.trim_ascii()))
 }
 
@@ -391,12 +423,16 @@ mod tests {
             "#define \u{e9} __COUNTER__\n#if \u{e9}\n#endif\n",
             "#define J K(__COUNTER__)\n#define K(n) <h ## n>\n#include J\n",
             "s = R\"(/*)\";\n#if __COUNTER__\n#endif\n",
+            "#if defined(__COUNTER__) && __COUNTER__ > 0\n#endif\n",
+            "#define A __COUNTER__\n#define I(x) x\n#if I(defined(A))\n#endif\n",
         ] {
             assert!(counts("", text), "{text}");
         }
         for text in [
             "#define A __COUNTER__\nint x = A;\n#if 1\n#elif B\n#endif\n#ifdef A\n#endif\n",
             "#if 1\n#endif\n",
+            "#define A __COUNTER__\n#if !defined(A) || 1 > 0x2 && defined A && ! defined ( B )\n#endif\n",
+            "#if defined(__COUNTER__) && A\n#endif\n",
             "#define A __COUNTER__\n#include \"A\"\n#include <A>\n/*\n#if A\n*/\n",
         ] {
             assert!(!counts("", text), "{text}");
