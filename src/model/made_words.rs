@@ -20,6 +20,9 @@ const OF_THE_PLACE: [&str; 5] = [
     "__INCLUDE_LEVEL__",
 ];
 
+/// Of how many pieces such a word is pasted at most: those of `__BASE_FILE__`, cut at its underscores.
+const PIECES_MAX: usize = 5;
+
 /// Other names that matter where macros have not been expanded, and are looked for.
 const OTHERS: [&[u8]; 7] = [
     b"_Pragma",
@@ -263,7 +266,7 @@ fn is_piece(word: &[u8]) -> bool {
     names.any(|name| memmem::find(name.as_bytes(), word).is_some())
 }
 
-/// Whether a name is two or more of these words, one behind the other.
+/// Whether a name is two or more of these words, one behind the other, but not more than anybody would paste.
 fn can_be_made(name: &str, words: &BTreeSet<&[u8]>) -> bool {
     if words.is_empty() {
         return false;
@@ -271,19 +274,19 @@ fn can_be_made(name: &str, words: &BTreeSet<&[u8]>) -> bool {
     let name = name.as_bytes();
     let pieces = words.iter().filter(|word| **word != name);
     let pieces: Vec<&[u8]> = pieces.copied().collect();
-    let mut ends = vec![true];
-    ends.resize(name.len() + 1, false);
+    // How many pieces at least make what ends there.
+    let mut counts = vec![0];
+    counts.resize(name.len() + 1, PIECES_MAX + 1);
     for at in 0..name.len() {
         let rest = name.get(at..).unwrap_or_default();
-        if ends.get(at) == Some(&true) {
-            for piece in pieces.iter().filter(|piece| rest.starts_with(piece)) {
-                if let Some(end) = ends.get_mut(at + piece.len()) {
-                    *end = true;
-                }
+        let count = counts.get(at).map_or(PIECES_MAX, |count| *count) + 1;
+        for piece in pieces.iter().filter(|piece| rest.starts_with(piece)) {
+            if let Some(end) = counts.get_mut(at + piece.len()) {
+                *end = count.min(*end);
             }
         }
     }
-    ends.last() == Some(&true)
+    counts.last().is_some_and(|count| *count <= PIECES_MAX)
 }
 
 /// The words of a text that can be pasted. Underscores alone, as a function's name, are no part of a word that matters.
@@ -455,6 +458,7 @@ mod tests {
             "s = __DATE__;".to_owned(),
             format!("{CAT}s = CAT(__DA, TE__);"),
             format!("{CAT}s = CAT(__, CAT(DATE,__));"),
+            format!("{CAT}s = CAT(CAT(__, CAT(INCLUDE,_)), CAT(LEVEL, __));"),
             "#define P(n) __##n##__\nint l = P(INCLUDE_LEVEL);".to_owned(),
             "#define P(n) \\\n  __ \\\n ## n ## __\nint l = P(DATE);".to_owned(),
             "# define L __INC%:%:LUDE_LEVEL__\nint l = L;".to_owned(),
@@ -477,6 +481,7 @@ mod tests {
             format!("{SYSTEM}#define __CONCAT(x,y) x ## y\n{OWN}s = A(__TI,ME__);"),
             format!("{CAT}// __DATE, __\n"),
             "#define D(c) c ## UL\nint DATE = D(1), __;".to_owned(),
+            format!("{CAT}template <class T, class A, class D, class E> int f(T _);"),
         ] {
             assert_eq!(made(&text, ""), None, "{text}");
         }
