@@ -144,6 +144,10 @@ struct Guards<'t> {
     keywords: BTreeSet<&'t [u8]>,
     /// Its condition is in them.
     heads: BTreeSet<&'t [u8]>,
+    /// Those of both that are of `while`, which may also end a loop that others begin.
+    whiles: BTreeSet<&'t [u8]>,
+    /// Macros that are `do`.
+    dos: BTreeSet<&'t [u8]>,
 }
 
 impl<'t> Guards<'t> {
@@ -153,6 +157,8 @@ impl<'t> Guards<'t> {
         let lines = texts.map(|text| text.split(|byte| *byte == b'\n'));
         let mut defines: Vec<(&[u8], &[u8])> =
             lines.into_iter().flatten().filter_map(define).collect();
+        let dos = defines.iter().filter(|(_, body)| *body == b"do");
+        guards.dos = dos.map(|(name, _)| *name).collect();
         loop {
             let before = defines.len();
             defines.retain(|(name, body)| !guards.add(name, body));
@@ -170,11 +176,19 @@ impl<'t> Guards<'t> {
             return false;
         };
         let word = last_word(head);
-        let closes_do = word == b"while" && begins_with(body, b"do");
-        if closes_do
-            || !(is_keyword(word) || self.keywords.contains(word) || self.heads.contains(word))
+        let is_while = word == b"while" || self.whiles.contains(word);
+        let begins_do = || {
+            let first = body.iter().take_while(|byte| in_name(**byte)).count();
+            let first = body.get(..first).unwrap_or_default();
+            first == b"do" || self.dos.contains(first)
+        };
+        if !(is_keyword(word) || self.keywords.contains(word) || self.heads.contains(word))
+            || is_while && begins_do()
         {
             return false;
+        }
+        if is_while {
+            self.whiles.insert(name);
         }
         match inside.is_some() || self.heads.contains(word) {
             true => self.heads.insert(name),
@@ -236,6 +250,7 @@ fn has_hidden_condition(text: &[u8], mut at: usize, end: usize, guards: &Guards<
         let rest = text.get(at..).unwrap_or_default();
         let length = rest.iter().take_while(|byte| in_name(**byte)).count();
         let (word, rest) = rest.split_at_checked(length).unwrap_or_default();
+        let begin = at;
         at += length.max(1);
         let is_macro = guards.keywords.contains(word) || guards.heads.contains(word);
         if !is_macro && !is_keyword(word) {
@@ -249,7 +264,10 @@ fn has_hidden_condition(text: &[u8], mut at: usize, end: usize, guards: &Guards<
         let is_seen = rest.starts_with(b"(");
         let is_empty = match guards.heads.contains(word) || is_macro && is_seen {
             // A macro's arguments, and those of one that it is.
-            true => behind_parentheses(behind_parentheses(rest)).starts_with(b";"),
+            true => match behind_parentheses(behind_parentheses(rest)).strip_prefix(b";") {
+                Some(after) => !guards.whiles.contains(word) || guards_next(text, begin, after),
+                None => false,
+            },
             false => !is_seen && ends_early(rest),
         };
         if is_empty {
@@ -319,11 +337,16 @@ fn is_empty_body(text: &[u8], end: usize) -> bool {
         _ => return false,
     };
     let after = text.get(end + 1..).unwrap_or_default();
-    let next = after.trim_ascii_start();
-    if !is_loop {
-        return !begins_with(next, b"else");
+    match is_loop {
+        true => guards_next(text, rest.len(), after),
+        false => !begins_with(after.trim_ascii_start(), b"else"),
     }
-    // It goes on deeper than the loop began, as if it were the loop's body.
+}
+
+/// Whether a text goes on `after` a loop with no more than a semicolon as if that were its body: deeper than the loop, at
+/// `begin`.
+fn guards_next(text: &[u8], begin: usize, after: &[u8]) -> bool {
+    let next = after.trim_ascii_start();
     let column = |at: usize| {
         let line = text.get(..at).unwrap_or_default();
         at - memchr::memrchr(b'\n', line).map_or(0, |end| end + 1)
@@ -331,7 +354,7 @@ fn is_empty_body(text: &[u8], end: usize) -> bool {
     match next.first() {
         Some(b'{' | b'#') => true,
         Some(b'}') | None => false,
-        Some(_) => column(text.len() - next.len()) > column(rest.len()),
+        Some(_) => column(text.len() - next.len()) > column(begin),
     }
 }
 
@@ -462,6 +485,10 @@ mod tests {
             "  while (a);\n    b();\n",
             "for (;;) ; b();\n",
             "# 1 \"a.h\" 1 3\n# 2 \"a.c\" 2\nif (a);\n",
+            "#define W while (g())\nif (a) { b(); } W; { c(); }\n",
+            "#define W while (g())\n#define END } W\nif (a) { b(); END; { c(); }\n",
+            "#define W while (g())\n  W;\n    c();\n",
+            "#define IF_A if (a)\n#define X(b) { b; } IF_A\nX(b());\n",
         ] {
             assert!(has_empty_body(text.as_bytes(), b""), "{text}");
         }
@@ -473,6 +500,9 @@ mod tests {
             "while (a);\n}\n",
             "#define EACH(x) for (x = 0; x < 3; x++)\nEACH(a) b();\nif (EACH) {}\n",
             "#define DO(x) do { if (x) b(); } while (0)\nDO(a);\n",
+            "#define S do\n#define E } while (0)\n#define X(a) S { a(); E\nX(b);\n#if 1\n#endif\nS { a(); E;\n",
+            "#define W while (0)\n#define X(a) do { a(); } W\nX(b);\n#if 1\n#endif\ndo { a(); } W;\na();\n",
+            "#define POP(a) a(); } while (0)\nPOP(a);\nb();\n",
             "#define F(x) f(x)\nF(a); iff; if constexpr (a) b();\nif consteval { b(); }\n",
             "#define A(x) if (x) b()\nA(a);\n",
             "#define A(x) if (x) ; \\\n  for (;;); x\n",
