@@ -20,14 +20,14 @@ pub fn keeps_local(
     if clang_text::words(invocation).any(|word| word == b"-w") {
         return None;
     }
-    if landmarks.nullability {
+    if landmarks.nullability && warns_of(NULLABILITY, text, invocation) {
         return Some("clang tells by the files where _Nonnull and its kin are left out");
     }
     if packs_over_files(text, landmarks) || landmarks.makes_pragmas && makes_packs(text) {
         return Some("clang warns of #pragma pack where one file includes another");
     }
     let macros = clang_text::macros(invocation).unwrap_or_default();
-    (warns_of_bodies(text, invocation) && has_empty_body(text, &macros))
+    (warns_of(BODIES, text, invocation) && has_empty_body(text, &macros))
         .then_some("clang warns of empty bodies by the lines of the file")
 }
 
@@ -42,18 +42,26 @@ pub fn tells_of_rewriting(said: &[u8]) -> bool {
     SAYS.iter().any(|words| memmem::find(said, words).is_some())
 }
 
-/// Whether clang may warn of empty bodies: it does so unless told otherwise, by the last word about it and in the text.
-fn warns_of_bodies(text: &[u8], invocation: &Invocation) -> bool {
+/// What words of clang's about empty bodies begin with.
+const BODIES: &str = "empty-body";
+
+/// What those about `_Nonnull` and its kin begin with; one of them is about arrays only.
+const NULLABILITY: &str = "nullability-completeness";
+
+/// Whether clang may warn so: it does unless told otherwise, by the last word about it and in the text.
+fn warns_of(warning: &str, text: &[u8], invocation: &Invocation) -> bool {
+    let warning = warning.as_bytes();
     let mut words = clang_text::words(invocation);
     let last = words.rfind(|word| {
-        let warning = word.strip_prefix(b"-W").unwrap_or_default();
-        let warning = warning.strip_prefix(b"no-").unwrap_or(warning);
-        let warning = warning.strip_prefix(b"error=").unwrap_or(warning);
-        matches!(warning, b"empty-body" | b"everything")
+        let word = word.strip_prefix(b"-W").unwrap_or_default();
+        let word = word.strip_prefix(b"no-").unwrap_or(word);
+        let word = word.strip_prefix(b"error=").unwrap_or(word);
+        word.starts_with(warning) || word == b"everything"
     });
-    let is_off = matches!(last, Some(b"-Wno-empty-body" | b"-Wno-everything"));
+    let no = last.and_then(|word| word.strip_prefix(b"-Wno-"));
+    let is_off = no.is_some_and(|word| word == warning || word == b"everything");
     let names = |word: &[u8]| memmem::find(text, word).is_some();
-    !is_off || names(b"Wempty-body") || names(b"Weverything")
+    !is_off || names(&[b"W", warning].concat()) || names(b"Weverything")
 }
 
 /// Whether `#pragma pack` is in force, or something is kept by it, where a file begins or ends.
@@ -415,6 +423,29 @@ mod tests {
             ("clang -DA=if(a) -c a.c", "A;\n", true),
         ] {
             assert_eq!(keeps(command, text), kept, "{command}: {text}");
+        }
+    }
+
+    #[test]
+    fn the_last_word_about_nullability_counts() {
+        let text = "extern int *_Nonnull p; extern int *q;\n";
+        let pragma = format!("#pragma clang diagnostic error \"-Weverything\"\n{text}");
+        let on = "-Wnullability-completeness-on-arrays";
+        for (words, text, kept) in [
+            ("", text, true),
+            ("-Wno-nullability", text, true),
+            ("-Wno-nullability-completeness", text, false),
+            ("-Wno-nullability-completeness -Wall", text, false),
+            ("-Wno-nullability-completeness", &pragma, true),
+            ("-Wno-everything", text, false),
+            (&format!("-Wno-nullability-completeness {on}"), text, true),
+            (&format!("{on} -Wno-nullability-completeness"), text, false),
+        ] {
+            assert_eq!(
+                keeps(format!("clang -c a.c {words}").trim_end(), text),
+                kept,
+                "{words}"
+            );
         }
     }
 
