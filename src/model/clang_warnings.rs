@@ -11,24 +11,41 @@ use super::landmarks::Landmarks;
 use super::literals::without_comments;
 use super::plain_text::marker;
 
-/// Why a text that clang's preprocessor made is not compiled elsewhere.
+/// Why a text that clang's preprocessor made is not compiled elsewhere, but for `#pragma pack`.
 pub fn keeps_local(
     text: &[u8],
     landmarks: &Landmarks,
     invocation: &Invocation,
 ) -> Option<&'static str> {
-    if clang_text::words(invocation).any(|word| word == b"-w") {
+    if is_silent(invocation) {
         return None;
     }
     if landmarks.nullability && warns_of(NULLABILITY, text, invocation) {
         return Some("clang tells by the files where _Nonnull and its kin are left out");
     }
-    if packs_over_files(text, landmarks) || landmarks.makes_pragmas && makes_packs(text) {
-        return Some("clang warns of #pragma pack where one file includes another");
-    }
     let macros = clang_text::macros(invocation).unwrap_or_default();
     (warns_of(BODIES, text, invocation) && has_empty_body(text, &macros))
         .then_some("clang warns of empty bodies by the lines of the file")
+}
+
+/// Whether clang might warn of `#pragma pack` where one file includes another, as far as a text tells. What is not in use
+/// only `-E` leaves out.
+pub fn may_warn_of_packs(text: &[u8], landmarks: &Landmarks, invocation: &Invocation) -> bool {
+    let packs = || packs_over_files(text, landmarks);
+    !is_silent(invocation) && (packs() || landmarks.makes_pragmas && makes_packs(text))
+}
+
+/// The same of a text of `-frewrite-includes`, which also uses the macros that the command defines.
+pub fn may_pack(text: &[u8], landmarks: &Landmarks, invocation: &Invocation) -> bool {
+    let macros = clang_text::macros(invocation).unwrap_or_default();
+    let of_command = Landmarks::of(&macros, true);
+    let commands = of_command.makes_pragmas || !of_command.packs.is_empty();
+    let may = commands || may_warn_of_packs(text, landmarks, invocation);
+    may && !is_silent(invocation)
+}
+
+fn is_silent(invocation: &Invocation) -> bool {
+    clang_text::words(invocation).any(|word| word == b"-w")
 }
 
 /// Whether clang has said something of a text that it may say only because conditions and markers were rewritten, or lines
@@ -393,7 +410,9 @@ mod tests {
 
     fn keeps(command: &str, text: &str) -> bool {
         let text = text.as_bytes();
-        keeps_local(text, &Landmarks::of(text, true), &invocation(command)).is_some()
+        let (landmarks, invocation) = (Landmarks::of(text, true), invocation(command));
+        keeps_local(text, &landmarks, &invocation).is_some()
+            || may_warn_of_packs(text, &landmarks, &invocation)
     }
 
     #[test]
