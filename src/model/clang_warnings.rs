@@ -302,10 +302,11 @@ fn has_hidden_condition(text: &[u8], mut at: usize, end: usize, guards: &Guards<
     false
 }
 
-/// Whether a statement ends before a block begins.
+/// Whether a statement ends before a block begins, as far as a condition may reach.
 fn ends_early(text: &[u8]) -> bool {
-    let end = memchr::memchr2(b';', b'{', text);
-    end.is_some_and(|end| text.get(end) == Some(&b';'))
+    let near = text.get(..LENGTH_MAX);
+    let end = memchr::memchr2(b';', b'{', near.unwrap_or(text));
+    end.map_or(near.is_some(), |end| text.get(end) == Some(&b';'))
 }
 
 /// What follows the parentheses that a text begins with, if it does, and blanks.

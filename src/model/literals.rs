@@ -142,7 +142,7 @@ pub fn comments_in_line(source: &[u8]) -> Vec<u8> {
 /// Without comments; `newline` stands for their ends of lines.
 fn blanked(source: &[u8], newline: u8) -> Vec<u8> {
     let mut text = Vec::with_capacity(source.len());
-    let mut at = 0;
+    let (mut at, mut missing) = (0, BTreeSet::new());
     while let Some(byte) = source.get(at).copied() {
         let rest = source.get(at..).unwrap_or_default();
         at += match byte {
@@ -167,7 +167,7 @@ fn blanked(source: &[u8], newline: u8) -> Vec<u8> {
             },
             b'"' | b'\'' => {
                 text.push(byte);
-                opaque_length(source, at, &mut text)
+                opaque_length(source, at, &mut text, &mut missing)
             }
             _ => {
                 text.push(byte);
@@ -178,15 +178,23 @@ fn blanked(source: &[u8], newline: u8) -> Vec<u8> {
     text
 }
 
-/// The length of what the quote at `at` begins; the lines of a raw string are kept.
-fn opaque_length(source: &[u8], at: usize, text: &mut Vec<u8>) -> usize {
-    if let Some(end) = raw_end_mark(source, at) {
+/// The length of what the quote at `at` begins; the lines of a raw string are kept. Ends of such that are `missing` are not
+/// looked for.
+fn opaque_length(
+    source: &[u8],
+    at: usize,
+    text: &mut Vec<u8>,
+    missing: &mut BTreeSet<Vec<u8>>,
+) -> usize {
+    let end = raw_end_mark(source, at);
+    if let Some(end) = end.filter(|end| missing.len() < MISSING_MAX && !missing.contains(end)) {
         let rest = source.get(at..).unwrap_or_default();
         if let Some(found) = memmem::find(rest, &end) {
             let inside = rest.get(..found).unwrap_or_default();
             text.extend(inside.iter().filter(|byte| **byte == b'\n'));
             return found + end.len();
         }
+        missing.insert(end);
     }
     literal_length(source, at).unwrap_or(1)
 }
