@@ -131,23 +131,30 @@ pub fn splice_length(rest: &[u8]) -> Option<usize> {
 
 /// The source with blanks for comments, nothing in strings, and continued lines joined.
 pub fn without_comments(source: &[u8]) -> Vec<u8> {
-    blanked(source, b'\n')
+    blanked(source, b'\n').0
+}
+
+/// The same, if no comment and no raw string is cut by the end.
+pub fn whole_without_comments(source: &[u8]) -> Option<Vec<u8>> {
+    let (text, is_whole) = blanked(source, b'\n');
+    is_whole.then_some(text)
 }
 
 /// The same, but a comment ends no line, as a directive is read.
 pub fn comments_in_line(source: &[u8]) -> Vec<u8> {
-    blanked(source, b' ')
+    blanked(source, b' ').0
 }
 
-/// Without comments; `newline` stands for their ends of lines.
-fn blanked(source: &[u8], newline: u8) -> Vec<u8> {
+/// Without comments; `newline` stands for their ends of lines. And whether all comments and raw strings have an end.
+fn blanked(source: &[u8], newline: u8) -> (Vec<u8>, bool) {
     let mut text = Vec::with_capacity(source.len());
-    let (mut at, mut missing) = (0, BTreeSet::new());
+    let (mut at, mut missing, mut is_whole) = (0, BTreeSet::new(), true);
     while let Some(byte) = source.get(at).copied() {
         let rest = source.get(at..).unwrap_or_default();
         at += match byte {
             b'/' if rest.starts_with(b"/*") => {
                 let end = memmem::find(rest.get(2..).unwrap_or_default(), b"*/");
+                is_whole &= end.is_some();
                 let comment = rest.get(..end.map_or(rest.len(), |end| end + 4));
                 let comment = comment.unwrap_or(rest);
                 text.extend(comment.iter().map(|byte| match byte {
@@ -175,7 +182,7 @@ fn blanked(source: &[u8], newline: u8) -> Vec<u8> {
             }
         };
     }
-    text
+    (text, is_whole && missing.is_empty())
 }
 
 /// The length of what the quote at `at` begins; the lines of a raw string are kept. Ends of such that are `missing` are not
