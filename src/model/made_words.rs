@@ -20,6 +20,9 @@ const OF_THE_PLACE: [&str; 5] = [
     "__INCLUDE_LEVEL__",
 ];
 
+/// No such word is longer.
+const LENGTH_MAX: usize = "__INCLUDE_LEVEL__".len();
+
 /// Of how many pieces such a word is pasted at most: those of `__BASE_FILE__`, cut at its underscores.
 const PIECES_MAX: usize = 5;
 
@@ -262,6 +265,10 @@ fn is_parameter(define: &[u8], word: &[u8]) -> bool {
 
 /// Whether a word that matters may be made of this and others.
 fn is_piece(word: &[u8]) -> bool {
+    let is_like = |byte: &u8| byte.is_ascii_uppercase() || *byte == b'_';
+    if word.len() > LENGTH_MAX || !word.iter().all(is_like) {
+        return false;
+    }
     let mut names = OF_THE_PLACE.iter().chain([&COUNTER]);
     names.any(|name| memmem::find(name.as_bytes(), word).is_some())
 }
