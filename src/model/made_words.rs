@@ -184,10 +184,16 @@ fn pastes(text: &[u8], landmarks: &Landmarks, command: &[u8]) -> bool {
         return true;
     }
     let mut others = BTreeSet::new();
+    let (mut start, mut last, mut found) = (0, 0, None);
     for at in landmarks.pastes.iter().copied().chain(digraphs(text)) {
-        let start = directive_start(text, at);
-        let line = text.get(start..).unwrap_or_default();
-        let found = directive(first_line(line));
+        // What is read already is not read again, but for the digraphs.
+        let known = (last > 0 && last < at).then_some((start, last));
+        let begin = directive_start(text, at, known);
+        let line = text.get(begin..).unwrap_or_default();
+        if known.is_none() || begin != start {
+            found = directive(first_line(line));
+        }
+        (start, last) = (begin, at);
         let pastes = match found {
             Some((b"define", _)) => pastes_pieces(line, at - start),
             // Behind a comment a definition may begin, or go on.
@@ -206,13 +212,15 @@ fn pastes(text: &[u8], landmarks: &Landmarks, command: &[u8]) -> bool {
     others.iter().any(|name| memmem::find(&own, name).is_some())
 }
 
-/// Where the directive begins that goes on at `at`.
-fn directive_start(text: &[u8], at: usize) -> usize {
+/// Where the directive begins that goes on at `at`, if it is known of a place before where the one there begins.
+fn directive_start(text: &[u8], at: usize, known: Option<(usize, usize)>) -> usize {
+    let (start, from) = known.unwrap_or_default();
     let mut end = at;
     loop {
         let before = text.get(..end).unwrap_or_default();
-        let Some(newline) = memchr::memrchr(b'\n', before) else {
-            return 0;
+        let near = before.get(from..).unwrap_or_default();
+        let Some(newline) = memchr::memrchr(b'\n', near).map(|newline| from + newline) else {
+            return start;
         };
         let line = before.get(..newline).unwrap_or_default();
         let is_blank = |byte: &u8| matches!(byte, b' ' | b'\t' | b'\r');
@@ -469,6 +477,8 @@ mod tests {
             "#define P(n) __##n##__\nint l = P(INCLUDE_LEVEL);".to_owned(),
             "#define P(n) \\\n  __ \\\n ## n ## __\nint l = P(DATE);".to_owned(),
             "# define L __INC%:%:LUDE_LEVEL__\nint l = L;".to_owned(),
+            "#define X(n) n##1 \\\n n##2\n#define P(n) 1##2 \\\n __##n##__\nint l = P(INCLUDE_LEVEL);"
+                .to_owned(),
             format!("/* x\n */\n{CAT}s = CAT(__DA, TE__);"),
             format!("/* x */ {CAT}s = CAT(__DA, TE__);"),
             "#define C(a, b) /*\n*/ a##b\ns = C(__DA, TE__);".to_owned(),
