@@ -185,6 +185,7 @@ fn pastes(text: &[u8], landmarks: &Landmarks, command: &[u8]) -> bool {
     }
     let mut others = BTreeSet::new();
     let (mut start, mut last, mut found) = (0, 0, None);
+    let mut read = Read::default();
     for at in landmarks.pastes.iter().copied().chain(digraphs(text)) {
         // What is read already is not read again, but for the digraphs.
         let known = (last > 0 && last < at).then_some((start, last));
@@ -199,7 +200,7 @@ fn pastes(text: &[u8], landmarks: &Landmarks, command: &[u8]) -> bool {
             // Behind a comment a definition may begin, or go on.
             found => found.is_none(),
         };
-        if pastes && is_own(text, landmarks, at) {
+        if pastes && is_own(text, landmarks, at, &mut read) {
             return true;
         }
         let name = found.filter(|_| pastes);
@@ -329,14 +330,24 @@ fn words_to_paste(text: &[u8]) -> BTreeSet<&[u8]> {
     words
 }
 
-/// Whether `at` is not in a header of the system.
-fn is_own(text: &[u8], landmarks: &Landmarks, at: usize) -> bool {
-    let hashes = &landmarks.hashes;
-    let before = hashes.partition_point(|hash| *hash <= at);
-    let before = hashes.get(..before).unwrap_or_default();
-    let mut starts = before.iter().rev().chain([&0]);
+/// How many lines that may be markers were read, and whether the last of these began a part that is the system's.
+type Read = (usize, bool);
+
+/// Whether `at` is not in a header of the system. Of places in their order each marker is read once.
+fn is_own(text: &[u8], landmarks: &Landmarks, at: usize, read: &mut Read) -> bool {
+    let before = landmarks.hashes.partition_point(|hash| *hash <= at);
+    if *read == Read::default() || before < read.0 {
+        *read = (0, is_system(text, 0) == Some(true));
+    }
+    let mut starts = landmarks
+        .hashes
+        .get(read.0..before)
+        .unwrap_or_default()
+        .iter()
+        .rev();
     let system = starts.find_map(|start| is_system(text, *start));
-    system != Some(true)
+    *read = (before, system.unwrap_or(read.1));
+    !read.1
 }
 
 /// Whether a marker at `start`, if there is one, begins a part that is the system's, or the compiler's own.
@@ -479,6 +490,7 @@ mod tests {
             "# define L __INC%:%:LUDE_LEVEL__\nint l = L;".to_owned(),
             "#define X(n) n##1 \\\n n##2\n#define P(n) 1##2 \\\n __##n##__\nint l = P(INCLUDE_LEVEL);"
                 .to_owned(),
+            format!("{SYSTEM}#define A(n) A##n\n# define B(n) B##n\n{OWN}# 7 \"y.h\"\n{CAT}s = CAT(__DA, TE__);"),
             format!("/* x\n */\n{CAT}s = CAT(__DA, TE__);"),
             format!("/* x */ {CAT}s = CAT(__DA, TE__);"),
             "#define C(a, b) /*\n*/ a##b\ns = C(__DA, TE__);".to_owned(),
