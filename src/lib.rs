@@ -36,6 +36,7 @@ pub mod model {
     pub mod made_words;
     pub mod clang_text;
     pub mod clang_lines;
+    pub mod empty_bodies;
     pub mod clang_warnings;
     pub mod layout;
     pub mod plain;

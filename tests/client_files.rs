@@ -322,11 +322,22 @@ const TEXTS: &[Case] = &[
 
 /// What is so only with clang.
 const REWRITTEN: &[Case] = &[
-(
-    "printf '#include \"sub/h.h\"\nint h = H;\n' > p.c; clang -E -frewrite-includes p.c | sed 1d > p.i",
-    "CC -c p.i",
-    There,
-),
+    (
+        "printf '#include \"sub/h.h\"\nint h = H;\n' > p.c; clang -E -frewrite-includes p.c | sed 1d > p.i",
+        "CC -c p.i",
+        There,
+    ),
+    // clang warns of #pragma pack by the files: where it is in use.
+    (
+        "printf '#ifdef _MSC_VER\n#pragma pack(push, 8)\n#endif\n#define PACK _Pragma(\"pack(push, 1)\")\n#define DO(x) _Pragma(#x)\nint h = sizeof(\"pack(1)\");\n' > p.h; printf '#include \"p.h\"\nint x;\n' > p.c",
+        "CC -c p.c; CC -O2 -gdwarf-4 -MD -c p.c",
+        There,
+    ),
+    (
+        "printf 'PACK\nint h;\n' > p.h; printf '#include \"p.h\"\nint x;\n' > p.c",
+        "CC '-DPACK=_Pragma(\"pack(1)\")' -c p.c; CC '-DPACK=_Pragma(\"pack(push)\")' -include sub/h.h -c p.c",
+        Any,
+    ),
     // clang tells of conditions and markers that rewriting has put in, and not of what it has taken out.
     (
         "printf '#define F(a) a\nint x = F(1\n#ifdef A\n#else\n#endif\n);\n' > p.c",

@@ -18,7 +18,7 @@ use crate::model::plain::{self, Family, Recipe, Way, Wishes};
 use crate::model::settings::ClientSettings;
 use crate::model::trace::Activity;
 use crate::model::wire::{self, Limits, Reply, Version};
-use crate::model::{clang_text, dependencies};
+use crate::model::{clang_text, clang_warnings, dependencies};
 use crate::os::files::read_plain_file;
 use crate::os::pages::Bytes;
 use std::collections::BTreeMap;
@@ -272,6 +272,7 @@ fn finish_text(job: &mut Job, under_way: UnderWay) -> std::result::Result<(), St
         }
     }
     check_pragmas(&prepared.text, &landmarks, &job.recipe)?;
+    check_packs(&prepared.text, &landmarks, job)?;
     check_ends(&prepared.text, &landmarks, job)?;
     check_names(&prepared.text, job)?;
     job.prepared = Some(prepared);
@@ -314,11 +315,7 @@ fn check_pragmas(
         if !plain::dropped_pragma(&content) {
             continue;
         }
-        let mut argv = recipe.preprocessor_argv.clone().unwrap_or_default();
-        argv.retain(|word| word != "-fdirectives-only");
-        let expanded = start_preprocessor(&argv, None).and_then(Preprocessor::finish);
-        let expanded = expanded.map_err(|err| err.to_string())?;
-        return match !expanded.status.success() || plain::dropped_pragma(&expanded.text) {
+        return match expanded(recipe)?.is_none_or(|text| plain::dropped_pragma(&text)) {
             true => Err(format!(
                 "{} has a pragma that preprocessing for debug information drops",
                 source.display()
@@ -327,6 +324,35 @@ fn check_pragmas(
         };
     }
     Ok(())
+}
+
+/// clang warns of `#pragma pack` by the files. If a text has one, `-E` alone tells whether it is in use.
+fn check_packs(text: &[u8], landmarks: &Landmarks, job: &Job) -> std::result::Result<(), String> {
+    let invocation = job.invocation;
+    let warns = |text: &[u8], landmarks: &Landmarks| {
+        clang_warnings::may_warn_of_packs(text, landmarks, invocation)
+    };
+    let may = match job.recipe.way {
+        _ if job.family != Some(Family::Clang) => false,
+        Way::RewriteIncludes if clang_warnings::may_pack(text, landmarks, invocation) => {
+            expanded(&job.recipe)?.is_none_or(|text| warns(&text, &Landmarks::of(&text, true)))
+        }
+        Way::Expanded => warns(text, landmarks),
+        _ => false,
+    };
+    match may {
+        true => Err("clang warns of #pragma pack where one file includes another".to_owned()),
+        false => Ok(()),
+    }
+}
+
+/// The text with all macros expanded, if that can be made.
+fn expanded(recipe: &Recipe) -> std::result::Result<Option<Bytes>, String> {
+    let mut argv = recipe.preprocessor_argv.clone().unwrap_or_default();
+    argv.retain(|word| word != "-fdirectives-only" && word != "-frewrite-includes");
+    let done = start_preprocessor(&argv, None).and_then(Preprocessor::finish);
+    let done = done.map_err(|err| err.to_string())?;
+    Ok(done.status.success().then_some(done.text))
 }
 
 /// clang may warn of a file whose last line has no end, but in its text all have.

@@ -59,7 +59,7 @@ pub struct Landmarks {
 }
 
 impl Landmarks {
-    /// Those of a text; `packs` and `nullability` only if it is clang's.
+    /// Those of a text; `packs`, `nullability` and `makes_pragmas` only if it is clang's.
     pub fn of(text: &[u8], is_clangs: bool) -> Landmarks {
         match is_clangs {
             true => Landmarks::walk::<true>(text),

@@ -131,23 +131,30 @@ pub fn splice_length(rest: &[u8]) -> Option<usize> {
 
 /// The source with blanks for comments, nothing in strings, and continued lines joined.
 pub fn without_comments(source: &[u8]) -> Vec<u8> {
-    blanked(source, b'\n')
+    blanked(source, b'\n').0
+}
+
+/// The same, if no comment and no raw string is cut by the end.
+pub fn whole_without_comments(source: &[u8]) -> Option<Vec<u8>> {
+    let (text, is_whole) = blanked(source, b'\n');
+    is_whole.then_some(text)
 }
 
 /// The same, but a comment ends no line, as a directive is read.
 pub fn comments_in_line(source: &[u8]) -> Vec<u8> {
-    blanked(source, b' ')
+    blanked(source, b' ').0
 }
 
-/// Without comments; `newline` stands for their ends of lines.
-fn blanked(source: &[u8], newline: u8) -> Vec<u8> {
+/// Without comments; `newline` stands for their ends of lines. And whether all comments and raw strings have an end.
+fn blanked(source: &[u8], newline: u8) -> (Vec<u8>, bool) {
     let mut text = Vec::with_capacity(source.len());
-    let mut at = 0;
+    let (mut at, mut missing, mut is_whole) = (0, BTreeSet::new(), true);
     while let Some(byte) = source.get(at).copied() {
         let rest = source.get(at..).unwrap_or_default();
         at += match byte {
             b'/' if rest.starts_with(b"/*") => {
                 let end = memmem::find(rest.get(2..).unwrap_or_default(), b"*/");
+                is_whole &= end.is_some();
                 let comment = rest.get(..end.map_or(rest.len(), |end| end + 4));
                 let comment = comment.unwrap_or(rest);
                 text.extend(comment.iter().map(|byte| match byte {
@@ -167,7 +174,7 @@ fn blanked(source: &[u8], newline: u8) -> Vec<u8> {
             },
             b'"' | b'\'' => {
                 text.push(byte);
-                opaque_length(source, at, &mut text)
+                opaque_length(source, at, &mut text, &mut missing)
             }
             _ => {
                 text.push(byte);
@@ -175,18 +182,26 @@ fn blanked(source: &[u8], newline: u8) -> Vec<u8> {
             }
         };
     }
-    text
+    (text, is_whole && missing.is_empty())
 }
 
-/// The length of what the quote at `at` begins; the lines of a raw string are kept.
-fn opaque_length(source: &[u8], at: usize, text: &mut Vec<u8>) -> usize {
-    if let Some(end) = raw_end_mark(source, at) {
+/// The length of what the quote at `at` begins; the lines of a raw string are kept. Ends of such that are `missing` are not
+/// looked for.
+fn opaque_length(
+    source: &[u8],
+    at: usize,
+    text: &mut Vec<u8>,
+    missing: &mut BTreeSet<Vec<u8>>,
+) -> usize {
+    let end = raw_end_mark(source, at);
+    if let Some(end) = end.filter(|end| missing.len() < MISSING_MAX && !missing.contains(end)) {
         let rest = source.get(at..).unwrap_or_default();
         if let Some(found) = memmem::find(rest, &end) {
             let inside = rest.get(..found).unwrap_or_default();
             text.extend(inside.iter().filter(|byte| **byte == b'\n'));
             return found + end.len();
         }
+        missing.insert(end);
     }
     literal_length(source, at).unwrap_or(1)
 }

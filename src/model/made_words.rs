@@ -20,6 +20,12 @@ const OF_THE_PLACE: [&str; 5] = [
     "__INCLUDE_LEVEL__",
 ];
 
+/// No such word is longer.
+const LENGTH_MAX: usize = "__INCLUDE_LEVEL__".len();
+
+/// Of how many pieces such a word is pasted at most: those of `__BASE_FILE__`, cut at its underscores.
+const PIECES_MAX: usize = 5;
+
 /// Other names that matter where macros have not been expanded, and are looked for.
 const OTHERS: [&[u8]; 7] = [
     b"_Pragma",
@@ -63,13 +69,14 @@ fn holds(text: &[u8], name: &str) -> bool {
 
 /// Is a name that matters cut by the end of a line? It would not be found.
 fn splits_name(text: &[u8]) -> bool {
-    memchr::memchr_iter(b'\\', text).any(|at| is_split(text, at))
+    memchr::memchr2_iter(b'\\', b'?', text).any(|at| is_split(text, at))
 }
 
-/// Is a name that matters cut by the end of a line, which a backslash at `at` continues?
+/// Is a name that matters cut by the end of a line, which a backslash at `at`, or its trigraph, continues?
 fn is_split(text: &[u8], at: usize) -> bool {
     let (before, rest) = text.split_at_checked(at).unwrap_or_default();
-    if !before.last().is_some_and(|byte| in_name(*byte)) {
+    let is_cut = before.last().is_some_and(|byte| in_name(*byte)) && splice_length(rest).is_some();
+    if !is_cut {
         return false;
     }
     let length = before.iter().rev().take_while(|byte| in_name(**byte));
@@ -127,13 +134,47 @@ fn counts_in_conditions(text: &[u8], command: &[u8], is_pasted: bool) -> bool {
         }
     }
     all.iter().any(|(word, rest)| {
-        let is_evaluated = match *word {
-            b"if" | b"elif" => true,
-            b"include" | b"include_next" | b"import" => !matches!(rest.first(), Some(b'"' | b'<')),
-            _ => false,
+        let evaluated = match *word {
+            b"if" | b"elif" => behind_defined(rest),
+            b"include" | b"include_next" | b"import" => match rest.first() {
+                Some(b'"' | b'<') => b"",
+                _ => *rest,
+            },
+            _ => b"",
         };
-        is_evaluated && identifiers(rest).any(|name| counting.contains(name))
+        identifiers(evaluated).any(|name| counting.contains(name))
     })
+}
+
+/// A condition without its beginning, as far as that only asks what is defined, which expands no macro. What follows any
+/// other name may be a macro's argument.
+fn behind_defined(mut condition: &[u8]) -> &[u8] {
+    loop {
+        let rest = behind(condition, |byte| !in_name(byte));
+        let (word, more) = first_word(rest);
+        let is_number = word.first().is_some_and(u8::is_ascii_digit);
+        condition = match word {
+            b"defined" => {
+                let operand = behind(more, |byte| byte.is_ascii_whitespace() || byte == b'(');
+                first_word(operand).1
+            }
+            _ if is_number => more,
+            _ => return rest,
+        };
+    }
+}
+
+/// The name or number that a text begins with, and what follows it.
+fn first_word(text: &[u8]) -> (&[u8], &[u8]) {
+    let rest = behind(text, in_name);
+    text.split_at_checked(text.len() - rest.len())
+        .unwrap_or_default()
+}
+
+/// A text from its first byte on that is not as asked.
+fn behind(text: &[u8], is: impl Fn(u8) -> bool) -> &[u8] {
+    let end = text.iter().position(|byte| !is(*byte));
+    text.get(end.unwrap_or(text.len())..).unwrap_or_default()
 }
 
 /// Whether a file that is none of the system's pastes what it may choose: by a macro of its own, or by one of a header of the
@@ -143,16 +184,23 @@ fn pastes(text: &[u8], landmarks: &Landmarks, command: &[u8]) -> bool {
         return true;
     }
     let mut others = BTreeSet::new();
+    let (mut start, mut last, mut found) = (0, 0, None);
+    let mut read = Read::default();
     for at in landmarks.pastes.iter().copied().chain(digraphs(text)) {
-        let start = directive_start(text, at);
-        let line = text.get(start..).unwrap_or_default();
-        let found = directive(first_line(line));
+        // What is read already is not read again, but for the digraphs.
+        let known = (last > 0 && last < at).then_some((start, last));
+        let begin = directive_start(text, at, known);
+        let line = text.get(begin..).unwrap_or_default();
+        if known.is_none() || begin != start {
+            found = directive(first_line(line));
+        }
+        (start, last) = (begin, at);
         let pastes = match found {
             Some((b"define", _)) => pastes_pieces(line, at - start),
             // Behind a comment a definition may begin, or go on.
             found => found.is_none(),
         };
-        if pastes && is_own(text, landmarks, at) {
+        if pastes && is_own(text, landmarks, at, &mut read) {
             return true;
         }
         let name = found.filter(|_| pastes);
@@ -165,13 +213,15 @@ fn pastes(text: &[u8], landmarks: &Landmarks, command: &[u8]) -> bool {
     others.iter().any(|name| memmem::find(&own, name).is_some())
 }
 
-/// Where the directive begins that goes on at `at`.
-fn directive_start(text: &[u8], at: usize) -> usize {
+/// Where the directive begins that goes on at `at`, if it is known of a place before where the one there begins.
+fn directive_start(text: &[u8], at: usize, known: Option<(usize, usize)>) -> usize {
+    let (start, from) = known.unwrap_or_default();
     let mut end = at;
     loop {
         let before = text.get(..end).unwrap_or_default();
-        let Some(newline) = memchr::memrchr(b'\n', before) else {
-            return 0;
+        let near = before.get(from..).unwrap_or_default();
+        let Some(newline) = memchr::memrchr(b'\n', near).map(|newline| from + newline) else {
+            return start;
         };
         let line = before.get(..newline).unwrap_or_default();
         let is_blank = |byte: &u8| matches!(byte, b' ' | b'\t' | b'\r');
@@ -224,11 +274,15 @@ fn is_parameter(define: &[u8], word: &[u8]) -> bool {
 
 /// Whether a word that matters may be made of this and others.
 fn is_piece(word: &[u8]) -> bool {
+    let is_like = |byte: &u8| byte.is_ascii_uppercase() || *byte == b'_';
+    if word.len() > LENGTH_MAX || !word.iter().all(is_like) {
+        return false;
+    }
     let mut names = OF_THE_PLACE.iter().chain([&COUNTER]);
     names.any(|name| memmem::find(name.as_bytes(), word).is_some())
 }
 
-/// Whether a name is two or more of these words, one behind the other.
+/// Whether a name is two or more of these words, one behind the other, but not more than anybody would paste.
 fn can_be_made(name: &str, words: &BTreeSet<&[u8]>) -> bool {
     if words.is_empty() {
         return false;
@@ -236,19 +290,19 @@ fn can_be_made(name: &str, words: &BTreeSet<&[u8]>) -> bool {
     let name = name.as_bytes();
     let pieces = words.iter().filter(|word| **word != name);
     let pieces: Vec<&[u8]> = pieces.copied().collect();
-    let mut ends = vec![true];
-    ends.resize(name.len() + 1, false);
+    // How many pieces at least make what ends there.
+    let mut counts = vec![0];
+    counts.resize(name.len() + 1, PIECES_MAX + 1);
     for at in 0..name.len() {
         let rest = name.get(at..).unwrap_or_default();
-        if ends.get(at) == Some(&true) {
-            for piece in pieces.iter().filter(|piece| rest.starts_with(piece)) {
-                if let Some(end) = ends.get_mut(at + piece.len()) {
-                    *end = true;
-                }
+        let count = counts.get(at).map_or(PIECES_MAX, |count| *count) + 1;
+        for piece in pieces.iter().filter(|piece| rest.starts_with(piece)) {
+            if let Some(end) = counts.get_mut(at + piece.len()) {
+                *end = count.min(*end);
             }
         }
     }
-    ends.last() == Some(&true)
+    counts.last().is_some_and(|count| *count <= PIECES_MAX)
 }
 
 /// The words of a text that can be pasted. Underscores alone, as a function's name, are no part of a word that matters.
@@ -276,14 +330,24 @@ fn words_to_paste(text: &[u8]) -> BTreeSet<&[u8]> {
     words
 }
 
-/// Whether `at` is not in a header of the system.
-fn is_own(text: &[u8], landmarks: &Landmarks, at: usize) -> bool {
-    let hashes = &landmarks.hashes;
-    let before = hashes.partition_point(|hash| *hash <= at);
-    let before = hashes.get(..before).unwrap_or_default();
-    let mut starts = before.iter().rev().chain([&0]);
+/// How many lines that may be markers were read, and whether the last of these began a part that is the system's.
+type Read = (usize, bool);
+
+/// Whether `at` is not in a header of the system. Of places in their order each marker is read once.
+fn is_own(text: &[u8], landmarks: &Landmarks, at: usize, read: &mut Read) -> bool {
+    let before = landmarks.hashes.partition_point(|hash| *hash <= at);
+    if *read == Read::default() || before < read.0 {
+        *read = (0, is_system(text, 0) == Some(true));
+    }
+    let mut starts = landmarks
+        .hashes
+        .get(read.0..before)
+        .unwrap_or_default()
+        .iter()
+        .rev();
     let system = starts.find_map(|start| is_system(text, *start));
-    system != Some(true)
+    *read = (before, system.unwrap_or(read.1));
+    !read.1
 }
 
 /// Whether a marker at `start`, if there is one, begins a part that is the system's, or the compiler's own.
@@ -332,9 +396,7 @@ fn directive(line: &[u8]) -> Option<(&[u8], &[u8])> {
     const HASHES: [&[u8]; 3] = [b"#", b"%:", b"??="];
     let line = line.trim_ascii();
     let rest = HASHES.iter().find_map(|hash| line.strip_prefix(*hash))?;
-    let rest = rest.trim_ascii_start();
-    let end = rest.iter().position(|byte| !in_name(*byte));
-    let (word, rest) = rest.split_at_checked(end.unwrap_or(rest.len()))?;
+    let (word, rest) = first_word(rest.trim_ascii_start());
     Some((word, rest.trim_ascii()))
 }
 
@@ -390,12 +452,16 @@ mod tests {
             "#define \u{e9} __COUNTER__\n#if \u{e9}\n#endif\n",
             "#define J K(__COUNTER__)\n#define K(n) <h ## n>\n#include J\n",
             "s = R\"(/*)\";\n#if __COUNTER__\n#endif\n",
+            "#if defined(__COUNTER__) && __COUNTER__ > 0\n#endif\n",
+            "#define A __COUNTER__\n#define I(x) x\n#if I(defined(A))\n#endif\n",
         ] {
             assert!(counts("", text), "{text}");
         }
         for text in [
             "#define A __COUNTER__\nint x = A;\n#if 1\n#elif B\n#endif\n#ifdef A\n#endif\n",
             "#if 1\n#endif\n",
+            "#define A __COUNTER__\n#if !defined(A) || 1 > 0x2 && defined A && ! defined ( B )\n#endif\n",
+            "#if defined(__COUNTER__) && A\n#endif\n",
             "#define A __COUNTER__\n#include \"A\"\n#include <A>\n/*\n#if A\n*/\n",
         ] {
             assert!(!counts("", text), "{text}");
@@ -418,9 +484,13 @@ mod tests {
             "s = __DATE__;".to_owned(),
             format!("{CAT}s = CAT(__DA, TE__);"),
             format!("{CAT}s = CAT(__, CAT(DATE,__));"),
+            format!("{CAT}s = CAT(CAT(__, CAT(INCLUDE,_)), CAT(LEVEL, __));"),
             "#define P(n) __##n##__\nint l = P(INCLUDE_LEVEL);".to_owned(),
             "#define P(n) \\\n  __ \\\n ## n ## __\nint l = P(DATE);".to_owned(),
             "# define L __INC%:%:LUDE_LEVEL__\nint l = L;".to_owned(),
+            "#define X(n) n##1 \\\n n##2\n#define P(n) 1##2 \\\n __##n##__\nint l = P(INCLUDE_LEVEL);"
+                .to_owned(),
+            format!("{SYSTEM}#define A(n) A##n\n# define B(n) B##n\n{OWN}# 7 \"y.h\"\n{CAT}s = CAT(__DA, TE__);"),
             format!("/* x\n */\n{CAT}s = CAT(__DA, TE__);"),
             format!("/* x */ {CAT}s = CAT(__DA, TE__);"),
             "#define C(a, b) /*\n*/ a##b\ns = C(__DA, TE__);".to_owned(),
@@ -440,6 +510,7 @@ mod tests {
             format!("{SYSTEM}#define __CONCAT(x,y) x ## y\n{OWN}s = A(__TI,ME__);"),
             format!("{CAT}// __DATE, __\n"),
             "#define D(c) c ## UL\nint DATE = D(1), __;".to_owned(),
+            format!("{CAT}template <class T, class A, class D, class E> int f(T _);"),
         ] {
             assert_eq!(made(&text, ""), None, "{text}");
         }
@@ -478,6 +549,8 @@ mod tests {
             ("s = __DA\\\nTE__;", true),
             ("s = __\\\nDA\\ \r\nTE__;", true),
             ("#pra\\\ngma pack(1)", true),
+            ("b = __BASE??/\n_FILE__;", true),
+            ("a = b ? __DATE : __x;", false),
             ("#define A __DA \\\n TE__", false),
             ("s = \"usage:\\n\\\nfoo\\\nbar\";", false),
             ("int __DATE\\\n_x__;", false),
