@@ -30,38 +30,46 @@ impl Asked {
     /// Of a text that `family`'s compiler is to be given for `invocation`, if it may be asked to warn of such things. clang
     /// judges by what it is given, so that only an expanded text tells it less.
     pub fn of(invocation: &Invocation, family: Option<Family>, expanded: bool) -> Option<Asked> {
-        let has = |names: &[&[u8]]| words(invocation).any(|word| names.contains(&word));
-        let several: [&[u8]; 3] = [
-            b"-Wall",
-            b"-Wmultistatement-macros",
-            b"-Werror=multistatement-macros",
-        ];
-        let refused: [&[u8]; 2] = [b"-w", b"-Wno-multistatement-macros"];
         let is_gccs = family == Some(Family::Gcc);
-        let crowds = is_gccs && expanded && has(&several) && !has(&refused);
+        let crowds = is_gccs && expanded && asks_gcc_for(invocation, b"multistatement-macros");
         let misleads = match family {
-            Some(Family::Gcc) => of_indentation(invocation),
+            Some(Family::Gcc) => asks_gcc_for(invocation, INDENTATION),
             Some(Family::Clang) => expanded && words(invocation).any(asks_of_indentation),
             None => false,
         };
         (crowds || misleads).then(|| Asked {
-            system: has(&[b"-Wsystem-headers"]),
+            system: words(invocation).any(|word| word == b"-Wsystem-headers"),
             source: invocation.preprocessed || !is_gccs,
             expanded: crowds,
         })
     }
 }
 
-/// Whether gcc is asked to warn of indentation.
-pub fn of_indentation(invocation: &Invocation) -> bool {
-    let refuses = |word: &[u8]| matches!(word, b"-w" | b"-Wno-misleading-indentation");
-    words(invocation).any(asks_of_indentation) && !words(invocation).any(refuses)
+/// gcc's and clang's name of the warning of indentation.
+pub const INDENTATION: &[u8] = b"misleading-indentation";
+
+/// Whether gcc is asked for this warning, one of `-Wall`: by the last word that names it, and only else by `-Wall`.
+pub fn asks_gcc_for(invocation: &Invocation, warning: &[u8]) -> bool {
+    let names = |word: &&[u8]| {
+        let name = word.strip_prefix(b"-W").unwrap_or_default();
+        let name = [&b"no-"[..], b"error="]
+            .into_iter()
+            .find_map(|before| name.strip_prefix(before))
+            .unwrap_or(name);
+        name == warning
+    };
+    let is_word = |known: &[&[u8]]| words(invocation).any(|word| known.contains(&word));
+    let is_asked = match words(invocation).rfind(names) {
+        Some(last) => !last.starts_with(b"-Wno-"),
+        None => is_word(&[b"-Wall", b"-Werror=all"]),
+    };
+    is_asked && !is_word(&[b"-w"])
 }
 
 fn asks_of_indentation(word: &[u8]) -> bool {
     let warning = word.strip_prefix(b"-W").unwrap_or_default();
     let warning = warning.strip_prefix(b"error=").unwrap_or(warning);
-    matches!(warning, b"all" | b"everything" | b"misleading-indentation")
+    matches!(warning, b"all" | b"everything") || warning == INDENTATION
 }
 
 /// A file to be looked at.
