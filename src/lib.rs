@@ -37,6 +37,7 @@ pub mod model {
     pub mod clang_text;
     pub mod clang_lines;
     pub mod clang_warnings;
+    pub mod crowded;
     pub mod layout;
     pub mod plain;
     pub mod search_variables;
