@@ -382,7 +382,8 @@ impl Lines {
     }
 
     fn behind_semicolon(&self, mut at: usize) -> Option<usize> {
-        loop {
+        let end = at + SPAN_MAX;
+        while at < end {
             match self.text.get(at)? {
                 b';' => return Some(at + 1),
                 b'(' | b'{' | b'[' => at = self.behind_closing(at)?,
@@ -390,10 +391,11 @@ impl Lines {
                 _ => at += 1,
             }
         }
+        None
     }
 }
 
-/// No condition and no block that is guarded without braces is longer; what is may be anything.
+/// No condition, statement or block that is guarded without braces is longer; what is may be anything.
 const SPAN_MAX: usize = 1 << 16;
 
 /// Statements in statements are looked through so deep.
@@ -491,6 +493,7 @@ mod tests {
             ("  if (a) b();\n# 2 \"h.h\" 3 4\n  c();\n", vec![]),
             ("  int elif, form, wh; iff (a) b(); c();\n", vec![]),
             ("  if (a", vec![]),
+            (&format!("  if (a) b{} = 1; c();\n", " ".repeat(SPAN_MAX)), vec![]),
             ("  if (a)) b; }", vec![]),
         ] {
             assert_eq!(lines(header), expected, "{header}");
