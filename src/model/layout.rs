@@ -67,6 +67,11 @@ pub fn asks_gcc_for(invocation: &Invocation, warning: &[u8]) -> bool {
     is_asked && !is_word(&[b"-w"])
 }
 
+/// Whether tabs may stand for other columns than `indentation` takes them for.
+pub fn has_other_tabs(invocation: &Invocation) -> bool {
+    words(invocation).any(|word| word.starts_with(b"-ftabstop=") && word != b"-ftabstop=8")
+}
+
 fn asks_of_indentation(word: &[u8]) -> bool {
     let warning = word.strip_prefix(b"-W").unwrap_or_default();
     let warning = warning.strip_prefix(b"error=").unwrap_or(warning);

@@ -92,7 +92,8 @@ pub fn indentation_matters(
     family == Some(Family::Gcc)
         && !invocation.preprocessed
         && layout::asks_gcc_for(invocation, layout::INDENTATION)
-        && source().is_some_and(|source| indentation::may_mislead(&source))
+        && (layout::has_other_tabs(invocation)
+            || source().is_some_and(|source| indentation::may_mislead(&source)))
 }
 
 /// Finds the recipe. `cwd` gives the working directory as a compiler would record it, and is asked only if needed.
