@@ -38,6 +38,7 @@ pub mod model {
     pub mod clang_lines;
     pub mod empty_bodies;
     pub mod clang_warnings;
+    pub mod crowded;
     pub mod layout;
     pub mod plain;
     pub mod search_variables;

@@ -318,6 +318,11 @@ const TEXTS: &[Case] = &[
         "CC -O2 -Wall -c p.c",
         There,
     ),
+    (
+        "printf 'static inline int f(int a) { if (a) return 1; return 0; }\n#define CHECK(a) do { if (!(a)) return 2; a--; } while (a)\n' > p.h; printf '#include \"p.h\"\nint g(int a) {\n  switch (a) {\n  case 1: if (f(2)) g(1); break;\n  }\n  for (;;) { if (a) break; a++; }\n  CHECK(a);\n  return f(a);\n}\n' > p.c",
+        "CC -O2 -Wall -c p.c",
+        There,
+    ),
 ];
 
 /// What is so only with clang.

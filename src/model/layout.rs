@@ -3,11 +3,12 @@
 //! a suspicion, and the file itself tells; see `indentation` for that. And where a file begins or ends among the arguments of a
 //! macro, which is an error only as long as it is a file.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::ops::Range;
 use std::path::PathBuf;
 
 use super::clang_text::words;
+use super::crowded::{Crowd, There};
 use super::family::Family;
 use super::indentation::{begins_with, may_mislead};
 use super::invocation::Invocation;
@@ -30,38 +31,51 @@ impl Asked {
     /// Of a text that `family`'s compiler is to be given for `invocation`, if it may be asked to warn of such things. clang
     /// judges by what it is given, so that only an expanded text tells it less.
     pub fn of(invocation: &Invocation, family: Option<Family>, expanded: bool) -> Option<Asked> {
-        let has = |names: &[&[u8]]| words(invocation).any(|word| names.contains(&word));
-        let several: [&[u8]; 3] = [
-            b"-Wall",
-            b"-Wmultistatement-macros",
-            b"-Werror=multistatement-macros",
-        ];
-        let refused: [&[u8]; 2] = [b"-w", b"-Wno-multistatement-macros"];
         let is_gccs = family == Some(Family::Gcc);
-        let crowds = is_gccs && expanded && has(&several) && !has(&refused);
+        let crowds = is_gccs && expanded && asks_gcc_for(invocation, b"multistatement-macros");
         let misleads = match family {
-            Some(Family::Gcc) => of_indentation(invocation),
+            Some(Family::Gcc) => asks_gcc_for(invocation, INDENTATION),
             Some(Family::Clang) => expanded && words(invocation).any(asks_of_indentation),
             None => false,
         };
         (crowds || misleads).then(|| Asked {
-            system: has(&[b"-Wsystem-headers"]),
+            system: words(invocation).any(|word| word == b"-Wsystem-headers"),
             source: invocation.preprocessed || !is_gccs,
             expanded: crowds,
         })
     }
 }
 
-/// Whether gcc is asked to warn of indentation.
-pub fn of_indentation(invocation: &Invocation) -> bool {
-    let refuses = |word: &[u8]| matches!(word, b"-w" | b"-Wno-misleading-indentation");
-    words(invocation).any(asks_of_indentation) && !words(invocation).any(refuses)
+/// gcc's and clang's name of the warning of indentation.
+pub const INDENTATION: &[u8] = b"misleading-indentation";
+
+/// Whether gcc is asked for this warning, one of `-Wall`: by the last word that names it, and only else by `-Wall`.
+pub fn asks_gcc_for(invocation: &Invocation, warning: &[u8]) -> bool {
+    let names = |word: &&[u8]| {
+        let name = word.strip_prefix(b"-W").unwrap_or_default();
+        let name = [&b"no-"[..], b"error="]
+            .into_iter()
+            .find_map(|before| name.strip_prefix(before))
+            .unwrap_or(name);
+        name == warning
+    };
+    let is_word = |known: &[&[u8]]| words(invocation).any(|word| known.contains(&word));
+    let is_asked = match words(invocation).rfind(names) {
+        Some(last) => !last.starts_with(b"-Wno-"),
+        None => is_word(&[b"-Wall", b"-Werror=all"]),
+    };
+    is_asked && !is_word(&[b"-w"])
+}
+
+/// Whether tabs may stand for other columns than `indentation` takes them for.
+pub fn has_other_tabs(invocation: &Invocation) -> bool {
+    words(invocation).any(|word| word.starts_with(b"-ftabstop=") && word != b"-ftabstop=8")
 }
 
 fn asks_of_indentation(word: &[u8]) -> bool {
     let warning = word.strip_prefix(b"-W").unwrap_or_default();
     let warning = warning.strip_prefix(b"error=").unwrap_or(warning);
-    matches!(warning, b"all" | b"everything" | b"misleading-indentation")
+    matches!(warning, b"all" | b"everything") || warning == INDENTATION
 }
 
 /// A file to be looked at.
@@ -71,8 +85,8 @@ pub struct Suspect<'t> {
     file: &'t [u8],
     /// A statement seems to be guarded that is not.
     misleads: bool,
-    /// The lines, from 1 on, on which more than one statement stands behind a guard, and what guards: `if` and its like.
-    crowded: BTreeSet<(usize, Vec<u8>)>,
+    /// The lines, from 1 on, on which more than one statement stands behind a guard.
+    crowded: BTreeMap<usize, Crowd>,
 }
 
 impl Suspect<'_> {
@@ -83,18 +97,21 @@ impl Suspect<'_> {
 
     /// Whether a compiler might warn of it, told by what the file holds.
     pub fn is_so(&self, content: &[u8]) -> bool {
-        self.guards_a_macro(content) || self.misleads && may_mislead(content)
-    }
-
-    /// Whether a guard stands in the file on its line, so that it is not itself a macro's.
-    fn guards_a_macro(&self, content: &[u8]) -> bool {
-        self.crowded.iter().any(|(line, guard)| {
-            let mut lines = content.split(|byte| *byte == b'\n');
-            let line = line.checked_sub(1).and_then(|before| lines.nth(before));
-            let line = line.unwrap_or_default();
-            let mut words = line.split(|byte| !in_name(*byte));
-            words.any(|word| word == guard)
-        })
+        let mut misleads = self.misleads;
+        if !self.crowded.is_empty() {
+            let ends = memchr::memchr_iter(b'\n', content).map(|end| end + 1);
+            let begins: Vec<usize> = std::iter::once(0).chain(ends).collect();
+            for (number, crowd) in &self.crowded {
+                let begin = number.checked_sub(1).and_then(|before| begins.get(before));
+                let file = begin.and_then(|begin| content.get(*begin..));
+                match crowd.compare(file.unwrap_or_default()) {
+                    There::Unclear => return true,
+                    There::Plain => misleads = true,
+                    There::Macro => {}
+                }
+            }
+        }
+        misleads && may_mislead(content)
     }
 }
 
@@ -116,8 +133,12 @@ pub fn suspects<'t>(text: &'t [u8], landmarks: &Landmarks, asked: Asked) -> Vec<
         let lines = Lines::of(part, stretch.line);
         for at in guards(&lines.text) {
             match lines.judge(at) {
-                Some((guard, true)) if asked.expanded => {
-                    suspect.crowded.insert((lines.number(at), guard.to_vec()));
+                Some((guard, Some(next))) if asked.expanded => {
+                    let text = lines.line(at, next);
+                    let crowded = suspect.crowded.entry(lines.number(at));
+                    crowded
+                        .and_modify(|crowd| crowd.add(guard, text))
+                        .or_insert_with(|| Crowd::new(guard, text));
                 }
                 Some(_) => suspect.misleads |= seeks_all,
                 None => {}
@@ -260,8 +281,16 @@ impl Lines {
         last.map_or(0, |(_, number)| *number)
     }
 
-    /// The guard at `at`, if what follows its statement may seem to belong to it, and whether that is on one line with it.
-    fn judge(&self, at: usize) -> Option<(&[u8], bool)> {
+    /// From a guard on to the end of its line, if what follows its statement is on it.
+    fn line(&self, at: usize, next: usize) -> Option<&[u8]> {
+        let rest = self.text.get(at..)?;
+        let rest = rest.get(..SPAN_MAX).unwrap_or(rest);
+        let line = rest.get(..memchr::memchr(b'\n', rest)?)?;
+        (at + line.len() > next).then_some(line)
+    }
+
+    /// The guard at `at`, if what follows its statement may seem to belong to it, and where that is if on one line with it.
+    fn judge(&self, at: usize) -> Option<(&[u8], Option<usize>)> {
         let guard = word_at(&self.text, at);
         let body = self.behind_condition(at)?;
         if self.text.get(body) == Some(&b'{') {
@@ -278,13 +307,13 @@ impl Lines {
         }
         let between = self.text.get(end..next).unwrap_or_default();
         if memchr::memchr(b'\n', between).is_none() {
-            return Some((guard, true));
+            return Some((guard, Some(next)));
         }
         let [guards, bodys, nexts] = [at, body, next].map(|at| self.column(at));
         let may_align = |one: usize, other: usize| one <= other && other <= 8 * one;
         let is_empty = self.text.get(body) == Some(&b';');
         let aligned = is_empty || may_align(bodys, nexts) || may_align(nexts, bodys);
-        (nexts != guards && aligned).then_some((guard, false))
+        (nexts != guards && aligned).then_some((guard, None))
     }
 
     /// How many bytes stand before the first word of this place's line.
@@ -358,7 +387,8 @@ impl Lines {
     }
 
     fn behind_semicolon(&self, mut at: usize) -> Option<usize> {
-        loop {
+        let end = at + SPAN_MAX;
+        while at < end {
             match self.text.get(at)? {
                 b';' => return Some(at + 1),
                 b'(' | b'{' | b'[' => at = self.behind_closing(at)?,
@@ -366,10 +396,11 @@ impl Lines {
                 _ => at += 1,
             }
         }
+        None
     }
 }
 
-/// No condition and no block that is guarded without braces is longer; what is may be anything.
+/// No condition, statement or block that is guarded without braces is longer; what is may be anything.
 const SPAN_MAX: usize = 1 << 16;
 
 /// Statements in statements are looked through so deep.
@@ -467,6 +498,7 @@ mod tests {
             ("  if (a) b();\n# 2 \"h.h\" 3 4\n  c();\n", vec![]),
             ("  int elif, form, wh; iff (a) b(); c();\n", vec![]),
             ("  if (a", vec![]),
+            (&format!("  if (a) b{} = 1; c();\n", " ".repeat(SPAN_MAX)), vec![]),
             ("  if (a)) b; }", vec![]),
         ] {
             assert_eq!(lines(header), expected, "{header}");
@@ -544,7 +576,11 @@ mod tests {
         let crowded = "if (a) b(); c();\n";
         assert!(is_so(crowded, "if (a) SWAP;\n"));
         assert!(!is_so(crowded, "MACRO;\nif (a)\n  b();\n"));
-        assert!(!is_so(crowded, ""));
+        assert!(is_so(crowded, ""));
+        assert!(is_so(crowded, "if (a) b(); c();\n"));
+        let behind = "{ if (a) b(); c(); }\n";
+        assert!(!is_so(behind, behind));
+        assert!(is_so(behind, &format!("{behind}if (a) b(); c();\n")));
         // Single blanks may be tabs.
         let unclear = "  if (a)\n b();\n c();\n";
         assert!(is_so(unclear, "  if (a)\n\tb();\n\tc();\n"));

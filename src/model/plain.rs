@@ -74,9 +74,7 @@ pub fn comments_matter(
         matches!(word, b"-Wextra" | b"-W")
             || word.starts_with(b"-Wimplicit-fallthrough") && word != b"-Wimplicit-fallthrough=0"
     });
-    let several = has(invocation, |word| {
-        matches!(word, b"-Wall" | b"-Wmultistatement-macros")
-    });
+    let several = layout::asks_gcc_for(invocation, b"multistatement-macros");
     let heeded = |source: Vec<u8>| {
         falling && plain_text::tells_of_falling_through(&source)
             || several && indentation::defines_statements(&source)
@@ -93,8 +91,9 @@ pub fn indentation_matters(
 ) -> bool {
     family == Some(Family::Gcc)
         && !invocation.preprocessed
-        && layout::of_indentation(invocation)
-        && source().is_some_and(|source| indentation::may_mislead(&source))
+        && layout::asks_gcc_for(invocation, layout::INDENTATION)
+        && (layout::has_other_tabs(invocation)
+            || source().is_some_and(|source| indentation::may_mislead(&source)))
 }
 
 /// Finds the recipe. `cwd` gives the working directory as a compiler would record it, and is asked only if needed.
