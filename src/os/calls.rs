@@ -222,3 +222,82 @@ const SETXATTRAT: libc::c_long = 463;
 const REMOVEXATTRAT: libc::c_long = 466;
 const FILE_SETATTR: libc::c_long = 469;
 const MEMFD_SECRET: libc::c_long = 447;
+
+#[cfg(all(test, target_arch = "x86_64"))]
+mod tests {
+    use super::*;
+    use std::collections::{BTreeMap, BTreeSet};
+
+    /// The numbers of calls by name, from a header of the system's for programs of so many bits, if it is there.
+    fn numbers(bits: u32) -> Option<BTreeMap<String, libc::c_long>> {
+        let path = format!("/usr/include/x86_64-linux-gnu/asm/unistd_{bits}.h");
+        let header = std::fs::read_to_string(path).ok()?;
+        let lines = header.lines();
+        let names = lines.filter_map(|line| line.strip_prefix("#define __NR_")?.split_once(' '));
+        let numbers = names.filter_map(|(name, number)| Some((name.into(), number.parse().ok()?)));
+        Some(numbers.collect())
+    }
+
+    /// The same calls as ours, and those that are there only or have another name for larger words.
+    #[test]
+    fn programs_of_32_bits_are_refused_the_same() {
+        let (Some(ours), Some(theirs)) = (numbers(64), numbers(32)) else {
+            eprintln!("skipped: the system has no headers of its calls");
+            return;
+        };
+        let name = |number: &libc::c_long| ours.iter().find(|(_, known)| *known == number);
+        // A call that the headers are too old for has the same number everywhere.
+        let there = |number: &libc::c_long| match name(number) {
+            Some((name, _)) => theirs.get(name).copied().unwrap_or(-1),
+            None => *number,
+        };
+        let also = |names: &[&str]| {
+            let numbers = names.iter().filter_map(|name| theirs.get(*name));
+            numbers.copied().collect::<Vec<_>>()
+        };
+        let set = |calls: &[libc::c_long]| calls.iter().copied().collect::<BTreeSet<_>>();
+        let same = |what: &str, ours: &[libc::c_long], calls: &[libc::c_long], only: &[&str]| {
+            let expected = ours.iter().map(there).chain(also(only));
+            assert_eq!(set(calls), expected.collect(), "{what}");
+        };
+        for other in OTHERS {
+            let firsts = |calls: &[(libc::c_long, u32)]| {
+                let calls = calls.iter().map(|(call, _)| *call);
+                calls.collect::<Vec<_>>()
+            };
+            let singles = |calls: &Calls| {
+                [
+                    calls.clone,
+                    calls.clone3,
+                    calls.prctl,
+                    calls.ioctl,
+                    calls.openat2,
+                ]
+            };
+            let large = ["truncate64", "chown32", "lchown32", "fchown32"];
+            same(
+                "refused",
+                NATIVE.refused,
+                other.refused,
+                &["socketcall", "ipc"],
+            );
+            same("naming", NATIVE.naming, other.naming, &large);
+            same("dating", NATIVE.dating, other.dating, &["utimensat_time64"]);
+            same("fcntl", NATIVE.fcntl, other.fcntl, &["fcntl64"]);
+            same("of one", NATIVE.of_one, other.of_one, &[]);
+            same(
+                "of many",
+                &firsts(NATIVE.of_many),
+                &firsts(other.of_many),
+                &[],
+            );
+            same(
+                "opening",
+                &firsts(NATIVE.opening),
+                &firsts(other.opening),
+                &[],
+            );
+            assert_eq!(singles(&NATIVE).map(|call| there(&call)), singles(other));
+        }
+    }
+}
