@@ -338,6 +338,12 @@ const REWRITTEN: &[Case] = &[
         "CC -c p.c; CC -O2 -gdwarf-4 -MD -c p.c",
         There,
     ),
+    // What stands at the end of loops, and what conditions only ask for.
+    (
+        "printf '#include <pthread.h>\nvoid g(void *);\nvoid f(void) {\n  pthread_cleanup_push(g, 0);\n  g(0);\n  pthread_cleanup_pop(1);\n  g(0);\n}\n' > p.c; printf '#define S do\n#define E } while (0)\n#define X(a) S { g(a); E\nvoid g(int);\nvoid f(void) {\n  X(1);\n#if defined(__COUNTER__)\n  S { g(__COUNTER__); E;\n  X(2);\n#endif\n}\n' > q.c",
+        "CC -c p.c; CC -c q.c",
+        There,
+    ),
     (
         "printf 'PACK\nint h;\n' > p.h; printf '#include \"p.h\"\nint x;\n' > p.c",
         "CC '-DPACK=_Pragma(\"pack(1)\")' -c p.c; CC '-DPACK=_Pragma(\"pack(push)\")' -include sub/h.h -c p.c",

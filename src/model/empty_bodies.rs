@@ -139,6 +139,10 @@ fn defines(text: &[u8]) -> Option<Vec<u8>> {
     let mut lines = Vec::new();
     for at in memmem::find_iter(text, b"define") {
         let (before, rest) = text.split_at_checked(at)?;
+        // As in `defined`.
+        if rest.get(b"define".len()).is_some_and(|byte| in_name(*byte)) {
+            continue;
+        }
         let is_blank = |byte: &&u8| matches!(byte, b' ' | b'\t' | b'\r');
         let blanks = before.iter().rev().take_while(is_blank).count();
         let before = before.get(..at - blanks)?;

@@ -27,9 +27,10 @@ const LENGTH_MAX: usize = "__INCLUDE_LEVEL__".len();
 const PIECES_MAX: usize = 5;
 
 /// Other names that matter where macros have not been expanded, and are looked for.
-const OTHERS: [&[u8]; 7] = [
+const OTHERS: [&[u8]; 8] = [
     b"_Pragma",
     b"pragma",
+    b"define",
     b"pack",
     b"GCC",
     b"_Nonnull",
@@ -549,6 +550,7 @@ mod tests {
             ("s = __DA\\\nTE__;", true),
             ("s = __\\\nDA\\ \r\nTE__;", true),
             ("#pra\\\ngma pack(1)", true),
+            ("#def\\\nine A if (a)", true),
             ("b = __BASE??/\n_FILE__;", true),
             ("a = b ? __DATE : __x;", false),
             ("#define A __DA \\\n TE__", false),
