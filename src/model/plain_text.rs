@@ -212,8 +212,9 @@ fn asks_for_lost_warning(words: &[u8]) -> bool {
         .position(|byte| !in_name(byte))
         .unwrap_or(name.len());
     let name = name.get(..end).unwrap_or_default();
-    // Those about other standards are of all kinds.
-    GIVEN.contains(&name) || name.starts_with(b"c")
+    // Those about other standards are of all kinds: `c++11-compat`, `c90-c99-compat`.
+    let of_standard = matches!(name, [b'c', b'+' | b'0'..=b'9', ..]);
+    GIVEN.contains(&name) || of_standard
 }
 
 /// Does gcc's text hold pragmas about warnings, at these places of `GCC`? It does not heed them when it only preprocesses.
@@ -491,6 +492,7 @@ mod tests {
             "#pragma GCC diagnostic warning \"-Wundef\"\n",
             "_Pragma(\"GCC diagnostic error \\\"-Wcpp\\\"\")\n",
             "DO(GCC diagnostic  error \"-Wc++-compat\")",
+            "_Pragma(\"GCC diagnostic warning \\\"-Wc90-c99-compat\\\"\")",
             "# 1 \"/usr/include/x.h\" 1 3 4\nint x;\n# 2 \"a.c\" 2\nDO(GCC reset_options)\n",
         ] {
             assert!(odd(text.as_bytes()).is_some(), "{text}");
@@ -500,6 +502,7 @@ mod tests {
             "puts(\"GCC\\n\"); puts(\"GCC \\\"x\");\n",
             "#pragma GCC diagnostic error \"-Wswitch\"\n",
             "#pragma GCC diagnostic ignored \"-Wundef\"\n",
+            "#pragma GCC diagnostic error \"-Wconversion\"\n",
             "#pragma GCC diagnostic warning \"-Wundefined\"\n\"-Wundef\"",
             "#pragma GCC diagnostic push\n#define __GCC_target 1\nGCCoptimize",
             "# 0 \"a.c\"\n# 33 \"/usr/lib/gcc/x86_64-linux-gnu/12/include/xmmintrin.h\" 3 4\n#pragma GCC target(\"sse\")\n",
