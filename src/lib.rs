@@ -33,6 +33,7 @@ pub mod model {
     pub mod indentation;
     pub mod landmarks;
     pub mod plain_text;
+    pub mod optimizing;
     pub mod made_words;
     pub mod clang_text;
     pub mod clang_lines;

@@ -325,6 +325,21 @@ const TEXTS: &[Case] = &[
     ),
 ];
 
+/// What is so only with gcc.
+const JUDGED: &[Case] = &[
+    // After #line gcc says nothing of indentation, but of macros it does.
+    (
+        "printf '#line 3 \"gone.y\"\nstatic inline int f(int a) {\n  if (a)\n    a++;\n    a--;\n  return a;\n}\n' > p.h; printf '#include \"p.h\"\nint g(int a) { return f(a); }\n' > p.c",
+        "CC -O2 -Wall -c p.c",
+        There,
+    ),
+    (
+        "printf '#define TWO a++; a--\n#line 3 \"gone.y\"\nstatic inline int f(int a) {\n  if (a)\n    TWO;\n  return a;\n}\n' > p.h; printf '#include \"p.h\"\nint g(int a) { return f(a); }\n' > p.c",
+        "CC -O2 -Wall -c p.c",
+        Any,
+    ),
+];
+
 /// What is so only with clang.
 const REWRITTEN: &[Case] = &[
     (
@@ -505,6 +520,7 @@ fn sources_of_all_kinds_and_names() {
 #[test]
 fn texts_say_what_their_sources_say() {
     check_all(TEXTS, &["gcc", "clang"]);
+    check_all(JUDGED, &["gcc"]);
     check_all(REWRITTEN, &["clang"]);
 }
 

@@ -373,12 +373,17 @@ fn check_layout(text: &[u8], landmarks: &Landmarks, job: &Job) -> std::result::R
     let Some(asked) = Asked::of(job.invocation, job.family, expanded) else {
         return Ok(());
     };
+    let is_gccs = job.family == Some(Family::Gcc);
     for suspect in layout::suspects(text, landmarks, asked) {
         let file = suspect.path();
         let is_so = match fs::read(&file) {
             Ok(content) => suspect.is_so(&content),
             // Preprocessed text may name files that are long gone; gcc then says nothing of them.
             Err(_) if job.recipe.way == Way::AsIs => false,
+            // So does a #line, after which gcc judges no indentation any more.
+            Err(err) if err.kind() == std::io::ErrorKind::NotFound && is_gccs => {
+                suspect.is_crowded()
+            }
             Err(err) => return Err(format!("{}: {err}", file.display())),
         };
         if is_so {

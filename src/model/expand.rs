@@ -165,7 +165,6 @@ mod tests {
         )
     }
 
-    /// Each line was tried with gcc 12 and clang 14.
     #[test]
     fn a_mark_before_clangs_source_is_taken_away() {
         for (command, kept) in [
@@ -181,6 +180,7 @@ mod tests {
         }
     }
 
+    /// Each line was tried with gcc 12 and clang 14.
     #[test]
     fn long_names_are_shortened_but_for_values() {
         let words = [

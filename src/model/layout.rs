@@ -95,6 +95,11 @@ impl Suspect<'_> {
         path_of(self.file)
     }
 
+    /// Whether there might be a guarded macro, and not only indentation.
+    pub fn is_crowded(&self) -> bool {
+        !self.crowded.is_empty()
+    }
+
     /// Whether a compiler might warn of it, told by what the file holds.
     pub fn is_so(&self, content: &[u8]) -> bool {
         let mut misleads = self.misleads;

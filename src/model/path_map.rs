@@ -53,6 +53,8 @@ pub struct PathTable {
     places: Vec<InText>,
     /// A hash table: numbers, plus one.
     slots: Vec<u32>,
+    /// How many of them are taken.
+    taken: usize,
 }
 
 /// Where a path is, and its hash.
@@ -69,7 +71,8 @@ impl PathTable {
         PathTable {
             text: Vec::with_capacity(count * 32),
             places: Vec::with_capacity(count),
-            slots: vec![0; (count * 2).next_power_of_two()],
+            slots: vec![0; (count * 2).next_power_of_two().max(2)],
+            taken: 0,
         }
     }
 
@@ -80,9 +83,7 @@ impl PathTable {
 
     /// The number of a path, which is added if it is not here, and whether it is new. Numbers count from 0 on.
     pub fn number(&mut self, path: &[u8]) -> (usize, bool) {
-        if self.places.len() * 2 >= self.slots.len() {
-            self.grow();
-        }
+        self.make_room();
         let hash = hash(path);
         let at = match self.slot(path, hash) {
             Ok(number) => return (number, false),
@@ -92,6 +93,7 @@ impl PathTable {
         let place = self.add(path, hash);
         self.places.push(place);
         self.slots[at] = short(number + 1);
+        self.taken += 1;
         (number, true)
     }
 
@@ -105,6 +107,7 @@ impl PathTable {
         if self.is_empty() {
             return false;
         }
+        self.make_room();
         let hash = hash(path);
         match self.slot(path, hash) {
             Ok(number) => number == 0,
@@ -112,6 +115,7 @@ impl PathTable {
                 // The slot of its old path stays, and leads to no path that anybody asks for.
                 self.places[0] = self.add(path, hash);
                 self.slots[at] = 1;
+                self.taken += 1;
                 true
             }
         }
@@ -160,7 +164,12 @@ impl PathTable {
         }
     }
 
-    fn grow(&mut self) {
+    /// Sees to it that half of the slots are free after one more is taken.
+    fn make_room(&mut self) {
+        if self.taken * 2 < self.slots.len() {
+            return;
+        }
+        self.taken = self.places.len();
         let room = (self.slots.len() * 2).max(256);
         self.slots.clear();
         self.slots.resize(room, 0);
@@ -217,5 +226,19 @@ mod tests {
         let mut map: PathMap<u8> = PathMap::default();
         map.insert(b"/a".as_slice().into(), 1);
         assert_eq!(map.get(b"/a".as_slice()), Some(&1));
+    }
+
+    #[test]
+    fn slots_stay_free() {
+        for room in 0..5 {
+            let mut table = PathTable::with_room(room);
+            assert_eq!(table.insert(b"a"), 0);
+            for round in 0..10 {
+                assert!(table.taken * 2 <= table.slots.len());
+                assert_eq!(table.find(b"b"), None);
+                assert!(table.rename_first(format!("a{round}").as_bytes()));
+            }
+            assert_eq!((table.find(b"a9"), table.find(b"a")), (Some(0), None));
+        }
     }
 }

@@ -22,6 +22,7 @@ use super::invocation::{Invocation, Reason, Role};
 use super::landmarks::Landmarks;
 use super::layout;
 use super::made_words;
+use super::optimizing;
 use super::plain_text::{self, TextEdit};
 use super::sources;
 
@@ -181,7 +182,7 @@ pub fn text_keeps_local(
             Reason::new("clang preprocesses what is left of it, and a host has other files"),
         ),
         Way::AsIs => as_is_keeps_local(text, invocation, family),
-        Way::Expanded if of_gcc && plain_text::stops_optimizing(text) => Some(Reason::new(
+        Way::Expanded if of_gcc && optimizing::stops_optimizing(text) => Some(Reason::new(
             "a function is not to be optimized, and shows where macros were",
         )),
         Way::Expanded => asks_for_places(text, landmarks, of_gcc),

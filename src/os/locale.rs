@@ -51,30 +51,31 @@ mod other {
         if name.is_empty() || !name.iter().all(is_plain) || env::var_os("LOCPATH").is_some() {
             return false;
         }
-        // The C library writes the charset so.
+        let name = as_installed(name);
+        let has_folder = Path::new(FOLDER)
+            .join(OsStr::from_bytes(&name))
+            .join("LC_CTYPE")
+            .is_file();
+        has_folder
+            || fs::read(Path::new(FOLDER).join("locale-archive"))
+                .is_ok_and(|archive| is_in_archive(&archive, &name))
+    }
+
+    /// The name as the C library writes it: the charset in small letters and digits.
+    pub(super) fn as_installed(name: &[u8]) -> Vec<u8> {
         let (place, charset) = match memchr::memchr(b'.', name) {
             Some(at) => name.split_at(at + 1),
             None => (name, &b""[..]),
         };
         let charset = charset.iter().filter(|byte| byte.is_ascii_alphanumeric());
-        let usual: Vec<u8> = place
-            .iter()
-            .copied()
-            .chain(charset.map(u8::to_ascii_lowercase))
-            .collect();
-        let has_folder = Path::new(FOLDER)
-            .join(OsStr::from_bytes(&usual))
-            .join("LC_CTYPE")
-            .is_file();
-        has_folder || archive_names(&usual)
+        let charset = charset.map(u8::to_ascii_lowercase);
+        place.iter().copied().chain(charset).collect()
     }
 
-    fn archive_names(name: &[u8]) -> bool {
-        let Ok(archive) = fs::read(Path::new(FOLDER).join("locale-archive")) else {
-            return false;
-        };
+    /// Whether an archive of locales has this name in it.
+    pub(super) fn is_in_archive(archive: &[u8], name: &[u8]) -> bool {
         let name = [b"\0", name, b"\0"].concat();
-        memchr::memmem::find(&archive, &name).is_some()
+        memchr::memmem::find(archive, &name).is_some()
     }
 }
 
@@ -93,6 +94,24 @@ mod tests {
         }
         for name in ["C.UTF-8", "C.utf8", "en_US.UTF-8", "de_DE.UTF-8"].map(OsStr::new) {
             assert!(is_installed(name) || !other::is_installed(name), "{name:?}");
+        }
+    }
+
+    #[test]
+    fn names_are_found_in_an_archive() {
+        let archive = b"x\0C.utf8\0en_US.utf8\0de_DE.iso885915@euro\0";
+        for (name, expected) in [
+            ("en_US.UTF-8", true),
+            ("en_US.utf8", true),
+            ("C.UTF-8", true),
+            ("de_DE.ISO-8859-15", false),
+            ("n_US.UTF-8", false),
+            ("en_US", false),
+            ("de_DE.UTF-8", false),
+        ] {
+            let name_there = other::as_installed(name.as_bytes());
+            let found = other::is_in_archive(archive, &name_there);
+            assert_eq!(found, expected, "{name}");
         }
     }
 }
