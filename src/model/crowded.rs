@@ -73,29 +73,44 @@ impl Crowd {
 const CALL_MAX: usize = 4096;
 
 /// Words that end no macro that guards what follows.
-const KEYWORDS: [&[u8]; 12] = [
+const KEYWORDS: [&[u8]; 25] = [
     b"auto",
     b"bool",
     b"case",
     b"char",
     b"const",
+    b"double",
+    b"enum",
+    b"extern",
+    b"float",
     b"goto",
     b"inline",
     b"int",
+    b"long",
+    b"register",
     b"return",
+    b"short",
+    b"signed",
+    b"sizeof",
     b"static",
+    b"struct",
+    b"typedef",
+    b"union",
     b"unsigned",
     b"void",
+    b"volatile",
 ];
 
 /// Whether no macro stands behind another one on the first line, with those on which its parentheses close: then what a
-/// macro guards is its own.
+/// macro guards is its own. A call that ends its line is the last of what is on the text's line; after a name, what follows
+/// may have been looked at for its parenthesis.
 fn guards_nothing_else(code: &[u8]) -> bool {
     let ends_macro = |word: &[u8]| word == b")" || is_name(word) && !KEYWORDS.contains(&word);
     let (mut last, mut depth, mut ended) = (None, 0usize, false);
     for token in tokens(code) {
         match token {
             b"\n" if last.is_none() => return false,
+            b"\n" if depth == 0 && last == Some(&b")"[..]) => return true,
             b"\n" => {
                 ended |= depth == 0;
                 continue;
@@ -154,11 +169,17 @@ mod tests {
             ("  CHECK(a);", Macro),
             ("  CHECK(a); x = CHECK(b); return CHECK(c); }\n", Macro),
             ("  CHECK\n  ;", Macro),
+            (
+                "SET(set, struct id, long, 0, hash, equal)\n\nSET(other)\n",
+                Macro,
+            ),
+            ("SET(set,\n  hash)\n\nSET(other)\n", Macro),
             ("  CHECK(a,\n    b c\n", Unclear),
             ("  CHECK(a,\n    b);\n  c d;", Macro),
             ("  EACH TWO;", Unclear),
             ("  EACH(a) TWO;", Unclear),
-            ("  EACH(a)\n    TWO;", Unclear),
+            ("  EACH(a)\n    TWO;", Macro),
+            ("  EACH\n    TWO;", Unclear),
             ("  EACH(a,\n    b) TWO;", Unclear),
             ("  b) TWO;", Unclear),
             ("\nx;", Unclear),
