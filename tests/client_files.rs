@@ -8,8 +8,7 @@ use common::{in_parallel, Farm, Ran, Which, OURS};
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fs;
-use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::{ffi::OsStrExt, fs::MetadataExt};
 use std::path::Path;
 
 /// Where the compile must take place.
