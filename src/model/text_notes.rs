@@ -37,8 +37,8 @@ const INCLUDE: &[u8] = b".include";
 /// What is looked for, and whether it matters in all dialects; each look costs time.
 static WORDS: LazyLock<[(Finder<'static>, Hit, bool); 9]> = LazyLock::new(|| {
     [
-        (Finder::new(b"__DATE"), Hit::Clock, true),
-        (Finder::new(b"__TIME"), Hit::Clock, true),
+        (Finder::new(b"__DA"), Hit::Clock, true),
+        (Finder::new(b"__TI"), Hit::Clock, true),
         (Finder::new(b"_Pragma"), Hit::Pragma, true),
         (Finder::new(b"_macro"), Hit::MacroStack, true),
         (Finder::new(b".i"), Hit::Assembler, true),
@@ -133,7 +133,7 @@ fn is_word(text: &[u8], at: usize, hit: Hit) -> bool {
 
 /// Which of them it is.
 fn clock(after: &[u8]) -> Clock {
-    match after.starts_with(b"__DATE") || after.starts_with(b"__TIME__") {
+    match after.starts_with(b"__DA") || after.starts_with(b"__TIME__") {
         true => Clock::Run,
         false => Clock::File,
     }
@@ -362,6 +362,9 @@ mod tests {
             ("__TIMESTAMP__", vec![Directive::Clock(Clock::File)]),
             ("my__DATE__ __TIME_T __DATES", vec![]),
             ("CAT(__DATE, __)", vec![Directive::Clock(Clock::Run)]),
+            ("__DA ## TE__", vec![Directive::Clock(Clock::Run)]),
+            ("__TI ## ME__", vec![Directive::Clock(Clock::File)]),
+            ("__DAB __TIN", vec![]),
             (
                 "CAT(__TIMES, TAMP__) __TIME",
                 vec![Directive::Clock(Clock::File); 2],
