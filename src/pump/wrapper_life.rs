@@ -109,11 +109,14 @@ mod tests {
         child.wait().unwrap();
     }
 
-    /// Waits until setsid has become sleep, in its own session.
+    /// Waits until setsid has become sleep, in its own session. A program that is just being started has no words and no
+    /// environment for a moment.
     fn settled(child: &Child) -> Kin {
+        let words = format!("/proc/{}/cmdline", child.id());
+        let sleeps = || fs::read(&words).is_ok_and(|words| words.starts_with(b"sleep"));
         loop {
             match kin(child.id()) {
-                Some(found) if found.session == child.id() => return found,
+                Some(found) if found.session == child.id() && sleeps() => return found,
                 _ => std::thread::sleep(Duration::from_millis(1)),
             }
         }
