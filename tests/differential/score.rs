@@ -106,12 +106,7 @@ impl Score {
         let count = |cell| self.counts.get(&(name, cell)).copied().unwrap_or_default();
         let (pump, plain) = (count(CELLS[0]), count(CELLS[1]));
         let share = |count: Count| (count.pumped + count.as_text) * 100 / count.compiles.max(1);
-        // What was only drawn from tells nothing of the whole.
-        let plain_share = match plain.rows == pump.rows {
-            true => share(plain),
-            false => 100,
-        };
-        let measured = [pump.rows, share(pump), plain_share];
+        let measured = [pump.rows, share(pump), share(plain)];
         match claims.as_deref() {
             Some(&[rows, by_pump, by_text]) => {
                 let claimed = [rows, by_pump, by_text];
@@ -178,14 +173,10 @@ fn the_readme_may_not_claim_more() {
         ("| `gcc` | 8 | 70 % | 0 % |", 0),
         ("| `gcc` | 10 | 75 % | 75 % |", 1),
         ("| `gcc` | 9 | 76 % | 75 % |", 1),
+        ("| `gcc` | 9 | 75 % | 76 % |", 1),
         ("| `gcc` | all | 75 % | 75 % |", 1),
         ("| `g++` | 9 | 75 % | 75 % |", 1),
     ] {
         assert_eq!(score.readme_faults(&readme(line)).len(), faults, "{line}");
     }
-    let line = readme("| `gcc` | 9 | 75 % | 76 % |");
-    assert_eq!(score.readme_faults(&line).len(), 1);
-    let drawn = Count { rows: 2, ..count };
-    score.counts.insert(("gcc", CELLS[1]), drawn);
-    assert_eq!(score.readme_faults(&line).len(), 0);
 }
