@@ -31,6 +31,7 @@ pub mod model {
     pub mod charset;
     pub mod literals;
     pub mod indentation;
+    pub mod blocks;
     pub mod landmarks;
     pub mod plain_text;
     pub mod optimizing;

@@ -1,8 +1,7 @@
 //! Where a preprocessed text holds what matters before it travels. A text is long, and most of it is of no interest: all of
-//! it is found in one walk, which looks at many bytes at once for pairs that are rare elsewhere.
+//! it is found in one walk, for pairs of bytes that are rare elsewhere.
 
-/// How many bytes are looked at at once.
-const BLOCK_BYTES: usize = 32;
+use super::blocks::{bits, walk, Sixteen, BLOCK_BYTES};
 
 /// The bit by which small letters differ from capitals.
 const CASE: u8 = 0x20;
@@ -69,25 +68,11 @@ impl Landmarks {
 
     fn walk<const CLANG: bool>(text: &[u8]) -> Landmarks {
         let mut found = Landmarks::default();
-        let mut from = 0;
-        // Each block has the first byte of the next one with it, so that no pair is cut.
-        while let Some(block) = text.get(from..).and_then(<[u8]>::first_chunk) {
-            let mut starts = pairs::<CLANG>(block);
-            while starts != 0 {
-                let at = from + starts.trailing_zeros() as usize;
-                if let Some(byte) = text.get(at) {
-                    found.note(text, at, *byte);
-                }
-                starts &= starts - 1;
-            }
-            from += BLOCK_BYTES;
-        }
-        for (at, byte) in text.iter().enumerate().skip(from) {
-            let is_clangs = matches!(byte, b'g' | b'_');
-            if matches!(byte, b'#' | b'.' | b'C' | b'R' | b'r') || CLANG && is_clangs {
+        walk(text, pairs::<CLANG>, |at| {
+            if let Some(byte) = text.get(at) {
                 found.note(text, at, *byte);
             }
-        }
+        });
         found
     }
 
@@ -169,60 +154,44 @@ fn may_pack(rest: &[u8]) -> bool {
 }
 
 /// Where in a block something of it may begin, a bit for each byte.
-#[cfg(target_arch = "x86_64")]
 #[inline(always)]
 fn pairs<const CLANG: bool>(block: &[u8; BLOCK_BYTES + 1]) -> u32 {
-    use safe_arch::{bitand_m128i, bitor_m128i, m128i, move_mask_i8_m128i};
-    use safe_arch::{cmp_eq_mask_i8_m128i, set_splat_i8_m128i};
-    let is = |bytes: m128i, one: u8| cmp_eq_mask_i8_m128i(bytes, set_splat_i8_m128i(one as i8));
-    let without = |bytes: m128i, bits: u8| bitand_m128i(bytes, set_splat_i8_m128i(!bits as i8));
-    let load = |at: usize| {
-        let mut bytes = [0; 16];
-        bytes.copy_from_slice(&block[at..at + 16]);
-        m128i::from(bytes)
-    };
-    let half = |at: usize| {
-        let (bytes, next) = (load(at), load(at + 1));
-        let pair = |one, other| bitand_m128i(is(bytes, one), is(next, other));
-        let dot = bitand_m128i(is(bytes, b'.'), is(without(next, CASE), b'I'));
-        let capitals = bitand_m128i(is(bytes, b'C'), is(without(next, b'C' ^ b'O'), b'C'));
-        let mut found = bitor_m128i(bitor_m128i(is(bytes, b'#'), dot), capitals);
-        found = bitor_m128i(found, bitor_m128i(pair(b'r', b'c'), pair(b'R', b'"')));
-        if CLANG {
-            found = bitor_m128i(found, bitor_m128i(pair(b'g', b'm'), pair(b'_', b'N')));
+    bits(|at| {
+        let (bytes, next) = (Sixteen::of(block, at), Sixteen::of(block, at + 1));
+        let pair = |one, other| bytes.is(one) & next.is(other);
+        let dot = bytes.is(b'.') & next.without(CASE).is(b'I');
+        let capitals = bytes.is(b'C') & next.without(b'C' ^ b'O').is(b'C');
+        let found = bytes.is(b'#') | dot | capitals | pair(b'r', b'c') | pair(b'R', b'"');
+        match CLANG {
+            true => found | pair(b'g', b'm') | pair(b'_', b'N'),
+            false => found,
         }
-        move_mask_i8_m128i(found) as u32
-    };
-    half(0) | half(16) << 16
+    })
 }
-
-/// The same on any machine.
-#[cfg(any(test, not(target_arch = "x86_64")))]
-fn pairs_by_bytes<const CLANG: bool>(block: &[u8; BLOCK_BYTES + 1]) -> u32 {
-    let begins = |at: &usize| {
-        let (byte, next) = (block[*at], block[at + 1]);
-        match byte {
-            b'#' => true,
-            b'.' => next & !CASE == b'I',
-            b'C' => next & !(b'C' ^ b'O') == b'C',
-            b'r' => next == b'c',
-            b'R' => next == b'"',
-            b'g' => CLANG && next == b'm',
-            b'_' => CLANG && next == b'N',
-            _ => false,
-        }
-    };
-    let places = (0..BLOCK_BYTES).filter(begins);
-    places.fold(0, |found, at| found | 1 << at)
-}
-
-#[cfg(not(target_arch = "x86_64"))]
-use pairs_by_bytes as pairs;
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    /// The same pairs, byte by byte.
+    fn pairs_by_bytes<const CLANG: bool>(block: &[u8; BLOCK_BYTES + 1]) -> u32 {
+        let begins = |at: &usize| {
+            let (byte, next) = (block[*at], block[at + 1]);
+            match byte {
+                b'#' => true,
+                b'.' => next & !CASE == b'I',
+                b'C' => next & !(b'C' ^ b'O') == b'C',
+                b'r' => next == b'c',
+                b'R' => next == b'"',
+                b'g' => CLANG && next == b'm',
+                b'_' => CLANG && next == b'N',
+                _ => false,
+            }
+        };
+        let places = (0..BLOCK_BYTES).filter(begins);
+        places.fold(0, |found, at| found | 1 << at)
+    }
 
     /// The same, word by word.
     fn plainly(text: &[u8]) -> Landmarks {

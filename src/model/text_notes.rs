@@ -1,10 +1,9 @@
 //! Words in the text between directives that matter to the preprocessor or to whoever sends the file elsewhere: the
 //! clock, files named in assembler text, macros that are pushed and popped by `_Pragma`.
 
-use std::sync::LazyLock;
+use memchr::memmem::{find, find_iter};
 
-use memchr::memmem::{find, Finder};
-
+use super::blocks::{bits, walk, Sixteen, BLOCK_BYTES};
 use super::dialect::Dialect;
 use super::directives::{Change, Clock, Directive, Odd};
 use super::interner::{intern, Id};
@@ -34,20 +33,45 @@ pub enum Hit {
 const INCBIN: &[u8] = b".incbin";
 const INCLUDE: &[u8] = b".include";
 
-/// What is looked for, and whether it matters in all dialects; each look costs time.
-static WORDS: LazyLock<[(Finder<'static>, Hit, bool); 9]> = LazyLock::new(|| {
-    [
-        (Finder::new(b"__DA"), Hit::Clock, true),
-        (Finder::new(b"__TI"), Hit::Clock, true),
-        (Finder::new(b"_Pragma"), Hit::Pragma, true),
-        (Finder::new(b"_macro"), Hit::MacroStack, true),
-        (Finder::new(b".i"), Hit::Assembler, true),
-        (Finder::new(b".I"), Hit::Assembler, true),
-        (Finder::new(b"_MACROS"), Hit::Carrier, false),
-        (Finder::new(b"GCC"), Hit::Options, true),
-        (Finder::new(b"once"), Hit::Once, true),
-    ]
-});
+/// Where in `_Pragma` the pair stands that is looked for.
+const PRAGMA_PAIR_AT: usize = 4;
+
+/// Where in a block a word may begin that is looked for, or be, a bit for each byte: what is rare elsewhere of each of them,
+/// in both cases where they are alike.
+#[inline(always)]
+fn rare(block: &[u8; BLOCK_BYTES + 2]) -> u32 {
+    const CASE: u8 = 0x20;
+    bits(|at| {
+        let [first, second, third] = [0, 1, 2].map(|ahead| Sixteen::of(block, at + ahead));
+        let clocks = third.without(b'D' ^ b'T').is(b'D');
+        let macros = second.without(CASE).is(b'M') & third.without(CASE).is(b'A');
+        let dot = first.is(b'.') & second.without(CASE).is(b'I');
+        let pragma = first.is(b'g') & second.is(b'm');
+        let gcc = first.is(b'G') & second.is(b'C');
+        let once = first.is(b'o') & third.is(b'c');
+        (first.is(b'_') & (clocks | macros)) | dot | pragma | gcc | once
+    })
+}
+
+/// The word that a place of these tells, and where it begins.
+fn word_at(text: &[u8], at: usize, is_clangs: bool) -> Option<(usize, Hit)> {
+    let rest = text.get(at..)?;
+    let hit = match rest.first()? {
+        b'_' if rest.starts_with(b"__DA") || rest.starts_with(b"__TI") => Hit::Clock,
+        b'_' if rest.starts_with(b"_macro") => Hit::MacroStack,
+        b'_' if is_clangs && rest.starts_with(b"_MACROS") => Hit::Carrier,
+        b'.' => Hit::Assembler,
+        b'G' if rest.starts_with(b"GCC") => Hit::Options,
+        b'o' if rest.starts_with(b"once") => Hit::Once,
+        b'g' => {
+            let start = at.checked_sub(PRAGMA_PAIR_AT)?;
+            let is_there = text.get(start..)?.starts_with(b"_Pragma");
+            return is_there.then_some((start, Hit::Pragma));
+        }
+        _ => return None,
+    };
+    Some((at, hit))
+}
 
 /// All that is found in a text, in its order; most texts have nothing.
 #[derive(Debug, Default)]
@@ -62,15 +86,13 @@ impl Hits {
     /// Looks through a whole text.
     pub fn find(text: &[u8], dialect: Dialect) -> Hits {
         let mut waiting = Vec::new();
-        for (finder, hit, always) in WORDS.iter() {
-            if *always || dialect.clang {
-                waiting.extend(finder.find_iter(text).map(|at| (at, *hit)));
-            }
-        }
+        walk(text, rare, |at| {
+            let found = word_at(text, at, dialect.clang);
+            waiting.extend(found.filter(|(at, hit)| is_word(text, *at, *hit)));
+        });
         if dialect.objective {
-            waiting.extend(memchr::memmem::find_iter(text, b"@import").map(|at| (at, Hit::Import)));
+            waiting.extend(find_iter(text, b"@import").map(|at| (at, Hit::Import)));
         }
-        waiting.retain(|(at, hit)| is_word(text, *at, *hit));
         waiting.sort_unstable_by_key(|(at, _)| std::cmp::Reverse(*at));
         let mut hits = Hits { waiting, next: 0 };
         hits.look();
@@ -336,6 +358,46 @@ pub(super) fn starts_module(line: &[u8]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
+
+    /// The same, word by word.
+    fn plainly(text: &[u8], is_clangs: bool) -> Vec<(usize, Hit)> {
+        let words = [
+            ("__DA", Hit::Clock),
+            ("__TI", Hit::Clock),
+            ("_Pragma", Hit::Pragma),
+            ("_macro", Hit::MacroStack),
+            (".i", Hit::Assembler),
+            (".I", Hit::Assembler),
+            ("GCC", Hit::Options),
+            ("once", Hit::Once),
+            ("_MACROS", Hit::Carrier),
+        ];
+        let words = words.iter().take(if is_clangs { 9 } else { 8 });
+        let places = |(word, hit): &(&str, Hit)| {
+            let places: Vec<usize> = find_iter(text, word).collect();
+            let hit = *hit;
+            places.into_iter().map(move |at| (at, hit))
+        };
+        let mut all: Vec<(usize, Hit)> = words.flat_map(places).collect();
+        all.retain(|(at, hit)| is_word(text, *at, *hit));
+        all.sort_by_key(|(at, _)| *at);
+        all
+    }
+
+    proptest! {
+        #[test]
+        fn one_walk_finds_what_single_searches_do(words in proptest::collection::vec(
+            "__DATE__|__DA|__TIME|__TIMESTAMP__|_Pragma|pop_macro|push_m|POP_MACROS|PUSH_MACROS|\\.incbin|\\.INCLUDE \"|\\.i|GCC target|GC|\\(once|\\)|on|ragma|_|__|[ a-z]{1,40}", 0..40),
+            clang in any::<bool>(),
+        ) {
+            let text = words.concat();
+            let dialect = Dialect { clang, ..Dialect::default() };
+            let mut hits = Hits::find(text.as_bytes(), dialect);
+            let found: Vec<(usize, Hit)> = std::iter::from_fn(|| hits.before(text.len())).collect();
+            prop_assert_eq!(found, plainly(text.as_bytes(), clang));
+        }
+    }
 
     fn notes(line: &str) -> Vec<Directive> {
         let text = line.as_bytes();
