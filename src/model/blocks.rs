@@ -6,8 +6,8 @@ use std::ops::{BitAnd, BitOr};
 /// How many places of a block are looked at at once.
 pub const BLOCK_BYTES: usize = 32;
 
-/// Calls `note` with each place of a text that has its bit in what `begins` answers of its block, in their order. A block has
-/// the bytes that follow it with it, zeros behind the end, so that no word is cut.
+/// Calls `note` with each place of a text that has its bit in what `begins` answers of its block, in their order. A block of
+/// N bytes is [`BLOCK_BYTES`] and some that follow them, so that no word is cut; behind the end they are zeros.
 #[inline(always)]
 pub fn walk<const N: usize>(
     text: &[u8],

@@ -1,5 +1,5 @@
 //! Where a preprocessed text holds what matters before it travels. A text is long, and most of it is of no interest: all of
-//! it is found in one walk, for pairs of bytes that are rare elsewhere.
+//! it is found in one walk, which looks for pairs of bytes that are rare elsewhere.
 
 use super::blocks::{bits, walk, Sixteen, BLOCK_BYTES};
 

@@ -36,8 +36,7 @@ const INCLUDE: &[u8] = b".include";
 /// Where in `_Pragma` the pair stands that is looked for.
 const PRAGMA_PAIR_AT: usize = 4;
 
-/// Where in a block a word may begin that is looked for, or be, a bit for each byte: what is rare elsewhere of each of them,
-/// in both cases where they are alike.
+/// A bit for each place of a block where one of the words may begin, or, of `_Pragma`, its `gm` may be: what is rare elsewhere.
 #[inline(always)]
 fn rare(block: &[u8; BLOCK_BYTES + 2]) -> u32 {
     const CASE: u8 = 0x20;
@@ -53,7 +52,7 @@ fn rare(block: &[u8; BLOCK_BYTES + 2]) -> u32 {
     })
 }
 
-/// The word that a place of these tells, and where it begins.
+/// The word at such a place, and where it begins.
 fn word_at(text: &[u8], at: usize, is_clangs: bool) -> Option<(usize, Hit)> {
     let rest = text.get(at..)?;
     let hit = match rest.first()? {

@@ -78,7 +78,7 @@ pub struct Worker<'b> {
     number: usize,
 }
 
-/// The seed by which cells are drawn: given, or new.
+/// The seed by which rows and cells are drawn: given, or new.
 pub fn seed() -> u64 {
     match std::env::var("DISTCC_TESTS_SEED") {
         Ok(text) => text.parse().unwrap(),
@@ -103,7 +103,7 @@ impl Draw {
     pub fn cells_of(&self, job: &Job) -> Vec<Cell> {
         let is_drawn = |cell: Option<&Cell>, sampled: u64| {
             let mut hasher = DefaultHasher::new();
-            (self.seed, job.name(), cell).hash(&mut hasher);
+            (self.seed, job.name(), &job.row.setup, cell).hash(&mut hasher);
             hasher.finish() % sampled == 0
         };
         if !self.whole && !self.all_rows && !is_drawn(None, ROWS_DRAWN) {
