@@ -359,10 +359,12 @@ fn time_of_day_and_other_things_go_another_way() {
     };
     server.write("time.c", "const char *t = __TIME__;\n");
     server.write("plain.c", "");
+    server.write("pieces.c", "const char *d = J(__DA, TE__);\n");
     server.write("x.i", "");
     for (command, why) in [
         ("gcc -c time.c", "__TIME__"),
         ("gcc -DT=__DATE__ -c plain.c", "__DATE__"),
+        ("gcc -DJ(a,b)=a##b -c pieces.c", "__DATE__"),
         ("gcc -c nowhere.c", "not there"),
         ("gcc -c x.i", "preprocessed"),
         ("gcc plain.c", "-c"),
