@@ -12,6 +12,7 @@ Usage: ./install.sh [OPTION]…
   --prefix DIR   install below DIR (default: /usr/local)
   --user         install below ~/.local; needs no root
   --binary FILE  install this program instead of building one with cargo
+  --build-only   build the program, for an installation by somebody who has no cargo, and install nothing
   --force        also replace, or remove, files that are not known to be ours
   --no-systemd   install no units for systemd; they are anyway only if systemd is here and the prefix is /usr or /usr/local
   --dry-run      say what would be written and removed, and change nothing
@@ -40,6 +41,7 @@ force=false
 uninstall=false
 dry_run=false
 for_package=false
+build_only=false
 systemd=true
 while [ $# -gt 0 ]; do
     case $1 in
@@ -58,6 +60,7 @@ while [ $# -gt 0 ]; do
     --uninstall) uninstall=true ;;
     --dry-run) dry_run=true ;;
     --for-package) for_package=true ;;
+    --build-only) build_only=true ;;
     --no-systemd) systemd=false ;;
     --help | -h)
         usage
@@ -198,21 +201,31 @@ build_failed() {
 # Which program to install. A dry run builds none.
 is_built=true
 if [ -z "$binary" ]; then
-    binary=${CARGO_TARGET_DIR:-target}/${CARGO_BUILD_TARGET:+$CARGO_BUILD_TARGET/}release/distcc
-    case $binary in
+    folder=${CARGO_TARGET_DIR:-target}
+    case $folder in
     /*) ;;
-    *) binary=$here/$binary ;; # As cargo takes it, which is run there.
+    *) folder=$here/$folder ;; # As cargo takes it, which is run there.
     esac
+    triple=$("$here/packaging/target" $($dry_run && echo --look))
+    binary=$folder/${triple:+$triple/}release/distcc
     if $dry_run; then
         [ -x "$binary" ] || is_built=false
     elif command -v cargo >/dev/null 2>&1; then
-        (cd "$here" && cargo build --release --locked) || build_failed
-    elif [ ! -x "$binary" ]; then
-        fail "neither $binary nor cargo is there; build with 'cargo build --release' first (Rust: https://rustup.rs)"
+        (cd "$here" && cargo build --release --locked ${triple:+--target "$triple"}) || build_failed
+    else
+        # What somebody else has built, as with sudo; the last of them.
+        binary=$(ls -t "$binary" "$folder"/release/distcc "$folder"/x86_64-unknown-linux-musl/release/distcc 2>/dev/null | head -n 1)
+        [ -n "$binary" ] ||
+            fail "there is neither cargo nor a program that it has built; run './install.sh --build-only' first (Rust: https://rustup.rs)"
     fi
 fi
 if $is_built && { [ ! -f "$binary" ] || [ ! -x "$binary" ]; }; then
     fail "$binary is not a program"
+fi
+
+if $build_only; then
+    echo "$binary has been built; ./install.sh installs it"
+    exit 0
 fi
 
 # What is to be installed, SOURCE TAB PATH, and the new manifest for it.

@@ -103,7 +103,9 @@ pub mod model {
 /// Floor 1: the operating system made safe; the only place with unsafe code.
 pub mod os {
     pub mod sys;
-    pub mod memory;
+    #[cfg(all(target_arch = "x86_64", any(test, target_env = "musl")))]
+    pub mod copies;
+    pub mod heap;
     pub mod start;
     pub mod cleanup;
     pub mod spawn;
@@ -122,6 +124,7 @@ pub mod os {
     pub mod locale;
     pub mod terminal;
     pub mod net;
+    pub mod names;
     pub mod gather;
     pub mod process;
     pub mod liveness;

@@ -483,3 +483,89 @@ fn files_for_a_package_are_those_of_no_machine() {
     assert_eq!(fs::read_dir(root.join("lib/distcc")).unwrap().count(), 0);
     assert!(!root.join("share/distcc").exists());
 }
+
+/// A folder of programs in place of those of Rust.
+fn tools(scripts: &[(&str, &str)]) -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    for (name, script) in scripts {
+        let path = folder.path().join(name);
+        fs::write(&path, format!("#!/bin/sh\n{script}\n")).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+    }
+    folder
+}
+
+#[test]
+#[cfg(target_arch = "x86_64")]
+fn musl_is_taken_where_it_can_be_had() {
+    let libraries = tempfile::tempdir().unwrap();
+    let place = libraries.path().join("musl").display().to_string();
+    let rustc = format!("echo {place}");
+    let adds = format!("[ \"$*\" = '-q target add x86_64-unknown-linux-musl' ] && mkdir {place}");
+    let all = tools(&[("rustc", &rustc), ("rustup", &adds)]);
+    let target = |folder: &Path, options: &[&str], named: Option<&str>| {
+        let mut command = Command::new(Path::new(ROOT).join("packaging/target"));
+        command.args(options).env_remove("CARGO_BUILD_TARGET");
+        command.env("PATH", format!("{}:/usr/bin:/bin", folder.display()));
+        command.envs(named.map(|named| ("CARGO_BUILD_TARGET", named)));
+        well(command.output().unwrap()).trim().to_owned()
+    };
+    let musl = "x86_64-unknown-linux-musl";
+    // Without rustup it is not there; where one only looks it is not fetched, nor where another is named.
+    let alone = tools(&[("rustc", &rustc)]);
+    if !Path::new("/usr/bin/rustup").exists() {
+        assert_eq!(target(alone.path(), &[], None), "");
+    }
+    assert_eq!(target(all.path(), &["--look"], None), "");
+    assert_eq!(target(all.path(), &[], Some("other")), "other");
+    assert!(!Path::new(&place).exists());
+    assert_eq!(target(all.path(), &[], None), musl);
+    assert!(Path::new(&place).exists());
+    assert_eq!(target(alone.path(), &["--look"], None), musl);
+}
+
+/// As with sudo, which has no cargo on its PATH.
+#[test]
+fn without_cargo_the_last_build_is_installed() {
+    let prefix = Prefix::new();
+    let builds = tempfile::tempdir().unwrap();
+    let command = || {
+        let mut command = prefix.command(&[]);
+        command
+            .env("PATH", "/usr/bin:/bin")
+            .env_remove("CARGO_BUILD_TARGET");
+        command.env("CARGO_TARGET_DIR", builds.path());
+        command.output().unwrap()
+    };
+    if Path::new("/usr/bin/cargo").exists() {
+        return; // Debian's.
+    }
+    let said = badly(command());
+    assert!(said.contains("./install.sh --build-only"), "{said}");
+    let program = fs::read(env!("CARGO_BIN_EXE_distcc")).unwrap();
+    let installed = prefix.path().join("bin/distcc");
+    for (age, folder) in ["release", "x86_64-unknown-linux-musl/release"]
+        .iter()
+        .enumerate()
+    {
+        let folder = builds.path().join(folder);
+        fs::create_dir_all(&folder).unwrap();
+        // What stands behind a program does not matter to it.
+        let build = [&program[..], &vec![0; age + 1]].concat();
+        let file = folder.join("distcc");
+        fs::write(&file, build).unwrap();
+        fs::set_permissions(&file, fs::Permissions::from_mode(0o755)).unwrap();
+        let written =
+            std::time::SystemTime::now() - std::time::Duration::from_secs(60 - age as u64);
+        fs::File::options()
+            .append(true)
+            .open(&file)
+            .unwrap()
+            .set_modified(written)
+            .unwrap();
+        well(command());
+        let length = fs::metadata(&installed).unwrap().len();
+        assert_eq!(length, (program.len() + age + 1) as u64);
+    }
+    well(prefix.run(&["--uninstall"]));
+}

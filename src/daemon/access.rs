@@ -1,6 +1,7 @@
 //! Who may connect: the addresses of `--allow` and `--allow-private`, or this machine alone if neither is given.
 
 use crate::model::error::{Code, Error, Result};
+use crate::os::names;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};
 
 /// What `--allow-private` stands for.
@@ -201,8 +202,9 @@ fn canonical(network: IpAddr, bits: u32) -> Rule {
 }
 
 fn resolve(name: &str) -> Option<Vec<Rule>> {
-    let found = (name, 0).to_socket_addrs().ok()?;
+    let found = names::addresses(name, 0).ok()?;
     let rules: Vec<Rule> = found
+        .into_iter()
         .map(|found| match found {
             SocketAddr::V4(found) => whole(IpAddr::V4(*found.ip()), 0),
             SocketAddr::V6(found) => whole(IpAddr::V6(*found.ip()), found.scope_id()),

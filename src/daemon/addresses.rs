@@ -1,7 +1,8 @@
 //! An address to listen on, as it is written in an option.
 
 use crate::model::error::{Code, Error, Result};
-use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
+use crate::os::names;
+use std::net::{IpAddr, SocketAddr};
 
 /// The name in such a value, if it has one in place of an address.
 pub fn name_in(value: &str) -> Option<&str> {
@@ -39,8 +40,7 @@ pub fn at(option: &str, value: &str, port: u16) -> Result<Vec<SocketAddr>> {
     if let Ok(ip) = host.parse::<IpAddr>() {
         return Ok(vec![SocketAddr::new(ip, port)]);
     }
-    let found = (host, port).to_socket_addrs().map(Iterator::collect);
-    let found: Vec<SocketAddr> = found.unwrap_or_default();
+    let found = names::addresses(host, port).unwrap_or_default();
     if found.is_empty() || host.is_empty() {
         return Err(fault("neither an address nor a name that has one"));
     }

@@ -16,8 +16,8 @@ use super::source::{Source, Wanted};
 use crate::model::error::{Code, Error, Result, Status};
 use crate::os::daemonize::{self, PidFile};
 use crate::os::first::leave_first_place;
+use crate::os::heap::use_shelves;
 use crate::os::logging::{self, NOTICE};
-use crate::os::memory::keep_freed_memory;
 use crate::os::net::{self, Peer};
 use crate::os::process::user_id;
 use crate::os::signals::{self, Wishes};
@@ -33,9 +33,6 @@ use std::panic::{catch_unwind, set_hook, AssertUnwindSafe};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
-
-/// How much memory is kept for the next request, in bytes.
-const KEPT_BYTES: i32 = 16 << 20;
 
 /// How often to look whether something is to be set right.
 const CHORES: Duration = Duration::from_secs(5);
@@ -143,7 +140,7 @@ fn serve_one(config: Config, passed: Option<OwnedFd>) -> Result<Status> {
 
 /// Listens until a final signal comes.
 fn serve_all(config: Config, passed: Vec<TcpListener>, source: Arc<Source>) -> Result<Status> {
-    keep_freed_memory(KEPT_BYTES);
+    use_shelves();
     let is_ours = passed.is_empty();
     let listeners = match is_ours {
         true => listening::listen(&config)?,

@@ -7,9 +7,10 @@ use crate::model::hosts::{HostSpec, Place};
 use crate::model::settings::ClientSettings;
 use crate::model::wire::{Reply, WireError};
 use crate::os::cleanup;
+use crate::os::names;
 use std::ffi::{OsStr, OsString};
 use std::io::{self, IoSlice, Read, Write};
-use std::net::{IpAddr, SocketAddr, TcpStream, ToSocketAddrs};
+use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::process::{Child, Command, Stdio};
@@ -94,10 +95,7 @@ pub fn addresses(name: &str, port: u16) -> Result<Vec<SocketAddr>> {
     if let Ok(ip) = name.parse::<IpAddr>() {
         return Ok(vec![SocketAddr::new(ip, port)]);
     }
-    match (name, port).to_socket_addrs() {
-        Ok(found) => Ok(found.collect()),
-        Err(err) => Err(unresolved(name, port, err)),
-    }
+    names::addresses(name, port).map_err(|err| unresolved(name, port, err))
 }
 
 fn unresolved(name: &str, port: u16, why: impl std::fmt::Display) -> Error {

@@ -4,7 +4,6 @@
 
 #![allow(unsafe_code)] // C's argv, and signal dispositions, are only to be had from libc.
 
-use super::memory;
 use std::ffi::{c_char, c_int, CStr, OsString};
 use std::fs::OpenOptions;
 use std::os::fd::IntoRawFd;
@@ -53,7 +52,6 @@ pub fn prepare() {
         revents: 0,
     };
     let mut standard = [closed(0), closed(1), closed(2)];
-    memory::prepare();
     // SAFETY: poll writes to the three entries that it is given; signal takes any valid signal.
     unsafe {
         libc::poll(standard.as_mut_ptr(), 3, 0);

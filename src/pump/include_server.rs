@@ -8,7 +8,7 @@ use super::spool::{Base, Spool};
 use super::talk::Office;
 use crate::model::error::{Code, Error, Result, Status};
 use crate::os::daemonize::{background, raise_descriptor_limit};
-use crate::os::memory::{grow_in_large_pages, keep_freed_memory};
+use crate::os::heap::{grow_in_large_pages, use_shelves};
 use crate::os::net::wait_readable;
 use crate::os::process::{inherited, spent};
 use crate::os::supervise;
@@ -25,9 +25,6 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
-
-/// How much memory is kept for the next analysis, in bytes.
-const KEPT_BYTES: i32 = 64 << 20;
 
 /// Room that is made at once for what is learnt: addresses only, in bytes.
 const ROOM_BYTES: usize = 128 << 20;
@@ -109,7 +106,7 @@ fn serve(options: Options, report: Option<&mut File>) -> Result<Status> {
     };
     supervise::note_final_signals().map_err(trouble("prepare for signals"))?;
     raise_descriptor_limit();
-    keep_freed_memory(KEPT_BYTES);
+    use_shelves();
     grow_in_large_pages(ROOM_BYTES);
     write_pid(&options)?;
     base.remove_orphans();

@@ -10,6 +10,7 @@ use crate::model::hosts::DISCOVERED;
 use crate::model::settings::ClientSettings;
 use crate::model::wire::Version;
 use crate::os::logging;
+use crate::os::names;
 use env_logger::Target as LogTarget;
 use log::LevelFilter;
 use std::collections::{BTreeMap, VecDeque};
@@ -17,7 +18,7 @@ use std::env;
 use std::ffi::OsString;
 use std::fs;
 use std::io::{self, Write};
-use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
+use std::net::{IpAddr, SocketAddr};
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::sync::Arc;
 use std::thread;
@@ -255,10 +256,7 @@ impl Search {
 
     fn resolve(&self, number: usize, target: &Target) -> Result<()> {
         let (name, port) = (target.name.clone(), target.port);
-        self.spawn(move || {
-            let found = (name.as_str(), port).to_socket_addrs();
-            Event::Resolved(number, found.map(Iterator::collect))
-        })
+        self.spawn(move || Event::Resolved(number, names::addresses(&name, port)))
     }
 
     /// Runs a task beside. What it has to tell when the time is over, nobody hears.
