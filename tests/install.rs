@@ -310,7 +310,10 @@ fn a_program_that_is_there_is_offered_when_the_build_fails() {
         fs::write(file, "#!/bin/sh\nexit 1\n").unwrap();
         fs::set_permissions(file, fs::Permissions::from_mode(0o755)).unwrap();
     };
-    write(&cargo.join("cargo"));
+    // Without musl.
+    for name in ["cargo", "rustc", "rustup"] {
+        write(&cargo.join(name));
+    }
     let path = format!("{}:{}", cargo.display(), std::env::var("PATH").unwrap());
     // Cargo has a folder of its own for what is built for another target.
     for (triple, place) in [("", "release"), ("x86_64-none", "x86_64-none/release")] {
