@@ -169,7 +169,8 @@ fn client_cpu(plan: &Plan) {
                 let whole = cpu_per_run(plan.runs, || {
                     let mut client = setting.client(distcc, &hosts);
                     client
-                        .args([text.compiler, "-O2", "-c", text.name, "-o", "x.o"])
+                        .args([text.compiler, "-O2", "-c", text.name, "-o"])
+                        .arg(setting.output())
                         .env("FAKE_TEXT", &text.preprocessed);
                     assert!(client.status().unwrap().success());
                 });
@@ -194,7 +195,7 @@ fn floor(plan: &Plan) {
             let spent = cpu_per_run(plan.runs, || {
                 let mut floor = setting.command(setting.fakes.join("floor"));
                 floor.arg(server.port.to_string());
-                floor.arg(&text.preprocessed).arg("x.o");
+                floor.arg(&text.preprocessed).arg(setting.output());
                 assert!(floor.status().unwrap().success());
             });
             server.assert_answered(plan.runs);
@@ -269,7 +270,8 @@ fn real_preprocessor(plan: &Plan) {
                 let whole = cpu_per_run(runs, || {
                     let mut client = setting.client(distcc, &hosts);
                     client
-                        .args([text.compiler, "-O2", "-c", text.name, "-o", "x.o"])
+                        .args([text.compiler, "-O2", "-c", text.name, "-o"])
+                        .arg(setting.output())
                         .env("PATH", &setting.real_path);
                     assert!(client.status().unwrap().success());
                 });

@@ -7,6 +7,7 @@ use std::net::{TcpListener, TcpStream};
 use std::os::unix::fs::{symlink, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 /// One of those that are compared.
@@ -35,6 +36,8 @@ pub struct Setting {
     pub big: Text,
     /// What a compiler would answer.
     pub object: Vec<u8>,
+    /// How many outputs have been named.
+    outputs: AtomicUsize,
 }
 
 const SMALL: &str = "int add(int a, int b) { return a + b; }\n";
@@ -92,6 +95,7 @@ impl Setting {
                 preprocessed: work.join("big.ii"),
             },
             object: fs::read(work.join("real.o")).unwrap(),
+            outputs: AtomicUsize::new(0),
             folder,
         }
     }
@@ -123,6 +127,12 @@ impl Setting {
             .env("DISTCC_DIR", self.path("home"))
             .env("DISTCC_FALLBACK", "0");
         command
+    }
+
+    /// The name of an object that is not there yet, as in a build. A file system that gives up a file for each that it
+    /// makes slows down.
+    pub fn output(&self) -> String {
+        format!("{}.o", self.outputs.fetch_add(1, Ordering::Relaxed))
     }
 
     /// A file that a preprocessor may write to.

@@ -10,6 +10,7 @@ use std::fs;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 /// An include server that runs, and the server that its clients send to.
@@ -18,6 +19,8 @@ pub struct Session {
     client: PathBuf,
     server: Server,
     include_server: IncludeServerProcess,
+    /// How many objects have been asked for.
+    objects: AtomicUsize,
 }
 
 impl Session {
@@ -29,6 +32,7 @@ impl Session {
             client: contender.client.clone(),
             server: Server::start(),
             include_server,
+            objects: AtomicUsize::new(0),
             folder,
         }
     }
@@ -36,11 +40,13 @@ impl Session {
     /// A client for one unit, and these hosts.
     pub fn client(&self, unit: &Unit, hosts: &str) -> Command {
         let folder = self.folder.path();
+        // Each unit has its own, as in a build: a file system that gives up one for each that it makes slows down.
+        let number = self.objects.fetch_add(1, Ordering::Relaxed);
         let mut client = Command::new(&self.client);
         client
             .args(&unit.words)
             .args(["-c", "-o"])
-            .arg(folder.join("x.o"))
+            .arg(folder.join(format!("{number}.o")))
             .current_dir(&unit.folder)
             .env_clear()
             .env("PATH", PATH)
