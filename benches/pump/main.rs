@@ -124,6 +124,7 @@ fn figures(contender: &Contender, inputs: &Inputs, sample: &[Unit]) -> Figures {
         (each(cost::of_children() - clients), each(server), given_up)
     };
     let cold = pass(Duration::ZERO);
+    session.put_objects_away();
     let warm = pass(session.server_cpu());
     let rows = [cold.0 + cold.1, warm.0 + warm.1, cold.1, warm.1];
     (rows, cold.2 + warm.2)

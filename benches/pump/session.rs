@@ -10,7 +10,6 @@ use std::fs;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 /// An include server that runs, and the server that its clients send to.
@@ -19,20 +18,18 @@ pub struct Session {
     client: PathBuf,
     server: Server,
     include_server: IncludeServerProcess,
-    /// How many objects have been asked for.
-    objects: AtomicUsize,
 }
 
 impl Session {
     pub fn start(contender: &Contender, inputs: &Inputs) -> Session {
         let folder = tempfile::Builder::new().prefix("bench-").tempdir().unwrap();
         let path = folder.path();
+        fs::create_dir(path.join("objects")).unwrap();
         let include_server = IncludeServerProcess::start(contender, inputs, path);
         Session {
             client: contender.client.clone(),
             server: Server::start(),
             include_server,
-            objects: AtomicUsize::new(0),
             folder,
         }
     }
@@ -40,13 +37,12 @@ impl Session {
     /// A client for one unit, and these hosts.
     pub fn client(&self, unit: &Unit, hosts: &str) -> Command {
         let folder = self.folder.path();
-        // Each unit has its own, as in a build: a file system that gives up one for each that it makes slows down.
-        let number = self.objects.fetch_add(1, Ordering::Relaxed);
+        let source = unit.words.last().unwrap().replace('/', "_");
         let mut client = Command::new(&self.client);
         client
             .args(&unit.words)
             .args(["-c", "-o"])
-            .arg(folder.join(format!("{number}.o")))
+            .arg(folder.join(format!("objects/{source}.o")))
             .current_dir(&unit.folder)
             .env_clear()
             .env("PATH", PATH)
@@ -57,6 +53,17 @@ impl Session {
             .env("INCLUDE_SERVER_PORT", folder.join("socket"))
             .stderr(Stdio::null());
         client
+    }
+
+    /// Puts the first build's objects away, so that a second one makes its own. They stay, since a file system that has given
+    /// up many files takes longer to make one.
+    pub fn put_objects_away(&self) {
+        let [from, to] = ["objects", "away"].map(|name| self.folder.path().join(name));
+        fs::create_dir(&to).unwrap();
+        for object in fs::read_dir(from).unwrap() {
+            let object = object.unwrap();
+            fs::rename(object.path(), to.join(object.file_name())).unwrap();
+        }
     }
 
     /// How many bytes have been sent to the server.

@@ -75,7 +75,7 @@ pub fn expand(stream: &[u8], bytes_max: usize) -> Result<Vec<u8>, LzoError> {
     let mut expander = Expander {
         stream,
         at: 0,
-        out: vec![0; room.saturating_add(SLACK)],
+        out: Vec::with_capacity(room.saturating_add(SLACK)),
         length: 0,
         bytes_max,
     };
@@ -103,9 +103,11 @@ pub fn expand(stream: &[u8], bytes_max: usize) -> Result<Vec<u8>, LzoError> {
 /// The state after a long run of literals; 0 to 3 are the numbers of literals that followed the last match.
 const AFTER_RUN: usize = 4;
 
-/// Room for the output is made for this many times the stream at first; text seldom expands to more. It is cleared
-/// first, so more of it costs time.
+/// Addresses for the output are taken for this many times the stream at first; text seldom expands to more.
 const RATIO: usize = 5;
+
+/// So many bytes of them are cleared at a time, shortly before they are used: what is not used takes no memory.
+const STEP_BYTES: usize = 16 << 10;
 
 /// Short pieces are copied in blocks of fixed size, so beyond their end; this much room is always left for it.
 const SLACK: usize = 32;
@@ -114,7 +116,7 @@ const SLACK: usize = 32;
 struct Expander<'s> {
     stream: &'s [u8],
     at: usize,
-    /// Never longer than `bytes_max` and [`SLACK`], so what fits is allowed.
+    /// What has been cleared; never longer than `bytes_max` and [`SLACK`], so what fits is allowed.
     out: Vec<u8>,
     length: usize,
     bytes_max: usize,
@@ -152,7 +154,7 @@ impl Expander<'_> {
     /// Makes sure that there is room for so many bytes, and [`SLACK`].
     #[inline(always)]
     fn reserve(&mut self, count: usize) -> Result<(), LzoError> {
-        match count.saturating_add(SLACK) <= self.out.len() - self.length {
+        match self.length.saturating_add(count).saturating_add(SLACK) <= self.out.len() {
             true => Ok(()),
             false => self.grow(count),
         }
@@ -163,7 +165,7 @@ impl Expander<'_> {
         let end = self.length.checked_add(count);
         let end = end.filter(|end| *end <= self.bytes_max);
         let end = end.ok_or(LzoError::TooLarge)?;
-        let room = self.out.len().saturating_mul(2).clamp(end, self.bytes_max);
+        let room = end.saturating_add(STEP_BYTES).min(self.bytes_max);
         self.out.resize(room.saturating_add(SLACK), 0);
         Ok(())
     }
