@@ -31,11 +31,12 @@ const KEPT_BLOCKS: usize = 64;
 const LARGE_PAGE_BYTES: usize = 2 << 20;
 
 #[global_allocator]
-static HEAP: Heap = Heap::new();
+static HEAP: Heap = Heap::new(&FRESH);
+static FRESH: Fresh = Fresh::nothing();
 
 /// The allocator. Of its locks that of a shelf comes first, then that of the store.
 struct Heap {
-    store: Mutex<Dlmalloc<Pages>>,
+    store: Mutex<Store>,
     shelves: [Mutex<Shelf>; SHELVES],
     /// Whether the shelves are in use.
     shelved: AtomicBool,
@@ -43,8 +44,27 @@ struct Heap {
     threads: AtomicUsize,
 }
 
-/// What the kernel gives the one allocator that is in use.
-struct Pages;
+/// All memory that is on no shelf.
+struct Store {
+    dlmalloc: Dlmalloc<Pages>,
+    fresh: &'static Fresh,
+}
+
+/// Where the memory lies that the kernel gave last and nobody has had: it is all zeros, and takes no memory yet. Only looked at
+/// by whom has the store.
+struct Fresh {
+    start: AtomicUsize,
+    end: AtomicUsize,
+}
+
+/// So many bytes behind a block dlmalloc may have written to.
+const TRACE_BYTES: usize = 256;
+
+/// What the kernel gives.
+struct Pages(&'static Fresh);
+
+/// How much dlmalloc asks it for at least, in bytes: addresses only.
+const GRANULARITY: usize = 1 << 20;
 
 /// How many bytes the next step into the kernel is to bring, in large pages.
 static AHEAD: AtomicUsize = AtomicUsize::new(0);
@@ -117,11 +137,83 @@ impl Shelf {
     }
 }
 
+impl Fresh {
+    const fn nothing() -> Fresh {
+        Fresh {
+            start: AtomicUsize::new(0),
+            end: AtomicUsize::new(0),
+        }
+    }
+}
+
+impl Store {
+    const fn new(fresh: &'static Fresh) -> Store {
+        let mut dlmalloc = Dlmalloc::new_with_allocator(Pages(fresh));
+        assert!(dlmalloc.set_granularity(GRANULARITY));
+        Store { dlmalloc, fresh }
+    }
+
+    /// Notes that somebody has a block now. Gives how many of its bytes, from the first, may not be zeros.
+    fn handed_out(&mut self, block: *mut u8, bytes: usize, align: usize) -> usize {
+        let (first, behind) = (block.addr(), block.addr() + bytes);
+        let start = self.fresh.start.load(Ordering::Relaxed);
+        let end = self.fresh.end.load(Ordering::Relaxed);
+        if end <= first {
+            return bytes;
+        }
+        // For an alignment dlmalloc takes so much more at first, and gives it back.
+        let reach = behind + align + TRACE_BYTES;
+        self.fresh.start.store(start.max(reach), Ordering::Relaxed);
+        match behind <= end {
+            true => start.saturating_sub(first).min(bytes),
+            false => bytes,
+        }
+    }
+
+    fn malloc(&mut self, bytes: usize, align: usize) -> *mut u8 {
+        // SAFETY: any length and alignment may be asked for.
+        let block = unsafe { self.dlmalloc.malloc(bytes, align) };
+        if !block.is_null() {
+            self.handed_out(block, bytes, align);
+        }
+        block
+    }
+
+    fn zeros(&mut self, bytes: usize, align: usize) -> *mut u8 {
+        // SAFETY: any length and alignment may be asked for.
+        let block = unsafe { self.dlmalloc.malloc(bytes, align) };
+        if !block.is_null() {
+            let used = self.handed_out(block, bytes, align);
+            // SAFETY: the block is as long as that.
+            unsafe { block.write_bytes(0, used) };
+        }
+        block
+    }
+
+    /// # Safety
+    /// The block is the store's, of so many bytes and so aligned, and is not used again.
+    unsafe fn free(&mut self, block: *mut u8, bytes: usize, align: usize) {
+        // SAFETY: the caller's promise.
+        unsafe { self.dlmalloc.free(block, bytes, align) }
+    }
+
+    /// # Safety
+    /// As for [`Store::free`].
+    unsafe fn realloc(&mut self, block: *mut u8, from: usize, align: usize, to: usize) -> *mut u8 {
+        // SAFETY: the caller's promise.
+        let block = unsafe { self.dlmalloc.realloc(block, from, align, to) };
+        if !block.is_null() {
+            self.handed_out(block, to, align);
+        }
+        block
+    }
+}
+
 impl Heap {
     /// One that has no memory yet, and no use for shelves.
-    const fn new() -> Heap {
+    const fn new(fresh: &'static Fresh) -> Heap {
         Heap {
-            store: Mutex::new(Dlmalloc::new_with_allocator(Pages)),
+            store: Mutex::new(Store::new(fresh)),
             shelves: [const { Mutex::new(Shelf::EMPTY) }; SHELVES],
             shelved: AtomicBool::new(false),
             threads: AtomicUsize::new(0),
@@ -149,18 +241,15 @@ impl Heap {
     #[cold]
     fn fetch(&self, class: usize, shelf: &mut Shelf) -> *mut u8 {
         let mut store = locked(&self.store);
-        let bytes = class_bytes(class);
-        // SAFETY: what dlmalloc gives is of this length, and nobody else's.
-        unsafe {
-            for _ in 0..kept_blocks(class) / 2 {
-                let block = store.malloc(bytes, ALIGNMENT);
-                if block.is_null() {
-                    break;
-                }
-                shelf.put(class, block);
+        for _ in 0..kept_blocks(class) / 2 {
+            let block = store.malloc(class_bytes(class), ALIGNMENT);
+            if block.is_null() {
+                break;
             }
-            shelf.take(class).unwrap_or(ptr::null_mut())
+            // SAFETY: it is of this length, and nobody else's.
+            unsafe { shelf.put(class, block) };
         }
+        shelf.take(class).unwrap_or(ptr::null_mut())
     }
 
     #[cold]
@@ -195,8 +284,7 @@ unsafe impl GlobalAlloc for Heap {
                 None => self.fetch(class, &mut shelf),
             };
         }
-        // SAFETY: any length and alignment may be asked for.
-        unsafe { locked(&self.store).malloc(asked_bytes(layout), layout.align()) }
+        locked(&self.store).malloc(asked_bytes(layout), layout.align())
     }
 
     unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
@@ -215,8 +303,7 @@ unsafe impl GlobalAlloc for Heap {
 
     unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
         if class_of(layout).is_none() {
-            // SAFETY: any length and alignment may be asked for.
-            return unsafe { locked(&self.store).calloc(layout.size(), layout.align()) };
+            return locked(&self.store).zeros(layout.size(), layout.align());
         }
         // SAFETY: the caller's layout.
         let block = unsafe { self.alloc(layout) };
@@ -299,10 +386,18 @@ unsafe impl Allocator for Pages {
     fn alloc(&self, bytes: usize) -> (*mut u8, usize, u32) {
         let ahead = AHEAD.swap(0, Ordering::Relaxed);
         let large = (ahead > bytes).then(|| map_large(ahead)).flatten();
-        match large.map(|place| (place, ahead)) {
-            Some((place, bytes)) => (place, bytes, 0),
-            None => (map(bytes).unwrap_or(ptr::null_mut()), bytes, 0),
-        }
+        let mapped = match large {
+            Some(place) => Some((place, ahead)),
+            None => map(bytes).map(|place| (place, bytes)),
+        };
+        let Some((place, bytes)) = mapped else {
+            return (ptr::null_mut(), 0, 0);
+        };
+        let start = place.addr() + TRACE_BYTES;
+        self.0.start.store(start, Ordering::Relaxed);
+        let end = place.addr() + bytes - TRACE_BYTES;
+        self.0.end.store(end, Ordering::Relaxed);
+        (place, bytes, 0)
     }
 
     fn remap(&self, _: *mut u8, _: usize, _: usize, _: bool) -> *mut u8 {
@@ -341,6 +436,10 @@ mod tests {
     use std::sync::Arc;
     use std::thread;
 
+    fn heap() -> Heap {
+        Heap::new(Box::leak(Box::new(Fresh::nothing())))
+    }
+
     /// A block in use, all of it filled with one byte.
     struct Filled {
         place: *mut u8,
@@ -358,6 +457,25 @@ mod tests {
             let place = unsafe {
                 let place = heap.alloc(layout);
                 assert!(!place.is_null() && place.addr() % align == 0);
+                place.write_bytes(byte, bytes);
+                place
+            };
+            Filled {
+                place,
+                layout,
+                byte,
+            }
+        }
+
+        /// The same where it was zero before.
+        fn zeroed(heap: &Heap, bytes: usize, align: usize, byte: u8) -> Filled {
+            let layout = Layout::from_size_align(bytes, align).unwrap();
+            // SAFETY: the layout has a length, which is that of the block.
+            let place = unsafe {
+                let place = heap.alloc_zeroed(layout);
+                assert!(!place.is_null() && place.addr() % align == 0);
+                let all = std::slice::from_raw_parts(place, bytes);
+                assert!(all.iter().all(|byte| *byte == 0));
                 place.write_bytes(byte, bytes);
                 place
             };
@@ -396,9 +514,9 @@ mod tests {
         #[test]
         fn blocks_are_ones_own_whatever_is_asked(
             shelved: bool,
-            steps in proptest::collection::vec((0..4u8, any::<prop::sample::Index>(), 1..3000usize, 0..13u32), 1..300)
+            steps in proptest::collection::vec((0..5u8, any::<prop::sample::Index>(), 1..3000usize, 0..13u32), 1..300)
         ) {
-            let heap = Heap::new();
+            let heap = heap();
             if shelved {
                 heap.use_shelves();
             }
@@ -410,6 +528,7 @@ mod tests {
                         let which = which.index(blocks.len());
                         blocks[which].resize(&heap, bytes);
                     }
+                    2 => blocks.push(Filled::zeroed(&heap, bytes * 70, 1 << align, number as u8)),
                     _ => blocks.push(Filled::new(&heap, bytes, 1 << align, number as u8)),
                 }
             }
@@ -419,7 +538,7 @@ mod tests {
 
     #[test]
     fn blocks_go_from_thread_to_thread() {
-        let heap = Arc::new(Heap::new());
+        let heap = Arc::new(heap());
         // Some were asked for before there were shelves.
         let (give, take) = mpsc::sync_channel::<Filled>(1000);
         for bytes in 1..500 {
@@ -459,7 +578,7 @@ mod tests {
 
     #[test]
     fn what_was_freed_is_used_again() {
-        let heap = Heap::new();
+        let heap = heap();
         heap.use_shelves();
         let first = Filled::new(&heap, 100, 1, 1);
         let place = first.place;
@@ -475,14 +594,34 @@ mod tests {
     }
 
     #[test]
-    fn zeros_are_zeros() {
-        let heap = Heap::new();
-        for bytes in [1, 100, 1015, 1017, 100_000] {
-            Filled::new(&heap, bytes, 1, 0xff).free(&heap);
-            let layout = Layout::from_size_align(bytes, 1).unwrap();
-            // SAFETY: the layout has a length, which is that of the block.
-            let zeros = unsafe { std::slice::from_raw_parts(heap.alloc_zeroed(layout), bytes) };
-            assert!(zeros.iter().all(|byte| *byte == 0));
+    fn zeros_are_zeros_and_what_is_fresh_stays_untouched() {
+        let heap = heap();
+        let mut blocks = Vec::new();
+        for round in 0..200usize {
+            let bytes = 1 + round * 977 % 70_000;
+            blocks.push(Filled::zeroed(&heap, bytes, 1, 0xff));
+            if round % 3 == 0 {
+                blocks.swap_remove(round / 4).free(&heap);
+            }
+        }
+        blocks.into_iter().for_each(|block| block.free(&heap));
+        // Of a block of fresh memory nothing has to be cleared.
+        let mut store = Store::new(Box::leak(Box::new(Fresh::nothing())));
+        for _ in 0..3 {
+            let block = store.dlmalloc_block(100_000);
+            assert!(store.handed_out(block, 100_000, 1) <= TRACE_BYTES);
+        }
+        let block = store.malloc(100_000, 1);
+        // SAFETY: nobody has the block.
+        unsafe { store.free(block, 100_000, 1) };
+        let again = store.dlmalloc_block(100_000);
+        assert_eq!(store.handed_out(again, 100_000, 1), 100_000);
+    }
+
+    impl Store {
+        fn dlmalloc_block(&mut self, bytes: usize) -> *mut u8 {
+            // SAFETY: any length may be asked for.
+            unsafe { self.dlmalloc.malloc(bytes, 1) }
         }
     }
 
