@@ -2,7 +2,7 @@
 //! on a machine of another kind. What runs here is always what the user wrote.
 
 use crate::model::family::{family, Family};
-use crate::os::files::program;
+use crate::os::files::{program, real_path};
 use std::env;
 use std::env::consts::ARCH;
 use std::ffi::{OsStr, OsString};
@@ -65,7 +65,7 @@ pub fn resolve(name: &OsStr, path: &OsStr) -> Option<PathBuf> {
         true => find(name, path)?,
         false => PathBuf::from(name),
     };
-    fs::canonicalize(found).ok()
+    real_path(&found).ok()
 }
 
 /// The file that running `name` would run, absolute, with its own name: that may say what the program is to be. Links to a

@@ -68,10 +68,12 @@ pub fn encode(text: &[u8], mut room: &mut [u8]) -> Option<Range<usize>> {
         lanes.push(lane);
     }
     while lanes.iter().any(Lane::is_live) {
-        if lanes.iter().all(Lane::is_live) {
-            side_by_side(&mut lanes);
-        } else {
-            lanes.iter_mut().for_each(Lane::alone);
+        let mut live = Vec::with_capacity(LANES);
+        live.extend(lanes.iter_mut().filter(|lane| lane.is_live()));
+        match live.as_mut_slice() {
+            [one, two, three] => side_by_side(one, two, three),
+            [one, two] => in_pair(one, two),
+            one => one.iter_mut().for_each(|lane| lane.alone()),
         }
         for (lane, writer) in lanes.iter_mut().zip(&mut writers) {
             if lane.is_live() && !lane.search.goes_on() {
@@ -281,10 +283,7 @@ impl<'t, 'r> Lane<'t, 'r> {
 
 /// Takes one step in each part after the other, so that none waits for itself, until one of them can't go on.
 #[inline(never)]
-fn side_by_side(lanes: &mut [Lane]) {
-    let [one, two, three] = lanes else {
-        return;
-    };
+fn side_by_side(one: &mut Lane, two: &mut Lane, three: &mut Lane) {
     let (mut a, mut b, mut c) = (one.search, two.search, three.search);
     while a.goes_on() & b.goes_on() & c.goes_on() {
         a.step(one.view, one.table, one.list);
@@ -292,6 +291,17 @@ fn side_by_side(lanes: &mut [Lane]) {
         c.step(three.view, three.table, three.list);
     }
     (one.search, two.search, three.search) = (a, b, c);
+}
+
+/// The same where one has come to its end.
+#[inline(never)]
+fn in_pair(one: &mut Lane, two: &mut Lane) {
+    let (mut a, mut b) = (one.search, two.search);
+    while a.goes_on() & b.goes_on() {
+        a.step(one.view, one.table, one.list);
+        b.step(two.view, two.table, two.list);
+    }
+    (one.search, two.search) = (a, b);
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! Files as a compiler would have written them: whole or not at all, with the mode that the umask leaves.
 //! Anonymous memory files for what a child says.
 
-#![allow(unsafe_code)] // memfd_create is only to be had from libc.
+#![allow(unsafe_code)] // memfd_create, and realpath without an allocation, are only to be had from libc.
 
 use super::cleanup::{remove_at_end, FileGuard};
 use super::sys::check;
@@ -82,6 +82,21 @@ pub fn write_output(path: &Path, contents: &[u8], existing: Existing) -> io::Res
 /// A rename asks for less than the writing of a local compile would: that much is asked for here.
 fn expect_writable(path: &Path) -> io::Result<()> {
     OpenOptions::new().write(true).open(path).map(drop)
+}
+
+/// The path without links, as `fs::canonicalize` gives it; but that has the C library allocate, which costs a client more than
+/// the links.
+pub fn real_path(path: &Path) -> io::Result<PathBuf> {
+    let path = CString::new(path.as_os_str().as_bytes())?;
+    let mut real = [0u8; libc::PATH_MAX as usize];
+    // SAFETY: the path ends with NUL, and there is room for as long a one as there can be, with its NUL.
+    let found = unsafe { libc::realpath(path.as_ptr(), real.as_mut_ptr().cast()) };
+    if found.is_null() {
+        return Err(io::Error::last_os_error());
+    }
+    let end = real.iter().position(|byte| *byte == 0);
+    let bytes = real.get(..end.unwrap_or_default()).unwrap_or_default();
+    Ok(PathBuf::from(OsStr::from_bytes(bytes)))
 }
 
 /// Gives the file that `path` leads to new contents; whoever can't tell from a new file gets one.
@@ -267,6 +282,40 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
     use std::os::unix::fs::{symlink, PermissionsExt};
+
+    #[test]
+    fn real_paths_are_those_of_the_standard_library() {
+        let dir = tempfile::tempdir().unwrap();
+        let (file, link) = (dir.path().join("a file"), dir.path().join("link"));
+        fs::write(&file, "").unwrap();
+        symlink("../a file", dir.path().join("over")).unwrap();
+        symlink("a file", &link).unwrap();
+        symlink("loop", dir.path().join("loop")).unwrap();
+        for path in [
+            &file,
+            &link,
+            Path::new("/usr/../usr/bin/"),
+            Path::new("."),
+            Path::new("/"),
+        ] {
+            assert_eq!(real_path(path).unwrap(), fs::canonicalize(path).unwrap());
+        }
+        for path in ["missing", "loop", "over", "link/x"] {
+            let path = dir.path().join(path);
+            let (ours, other) = (
+                real_path(&path).unwrap_err(),
+                fs::canonicalize(&path).unwrap_err(),
+            );
+            assert_eq!(
+                ours.raw_os_error(),
+                other.raw_os_error(),
+                "{}",
+                path.display()
+            );
+        }
+        assert!(real_path(Path::new("a\0b")).is_err());
+        assert!(real_path(Path::new(&"x/".repeat(5000))).is_err());
+    }
 
     #[test]
     fn replaces_files_and_links_like_an_assembler_or_like_llvm() {

@@ -162,11 +162,13 @@ pub fn read_at_once<T>(
     moment: Moment,
     take: impl FnOnce(&[u8]) -> T,
 ) -> io::Result<Option<(T, Identity)>> {
-    let flags = libc::O_RDONLY | libc::O_NOFOLLOW | libc::O_NONBLOCK | libc::O_NOCTTY;
+    let flags = libc::O_NOFOLLOW | libc::O_NONBLOCK | libc::O_NOCTTY | libc::O_LARGEFILE;
+    // Not by `open`: musl's asks a second time for O_CLOEXEC, for kernels that do not know it.
     // SAFETY: the path ends with NUL; the descriptor is new and nobody else's.
     let file = unsafe {
-        let opened = check(libc::open(path.as_ptr(), flags | libc::O_CLOEXEC))?;
-        File::from_raw_fd(opened)
+        let flags = flags | libc::O_RDONLY | libc::O_CLOEXEC;
+        let opened = libc::syscall(libc::SYS_openat, libc::AT_FDCWD, path.as_ptr(), flags);
+        File::from_raw_fd(check(opened as libc::c_int)?)
     };
     SHORT.with_borrow_mut(|bytes| {
         bytes.clear();
