@@ -107,7 +107,7 @@ const AFTER_RUN: usize = 4;
 const RATIO: usize = 5;
 
 /// So many bytes of them are cleared at a time, shortly before they are used: what is not used takes no memory.
-const STEP_BYTES: usize = 16 << 10;
+const STEP_BYTES: usize = 4 << 10;
 
 /// Short pieces are copied in blocks of fixed size, so beyond their end; this much room is always left for it.
 const SLACK: usize = 32;
