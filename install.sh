@@ -70,6 +70,9 @@ while [ $# -gt 0 ]; do
     esac
     shift
 done
+if $build_only && { $uninstall || [ -n "$binary" ]; }; then
+    fail "--build-only goes with neither --binary nor --uninstall"
+fi
 case $prefix in
 *"$tab"* | *"$newline"*) fail "the prefix must not hold tabs or newlines" ;;
 /*) ;;
@@ -208,15 +211,22 @@ if [ -z "$binary" ]; then
     esac
     triple=$("$here/packaging/target" $($dry_run && echo --look))
     binary=$folder/${triple:+$triple/}release/distcc
-    if $dry_run; then
-        [ -x "$binary" ] || is_built=false
-    elif command -v cargo >/dev/null 2>&1; then
-        (cd "$here" && cargo build --release --locked ${triple:+--target "$triple"}) || build_failed
+    if command -v cargo >/dev/null 2>&1; then
+        if $dry_run; then
+            [ -x "$binary" ] || is_built=false
+        else
+            (cd "$here" && cargo build --release --locked ${triple:+--target "$triple"}) || build_failed
+            touch "$binary" # The last build, also if there was nothing to do.
+        fi
     else
-        # What somebody else has built, as with sudo; the last of them.
-        binary=$(ls -t "$binary" "$folder"/release/distcc "$folder"/x86_64-unknown-linux-musl/release/distcc 2>/dev/null | head -n 1)
-        [ -n "$binary" ] ||
-            fail "there is neither cargo nor a program that it has built; run './install.sh --build-only' first (Rust: https://rustup.rs)"
+        # What somebody else has built, as with sudo: the target that is named, or the last of all.
+        [ -n "${CARGO_BUILD_TARGET:-}" ] ||
+            binary=$(ls -t "$folder"/release/distcc "$folder"/x86_64-unknown-linux-musl/release/distcc 2>/dev/null | head -n 1)
+        if [ ! -x "$binary" ]; then
+            is_built=false
+            $dry_run || fail "there is neither cargo nor a program that it has built; run './install.sh --build-only' first (Rust: https://rustup.rs)"
+            binary=$folder/release/distcc
+        fi
     fi
 fi
 if $is_built && { [ ! -f "$binary" ] || [ ! -x "$binary" ]; }; then
@@ -224,7 +234,7 @@ if $is_built && { [ ! -f "$binary" ] || [ ! -x "$binary" ]; }; then
 fi
 
 if $build_only; then
-    echo "$binary has been built; ./install.sh installs it"
+    $is_built && echo "$binary is ready; ./install.sh installs it" || echo "would build $binary"
     exit 0
 fi
 

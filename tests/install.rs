@@ -341,6 +341,7 @@ fn bad_options_are_named() {
     let prefix = Prefix::new();
     assert!(badly(prefix.run(&["--frobnicate"])).contains("--frobnicate"));
     assert!(badly(prefix.run(&["--uninstall"])).contains("manifest"));
+    assert!(badly(prefix.run(&["--uninstall", "--build-only"])).contains("--build-only"));
     assert!(badly(prefix.run(&["--prefix", "here"])).contains("absolute"));
     assert!(badly(prefix.run(&["--binary", "/nonexistent/distcc"])).contains("/nonexistent/distcc"));
 }
@@ -532,18 +533,19 @@ fn musl_is_taken_where_it_can_be_had() {
 fn without_cargo_the_last_build_is_installed() {
     let prefix = Prefix::new();
     let builds = tempfile::tempdir().unwrap();
-    let command = || {
+    let command = |named: Option<&str>| {
         let mut command = prefix.command(&[]);
         command
             .env("PATH", "/usr/bin:/bin")
             .env_remove("CARGO_BUILD_TARGET");
+        command.envs(named.map(|named| ("CARGO_BUILD_TARGET", named)));
         command.env("CARGO_TARGET_DIR", builds.path());
         command.output().unwrap()
     };
     if Path::new("/usr/bin/cargo").exists() {
         return; // Debian's.
     }
-    let said = badly(command());
+    let said = badly(command(None));
     assert!(said.contains("./install.sh --build-only"), "{said}");
     let program = fs::read(env!("CARGO_BIN_EXE_distcc")).unwrap();
     let installed = prefix.path().join("bin/distcc");
@@ -566,9 +568,18 @@ fn without_cargo_the_last_build_is_installed() {
             .unwrap()
             .set_modified(written)
             .unwrap();
-        well(command());
+        well(command(None));
         let length = fs::metadata(&installed).unwrap().len();
         assert_eq!(length, (program.len() + age + 1) as u64);
     }
+    // Unless another is named.
+    let other = "x86_64-none";
+    assert!(badly(command(Some(other))).contains("./install.sh --build-only"));
+    fs::create_dir_all(builds.path().join(other)).unwrap();
+    let place = builds.path().join(other).join("release");
+    fs::rename(builds.path().join("release"), place).unwrap();
+    well(command(Some(other)));
+    let length = fs::metadata(&installed).unwrap().len();
+    assert_eq!(length, (program.len() + 1) as u64);
     well(prefix.run(&["--uninstall"]));
 }

@@ -13,7 +13,7 @@ use std::arch::x86_64::{
 const LONG_BYTES: usize = 2 << 10;
 
 /// # Safety
-/// `count` bytes are there to be read, and as many to be written, and they are not the same.
+/// `count` bytes are there to be read, and as many to be written, and none of these is one of those.
 #[cfg_attr(all(target_env = "musl", not(debug_assertions)), no_mangle)]
 pub unsafe extern "C" fn memcpy(to: *mut u8, from: *const u8, count: usize) -> *mut u8 {
     // SAFETY: the caller's promise.

@@ -27,6 +27,10 @@ const SHELVES: usize = 32;
 const KEPT_BYTES: usize = 8 << 10;
 const KEPT_BLOCKS: usize = 64;
 
+/// Blocks of so many bytes have pages of their own, which go back to the kernel when they are freed.
+const MAPPED_BYTES: usize = 4 << 20;
+const PAGE_BYTES: usize = 4096;
+
 /// The size of large pages on most machines; where they have another size the memory comes in small ones.
 const LARGE_PAGE_BYTES: usize = 2 << 20;
 
@@ -268,13 +272,20 @@ impl Heap {
     }
 }
 
+/// The length of pages of its own, if a block of this layout has such.
+fn mapped_bytes(layout: Layout) -> Option<usize> {
+    let is_so = layout.size() >= MAPPED_BYTES && layout.align() <= PAGE_BYTES;
+    is_so.then(|| layout.size().next_multiple_of(PAGE_BYTES))
+}
+
 /// The length that a block of this layout was, or will be, asked for.
 fn asked_bytes(layout: Layout) -> usize {
     class_of(layout).map_or(layout.size(), class_bytes)
 }
 
-// SAFETY: blocks come from dlmalloc, as long and as aligned as was asked, and are on one shelf, or in one's use, or dlmalloc's.
-// No block is asked for, or given back, with another length than that of its class. Nothing here allocates or panics.
+// SAFETY: blocks come from dlmalloc, or from the kernel, as their layout says; they are as long and as aligned as was asked, and
+// are on one shelf, or in one's use, or back where they came from. None is asked for, or given back, with another length than
+// that of its class. Nothing here allocates, and only what is broken already panics.
 unsafe impl GlobalAlloc for Heap {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         if let Some(class) = class_of(layout).filter(|_| self.is_shelved()) {
@@ -283,6 +294,9 @@ unsafe impl GlobalAlloc for Heap {
                 Some(block) => block,
                 None => self.fetch(class, &mut shelf),
             };
+        }
+        if let Some(bytes) = mapped_bytes(layout) {
+            return map(bytes).unwrap_or(ptr::null_mut());
         }
         locked(&self.store).malloc(asked_bytes(layout), layout.align())
     }
@@ -297,11 +311,19 @@ unsafe impl GlobalAlloc for Heap {
             }
             return;
         }
-        // SAFETY: that is what it was asked for with.
-        unsafe { locked(&self.store).free(block, asked_bytes(layout), layout.align()) }
+        // SAFETY: that is what it was asked for with, and of whom.
+        unsafe {
+            match mapped_bytes(layout) {
+                Some(bytes) => drop(libc::munmap(block.cast(), bytes)),
+                None => locked(&self.store).free(block, asked_bytes(layout), layout.align()),
+            }
+        }
     }
 
     unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
+        if let Some(bytes) = mapped_bytes(layout) {
+            return map(bytes).unwrap_or(ptr::null_mut());
+        }
         if class_of(layout).is_none() {
             return locked(&self.store).zeros(layout.size(), layout.align());
         }
@@ -321,7 +343,17 @@ unsafe impl GlobalAlloc for Heap {
         if class.is_some() && class == wanted_class {
             return block;
         }
-        if class.is_none() && wanted_class.is_none() || !self.is_shelved() {
+        let pages = [mapped_bytes(layout), mapped_bytes(wanted)];
+        if let [Some(before), Some(after)] = pages {
+            // SAFETY: these are the block's pages, and what becomes of them is the block.
+            let moved = unsafe { libc::mremap(block.cast(), before, after, libc::MREMAP_MAYMOVE) };
+            return match moved == libc::MAP_FAILED {
+                true => ptr::null_mut(),
+                false => moved.cast(),
+            };
+        }
+        let is_stores = class.is_none() && wanted_class.is_none() || !self.is_shelved();
+        if is_stores && pages == [None, None] {
             let (before, after) = (asked_bytes(layout), asked_bytes(wanted));
             // SAFETY: that is what it was asked for with.
             return unsafe { locked(&self.store).realloc(block, before, layout.align(), after) };
@@ -423,7 +455,7 @@ unsafe impl Allocator for Pages {
     }
 
     fn page_size(&self) -> usize {
-        4096
+        PAGE_BYTES
     }
 }
 
@@ -622,6 +654,30 @@ mod tests {
         fn dlmalloc_block(&mut self, bytes: usize) -> *mut u8 {
             // SAFETY: any length may be asked for.
             unsafe { self.dlmalloc.malloc(bytes, 1) }
+        }
+    }
+
+    #[test]
+    fn very_large_blocks_have_pages_of_their_own() {
+        for shelved in [false, true] {
+            let heap = heap();
+            if shelved {
+                heap.use_shelves();
+            }
+            let mut block = Filled::new(&heap, 100, 1, 7);
+            for bytes in [
+                MAPPED_BYTES - 1,
+                MAPPED_BYTES,
+                3 * MAPPED_BYTES + 1,
+                MAPPED_BYTES + 5,
+                50,
+            ] {
+                block.resize(&heap, bytes);
+            }
+            block.free(&heap);
+            Filled::zeroed(&heap, MAPPED_BYTES + 1, 4096, 1).free(&heap);
+            Filled::new(&heap, MAPPED_BYTES, 8192, 1).free(&heap);
+            assert!(locked(&heap.store).fresh.end.load(Ordering::Relaxed) > 0);
         }
     }
 
