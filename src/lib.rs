@@ -105,6 +105,7 @@ pub mod os {
     pub mod sys;
     #[cfg(all(target_arch = "x86_64", any(test, target_env = "musl")))]
     pub mod copies;
+    pub mod store;
     pub mod heap;
     pub mod start;
     pub mod cleanup;
