@@ -155,7 +155,7 @@ names() { # MANIFEST PATH
 
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
-trap 'exit 1' HUP INT TERM
+trap 'exit 1' HUP INT PIPE TERM
 old=$work/old
 new=$work/new
 : >"$new"
@@ -219,12 +219,14 @@ if [ -z "$binary" ]; then
             touch "$binary" # The last build, also if there was nothing to do.
         fi
     else
+        ! $build_only || $dry_run || fail "there is no cargo to build with (Rust: https://rustup.rs)"
         # What somebody else has built, as with sudo: the target that is named, or the last of all.
         [ -n "${CARGO_BUILD_TARGET:-}" ] ||
             binary=$(ls -t "$folder"/release/distcc "$folder"/x86_64-unknown-linux-musl/release/distcc 2>/dev/null | head -n 1)
         if [ ! -x "$binary" ]; then
             is_built=false
-            $dry_run || fail "there is neither cargo nor a program that it has built; run './install.sh --build-only' first (Rust: https://rustup.rs)"
+            what="program that it has built${CARGO_BUILD_TARGET:+ for $CARGO_BUILD_TARGET}"
+            $dry_run || fail "there is neither cargo nor a $what; run './install.sh --build-only' first (Rust: https://rustup.rs)"
             binary=$folder/release/distcc
         fi
     fi

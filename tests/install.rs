@@ -574,7 +574,8 @@ fn without_cargo_the_last_build_is_installed() {
     }
     // Unless another is named.
     let other = "x86_64-none";
-    assert!(badly(command(Some(other))).contains("./install.sh --build-only"));
+    let said = badly(command(Some(other)));
+    assert!(said.contains("has built for x86_64-none; run"), "{said}");
     fs::create_dir_all(builds.path().join(other)).unwrap();
     let place = builds.path().join(other).join("release");
     fs::rename(builds.path().join("release"), place).unwrap();
@@ -582,4 +583,8 @@ fn without_cargo_the_last_build_is_installed() {
     let length = fs::metadata(&installed).unwrap().len();
     assert_eq!(length, (program.len() + 1) as u64);
     well(prefix.run(&["--uninstall"]));
+    // Then nothing can be built.
+    let mut building = prefix.command(&["--build-only"]);
+    building.env("PATH", "/usr/bin:/bin");
+    assert!(badly(building.output().unwrap()).contains("no cargo"));
 }
