@@ -158,8 +158,8 @@ impl Slots {
             return;
         }
         let mark = self.mark(&host.key());
-        // A look costs a twentieth of the removal of what is not there.
-        if fs::symlink_metadata(&mark).is_err() {
+        // Nearly always it is not there, and a look costs much less than an attempt to remove it.
+        if fs::symlink_metadata(&mark).is_err_and(|err| err.kind() == io::ErrorKind::NotFound) {
             return;
         }
         match fs::remove_file(&mark) {

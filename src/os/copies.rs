@@ -1,5 +1,5 @@
 //! Copying and comparing bytes for programs that are linked with musl: its own goes byte by byte, or by an instruction that
-//! takes long to begin, and cost an include server a tenth of its time. They have the C library's names, so the whole
+//! takes long to begin, and cost an include server 8 % of its time. They have the C library's names, so the whole
 //! program comes here, and neither they nor what they call may be written as anything that a compiler makes a call of them.
 
 #![allow(unsafe_code)] // What a C library does is done by addresses.

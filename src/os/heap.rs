@@ -298,13 +298,14 @@ mod tests {
     impl Filled {
         fn new(heap: &Heap, bytes: usize, align: usize, byte: u8) -> Filled {
             let layout = Layout::from_size_align(bytes, align).unwrap();
-            // SAFETY: the layout has a length, which is that of the block.
-            let place = unsafe {
-                let place = heap.alloc(layout);
-                assert!(!place.is_null() && place.addr() % align == 0);
-                place.write_bytes(byte, bytes);
-                place
-            };
+            // SAFETY: the layout has a length.
+            Filled::at(unsafe { heap.alloc(layout) }, layout, byte)
+        }
+
+        fn at(place: *mut u8, layout: Layout, byte: u8) -> Filled {
+            assert!(!place.is_null() && place.addr() % layout.align() == 0);
+            // SAFETY: the block is new, and of this layout.
+            unsafe { place.write_bytes(byte, layout.size()) };
             Filled {
                 place,
                 layout,
@@ -318,17 +319,12 @@ mod tests {
             // SAFETY: the layout has a length, which is that of the block.
             let place = unsafe {
                 let place = heap.alloc_zeroed(layout);
-                assert!(!place.is_null() && place.addr() % align == 0);
+                assert!(!place.is_null());
                 let all = std::slice::from_raw_parts(place, bytes);
                 assert!(all.iter().all(|byte| *byte == 0));
-                place.write_bytes(byte, bytes);
                 place
             };
-            Filled {
-                place,
-                layout,
-                byte,
-            }
+            Filled::at(place, layout, byte)
         }
 
         fn check(&self, bytes: usize) {
@@ -468,6 +464,8 @@ mod tests {
                 50,
             ] {
                 block.resize(&heap, bytes);
+                // dlmalloc's have something in front of them.
+                assert!(bytes < MAPPED_BYTES || block.place.addr() % PAGE_BYTES == 0);
             }
             block.free(&heap);
             Filled::zeroed(&heap, MAPPED_BYTES + 1, 4096, 1).free(&heap);

@@ -3,11 +3,9 @@
 
 #![allow(unsafe_code)] // Pages of memory that is not ours to map are only to be had from libc.
 
+use super::store::LARGE_PAGE_BYTES;
 use memmap2::{Advice, MmapMut, MmapOptions};
 use std::io;
-
-/// The size and alignment of large pages on most machines; where they have another size the memory comes in small ones.
-const LARGE_PAGE_BYTES: usize = 2 << 20;
 
 /// From this size on, in bytes, a large page costs less than the small ones that would be needed.
 const LARGE_BYTES_MIN: usize = 64 << 10;

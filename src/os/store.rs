@@ -10,8 +10,8 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 /// The size of pages, or a part of it: lengths that are no multiple of theirs the kernel rounds up.
 pub(super) const PAGE_BYTES: usize = 4096;
 
-/// The size of large pages on most machines; where they have another size the memory comes in small ones.
-const LARGE_PAGE_BYTES: usize = 2 << 20;
+/// The size and alignment of large pages on most machines; where they have another size the memory comes in small ones.
+pub(super) const LARGE_PAGE_BYTES: usize = 2 << 20;
 
 /// All memory that is on no shelf.
 pub(super) struct Store {
