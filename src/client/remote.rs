@@ -259,6 +259,11 @@ fn finish_text(job: &mut Job, under_way: UnderWay) -> std::result::Result<(), St
     if !prepared.said.is_empty() && plain::changes_warnings(&prepared.text, &landmarks.gcc) {
         return Err("pragmas change what a compiler says, but not its preprocessor".to_owned());
     }
+    if !is_clangs && plain::says_of_functions(&prepared.said, &prepared.text) {
+        return Err(
+            "a compiler names the function where a preprocessor warns, if it is in one".to_owned(),
+        );
+    }
     check_layout(&prepared.text, &landmarks, job)?;
     let macros = &job.recipe.edit.macros;
     for (text, landmarks) in [

@@ -27,7 +27,9 @@ use super::plain_text::{self, TextEdit};
 use super::sources;
 
 pub use super::family::{family, Family};
-pub use super::plain_text::{as_source, changes_warnings, dropped_pragma, unmark_expansions};
+pub use super::plain_text::{
+    as_source, changes_warnings, dropped_pragma, says_of_functions, unmark_expansions,
+};
 
 /// How the text that travels is made.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -225,6 +225,15 @@ pub fn changes_warnings(text: &[u8], gcc: &[usize]) -> bool {
     })
 }
 
+/// May what gcc's preprocessor said of a text be said of a line within a function? The compiler names the function then.
+/// What it says of the command line begins with the compiler's own name.
+pub fn says_of_functions(said: &[u8], text: &[u8]) -> bool {
+    let own = [&b"cc1: "[..], b"cc1plus: ", b"cc1obj: ", b"cc1objplus: "];
+    let mut lines = said.split(|&byte| byte == b'\n').filter(|l| !l.is_empty());
+    lines.any(|line| !own.iter().any(|name| line.starts_with(name)))
+        && (memchr::memchr(b'{', text).is_some() || memmem::find(text, b"<%").is_some())
+}
+
 /// Does a text end within a header that the compiler or the C library brought along?
 fn is_compilers_own(text: &[u8]) -> bool {
     let Some(at) = memmem::rfind(text, b"\n# ") else {
@@ -394,6 +403,19 @@ mod tests {
             let expected = text.replace("# 2 \"s.h\" 3 4", "# 2 \"s.h\"    ");
             assert_eq!(String::from_utf8(edited).unwrap(), expected);
         }
+    }
+
+    #[test]
+    fn words_about_lines_may_be_about_functions() {
+        let about_line = b"a.c:3:2: warning: #warning two [-Wcpp]\n";
+        let about_options =
+            b"cc1: note: obsolete option '-I-' used, please use '-iquote' instead\n";
+        assert!(says_of_functions(about_line, b"int f(void) { }\n"));
+        assert!(says_of_functions(about_line, b"int f(void) <% %>\n"));
+        assert!(!says_of_functions(about_line, b"int f(void);\n"));
+        assert!(!says_of_functions(about_options, b"int f(void) { }\n"));
+        let both = [&about_options[..], about_line].concat();
+        assert!(says_of_functions(&both, b"int f(void) { }\n"));
     }
 
     #[test]
