@@ -66,6 +66,7 @@ pub mod model {
     pub mod stock_line;
     pub mod make_rule;
     pub mod direct;
+    pub mod sending;
     pub mod path_map;
     pub mod punt;
     pub mod interner;

@@ -342,7 +342,8 @@ fn without_a_dependency_file_what_was_sent_is_looked_at() {
     let [source, header] = ["x.c", "x.h"].map(|name| farm.work().join(name).display().to_string());
     let sent = files(&[("/.distcc/about", ""), (&source, "int x;\n"), (&header, "")]);
     let session = Session {
-        server: FakeIncludeServer::naming(&farm, sent),
+        // The client has not seen them, and asks for them.
+        server: FakeIncludeServer::handing_back(&farm, sent),
         ..Session::new(&farm)
     };
     // Times are compared in seconds: the next one begins.

@@ -74,8 +74,12 @@ fn a_make_runs_in_pump_mode() {
     let farm = Farm::new();
     project(&farm);
     let daemon = farm.daemon(Which::Ours).start();
-    let ran = build(&farm.client(Which::Ours, &hosts(&daemon)), "MORE=-g");
+    let client = farm.client(Which::Ours, &hosts(&daemon));
+    let ran = build(&client.env("DISTCC_VERBOSE", "1"), "MORE=-g");
     assert_eq!(pumped(&ran), SOURCES, "{ran}");
+    // The files did not go through the clients.
+    let sent = "the include server has sent the request but for 0 bytes";
+    assert_eq!(ran.log.matches(sent).count(), SOURCES, "{ran}");
     assert!(
         ran.stdout
             .ends_with("__________Shutting down distcc-pump include server\n"),

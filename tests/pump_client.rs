@@ -272,7 +272,7 @@ fn commands_that_have_no_exact_text_still_go_by_pump_mode() {
 }
 
 #[test]
-fn the_next_host_gets_the_same_files_without_another_question() {
+fn the_next_host_gets_the_same_files() {
     let farm = farm();
     let server = FakeIncludeServer::naming(&farm, covered());
     let bad = FakeHost::start(|_, _| Does::Sends(b"DONE00000003STAT".to_vec()));
@@ -285,6 +285,13 @@ fn the_next_host_gets_the_same_files_without_another_question() {
     assert_eq!(object(&farm), "pumped", "{ran}");
     assert_eq!(server.queries().len(), 1);
     assert_eq!((bad.versions().len(), good.versions().len()), (1, 1));
+    // What was handed over once is asked for again.
+    let server = FakeIncludeServer::handing_back(&farm, covered());
+    let client = client.env("INCLUDE_SERVER_PORT", server.port());
+    expect_object(&farm, client.run(&COMPILE), "pumped");
+    assert_eq!(server.queries().len(), 2);
+    let [first, second] = [bad, good].map(|host| host.requests().pop().unwrap());
+    assert!(first == second, "both get the same");
 }
 
 #[test]
@@ -360,9 +367,9 @@ fn include_servers_that_fail_cost_only_pump_mode() {
     for (bytes, why) in [
         (b"HTTP/1.1 400 Bad Request\r\n\r\n".to_vec(), "was due"),
         (vec![0; 5000], "was due"),
-        (b"DRCT00000002".to_vec(), "version 2"),
+        (b"DRCT00000003".to_vec(), "version 3"),
         (
-            b"DRCT00000001OURS00000000ABSL00000000NFIL00000001BODYffffffff".to_vec(),
+            b"DRCT00000002OURS00000000ABSL00000000NFIL00000001BODYffffffff".to_vec(),
             "limit",
         ),
         (Vec::new(), "hung up"),

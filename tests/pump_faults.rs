@@ -240,3 +240,31 @@ fn signals_end_it_tidily_at_every_stage() {
         }
     }
 }
+
+/// The host has a connection then over which nothing has come, or a part of a request.
+#[test]
+fn include_servers_that_were_to_send_and_fail_cost_only_pump_mode() {
+    let scene = Scene::new();
+    let host = FakeHost::answering(exact_reply());
+    for (bytes, why) in [
+        (Some(&b"HTTP/1.1 400 Bad Request\r\n\r\n"[..]), "was due"),
+        (Some(b""), "hung up"),
+        (Some(b"SENT00000001"), "hung up"),
+        (Some(b"SENT00000000REST00000000"), "more or less was sent"),
+        (Some(b"SENTffffffffREST00000001x"), "more or less was sent"),
+        (Some(b"SENT00000000RESTffffffff"), "limit"),
+        (None, "silent for too long"),
+    ] {
+        let says = move |_: &_, _| Says::Holds(covered(), bytes.map(<[u8]>::to_vec));
+        let server = FakeIncludeServer::start(&scene.farm, says);
+        let client = scene.client(&host.pump_host());
+        let client = client.env("INCLUDE_SERVER_PORT", server.port());
+        let ran = client.run(&compile(0)).expect(0);
+        assert!(ran.log.contains(why), "no {why:?}: {ran}");
+        let made = fs::read(scene.farm.work().join(object(0))).unwrap();
+        assert_eq!(made, b"plain", "{ran}");
+        // The host is not to blame.
+        assert_eq!(ran.hosts(), [host.pump_host()], "{ran}");
+    }
+    scene.farm.expect_clean("include servers that fail");
+}

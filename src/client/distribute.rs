@@ -436,7 +436,7 @@ impl<'d> Distribution<'d> {
             self.why_here = "the host put words of its own into the result".to_owned();
             return Outcome::Inexact;
         }
-        let sent = self.pump.as_ref().filter(|_| reply.sides.is_some());
+        let sent = self.pump.as_mut().filter(|_| reply.sides.is_some());
         let sent = sent.map(Pump::sent).unwrap_or_default();
         if let Err(why) = sides::check(self.invocation, self.compiler.family, reply, &sent) {
             log::warn!("{}: {why}", host.token);
@@ -575,7 +575,7 @@ impl<'d> Distribution<'d> {
     }
 
     /// Notes that a host's compiler and ours do not agree.
-    fn note_discrepancy(&self) {
+    fn note_discrepancy(&mut self) {
         let input = &self.invocation.input;
         log::warn!(
             "remote compilation of '{}' failed, retried locally and got a different result.",
@@ -587,7 +587,7 @@ impl<'d> Distribution<'d> {
         log_words(&answer.host.token, &answer.reply.stderr);
         if answer.pumped {
             let deps = dependencies::file(self.invocation);
-            let sent = self.pump.as_ref().map(Pump::sent).unwrap_or_default();
+            let sent = self.pump.as_mut().map(Pump::sent).unwrap_or_default();
             let session = Session::of(&self.settings.pump);
             session.note(input, deps.as_deref(), sent, &answer.reply.stderr);
         }

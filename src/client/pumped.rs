@@ -6,14 +6,14 @@ use super::output::{base_name, log_transfer, shows_color, without_daemons_words,
 use crate::farm::cross::{locate, Compiler};
 use crate::farm::include_link::{Files, IncludeServer};
 use crate::farm::slots::{Slot, Trait};
-use crate::farm::transport::connect;
+use crate::farm::transport::{connect, Link};
 use crate::model::about::VARIABLES;
 use crate::model::decode_reply::ReplyDecoder;
 use crate::model::direct::{Covered, Query};
 use crate::model::entries::{Entries, Raw};
-use crate::model::error::{Code, Error, Result};
+use crate::model::error::{Code, Error};
 use crate::model::family::Family;
-use crate::model::hosts::HostSpec;
+use crate::model::hosts::{HostSpec, Place};
 use crate::model::invocation::Invocation;
 use crate::model::plan::{self, Asked, PumpAnswer, PumpStep};
 use crate::model::settings::ClientSettings;
@@ -29,6 +29,15 @@ use std::time::Instant;
 
 /// How often one job is sent to one host at most: each of the three things that it can be asked again for, and once more.
 const SENT_MAX: u32 = 5;
+
+/// Where nothing is sent.
+static EMPTY: Covered = Covered {
+    needs_ours: false,
+    spelled_absolutely: false,
+    entry_count: 0,
+    entries: Vec::new(),
+    held_bytes: None,
+};
 
 /// What is said where a host can't be exact.
 const NOT_EXACT: &str = "this host would not give what a local compile gives";
@@ -63,6 +72,20 @@ pub enum Trust {
     Full,
     /// It may be, but for traces of the host.
     Examined,
+}
+
+/// Why there is no answer.
+enum Fault {
+    /// The host is at fault.
+    Host(Error),
+    /// The include server is.
+    IncludeServer(String),
+}
+
+impl From<Error> for Fault {
+    fn from(err: Error) -> Self {
+        Fault::Host(err)
+    }
 }
 
 /// How it went.
@@ -113,6 +136,23 @@ impl<'p> Pump<'p> {
 
     /// Tries the job on the host of `slot`, more than once if its answers call for that.
     pub fn attempt(&mut self, slot: &Slot, farm: &mut Farm, settings: &ClientSettings) -> Pumped {
+        // What lies beside the object is compared with what was sent.
+        let is_tcp = matches!(slot.host.place, Place::Tcp { .. });
+        self.query.hands_over = is_tcp && self.invocation.sides.is_none();
+        let pumped = self.attempt_until_clear(slot, farm, settings);
+        // The include server waits for us as long as we might hand over a connection.
+        if let Some((_, files)) = &mut self.answer {
+            files.let_go();
+        }
+        pumped
+    }
+
+    fn attempt_until_clear(
+        &mut self,
+        slot: &Slot,
+        farm: &mut Farm,
+        settings: &ClientSettings,
+    ) -> Pumped {
         let host = &slot.host;
         let mut asked = Asked {
             missed: !self.query.missed.is_empty(),
@@ -124,7 +164,8 @@ impl<'p> Pump<'p> {
             }
             let reply = match self.exchange(slot, farm, settings) {
                 Ok(reply) => reply,
-                Err(err) => return Pumped::HostTrouble(err),
+                Err(Fault::Host(err)) => return Pumped::HostTrouble(err),
+                Err(Fault::IncludeServer(why)) => return Pumped::NotAtAll(why),
             };
             let answer = self.judge(&reply);
             self.learn(host, asked, &answer, farm);
@@ -153,16 +194,22 @@ impl<'p> Pump<'p> {
 
     /// What any host would be sent at first.
     pub fn files(&mut self) -> std::result::Result<&Covered, String> {
+        self.query.hands_over = false;
         self.ask(Asked::default())
     }
 
-    /// The files that were sent last.
-    pub fn sent(&self) -> Vec<PathBuf> {
-        let entries = self
-            .answer
-            .iter()
-            .flat_map(|(_, files)| Entries::of(&files.covered.entries));
-        let files = entries.filter_map(|entry| match entry {
+    /// The files that were sent last. Those that we have not seen are asked for: they are the same, unless something has
+    /// changed since.
+    pub fn sent(&mut self) -> Vec<PathBuf> {
+        let Some((asked, _)) = self.answer else {
+            return Vec::new();
+        };
+        self.query.hands_over = false;
+        let covered = self.ask(asked).unwrap_or_else(|why| {
+            log::debug!("ask which files were sent: {why}");
+            &EMPTY
+        });
+        let files = Entries::of(&covered.entries).filter_map(|entry| match entry {
             Ok(Raw::File(name, _)) => Some(PathBuf::from(OsStr::from_bytes(name))),
             _ => None,
         });
@@ -211,9 +258,11 @@ impl<'p> Pump<'p> {
         asked.for_stock && self.needs_ours() || self.needs_paths() && knows(Trait::NoPaths)
     }
 
-    /// Asks the include server, unless it has answered the same already.
+    /// Asks the include server, unless it has answered the same already and that is still at hand.
     fn ask(&mut self, asked: Asked) -> std::result::Result<&Covered, String> {
-        let is_same = |answer: &(Asked, Files)| answer.0 == asked;
+        let can_go_over = self.query.hands_over;
+        let is_same =
+            |answer: &(Asked, Files)| answer.0 == asked && answer.1.are_at_hand(can_go_over);
         let files = match self.answer.take().filter(is_same) {
             Some((_, files)) => files,
             None => {
@@ -227,15 +276,13 @@ impl<'p> Pump<'p> {
     }
 
     /// Sends what the include server last answered and receives the host's answer.
-    fn exchange(&self, slot: &Slot, farm: &mut Farm, settings: &ClientSettings) -> Result<Reply> {
+    fn exchange(
+        &mut self,
+        slot: &Slot,
+        farm: &mut Farm,
+        settings: &ClientSettings,
+    ) -> std::result::Result<Reply, Fault> {
         let (host, input) = (&slot.host, &self.invocation.input);
-        let too_much =
-            |err: wire::WireError| Error::new(err.code(), format!("{}: {err}", host.token));
-        let empty = Covered::default();
-        let covered = self
-            .answer
-            .as_ref()
-            .map_or(&empty, |(_, files)| &files.covered);
         let (name, file) = (Some(host.name()), Some(base_name(input)));
         let progress = &mut farm.progress;
         log::info!("exec on {}: {}", host.token, words(&self.server_argv));
@@ -243,14 +290,7 @@ impl<'p> Pump<'p> {
         let begun = Instant::now();
         let mut link = connect(host, settings)?;
         progress.note(Activity::Send, None, name, None);
-        let argv: Vec<&[u8]> = self
-            .server_argv
-            .iter()
-            .map(|word| word.as_bytes())
-            .collect();
-        let count = covered.entry_count as usize;
-        let head = wire::encode_pump_head(&self.query.cwd, &argv, count).map_err(too_much)?;
-        link.send(&[&head, &covered.entries])?;
+        let (sent, count) = self.send(&mut link, host)?;
         progress.note(Activity::Compile, None, name, None);
         let decoder = match self.invocation.sides {
             Some(_) => ReplyDecoder::for_reply_with_sides(Limits::default()),
@@ -259,11 +299,41 @@ impl<'p> Pump<'p> {
         let reply = link.receive(decoder, || {
             progress.note(Activity::Receive, None, name, None);
         })?;
-        let sent = head.len() + covered.entries.len();
         let how = format!(", {count} files in pump mode");
         progress.trace.exchanged(sent, reply.size());
         log_transfer(base_name(input), host, sent, reply.size(), begun, &how);
         Ok(reply)
+    }
+
+    /// Sends a request: how many bytes it was, and how many files.
+    fn send(
+        &mut self,
+        link: &mut Link,
+        host: &HostSpec,
+    ) -> std::result::Result<(usize, u32), Fault> {
+        let too_much =
+            |err: wire::WireError| Error::new(err.code(), format!("{}: {err}", host.token));
+        let gone = || Fault::IncludeServer("nothing is known of the files".to_owned());
+        let (_, files) = self.answer.as_mut().ok_or_else(gone)?;
+        let count = files.covered.entry_count;
+        let argv: Vec<&[u8]> = self
+            .server_argv
+            .iter()
+            .map(|word| word.as_bytes())
+            .collect();
+        let head = wire::encode_pump_head(&self.query.cwd, &argv, count as usize);
+        let head = head.map_err(too_much)?;
+        match link.socket().filter(|_| files.covered.held_bytes.is_some()) {
+            Some(socket) => {
+                let rest = self.server.hand_over(files, &head, socket);
+                let rest = rest.map_err(Fault::IncludeServer)?;
+                let left = rest.len();
+                log::debug!("the include server has sent the request but for {left} bytes");
+                link.send(&[&rest])?;
+            }
+            None => link.send(&[&head, &files.covered.entries])?,
+        }
+        Ok((head.len() + files.bytes(), count))
     }
 
     /// What an answer means for what follows. Names the files that the host missed, if it did, to the include server.

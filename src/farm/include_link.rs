@@ -7,13 +7,16 @@ use crate::model::entries;
 use crate::model::lzo::{self, LzoError};
 use crate::model::packets::{Grammar, Packets};
 use crate::model::path_list::{self, PathListDecoder};
+use crate::model::sending::{encode_beginning, SendingDecoder};
 use crate::model::wire::{put_file, put_link, Limits};
+use crate::os::handover;
 use crate::os::net::connect_unix;
 use crate::os::pages::make_ready;
 use std::ffi::OsStr;
 use std::fmt::{self, Display};
 use std::fs;
 use std::io::{self, Read, Write};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
@@ -44,6 +47,26 @@ pub struct Files {
     pub covered: Covered,
     /// An entry for our own daemon is among them, which then says what its answer is worth.
     pub told: bool,
+    /// Where the include server waits for a connection to send them over.
+    held: Option<UnixStream>,
+}
+
+impl Files {
+    /// Whether they can be sent: by us, or by whom a connection `can_go_over` to.
+    pub fn are_at_hand(&self, can_go_over: bool) -> bool {
+        self.covered.held_bytes.is_none() || can_go_over && self.held.is_some()
+    }
+
+    /// Tells the include server that no connection will be handed over.
+    pub fn let_go(&mut self) {
+        self.held = None;
+    }
+
+    /// How many bytes their entries are.
+    pub fn bytes(&self) -> usize {
+        let held = self.covered.held_bytes.map(|bytes| bytes as usize);
+        held.unwrap_or(self.covered.entries.len())
+    }
 }
 
 impl IncludeServer {
@@ -63,14 +86,32 @@ impl IncludeServer {
             return Err(Trouble::Silent.to_string());
         }
         let asked = self.try_to_ask(query, server_program);
-        asked.map_err(|trouble| {
-            if let (Trouble::Silent, Some(silence)) = (&trouble, &self.silence) {
-                if let Err(err) = fs::write(silence, b"") {
-                    log::debug!("write {}: {err}", silence.display());
-                }
+        asked.map_err(|trouble| self.in_words(&trouble))
+    }
+
+    /// Has files sent that are held back: `beginning`, and then they, over the connection `to` to a host. Returns what is left
+    /// to be sent. They are not at hand any more.
+    pub fn hand_over(
+        &self,
+        files: &mut Files,
+        beginning: &[u8],
+        to: BorrowedFd,
+    ) -> Result<Vec<u8>, String> {
+        let gone = match files.held.take() {
+            Some(stream) => hand_over(stream, beginning, to, files.bytes()),
+            None => Err(odd("the files are gone").into()),
+        };
+        gone.map_err(|trouble| self.in_words(&trouble))
+    }
+
+    /// Notes whether it was silent.
+    fn in_words(&self, trouble: &Trouble) -> String {
+        if let (Trouble::Silent, Some(silence)) = (trouble, &self.silence) {
+            if let Err(err) = fs::write(silence, b"") {
+                log::debug!("write {}: {err}", silence.display());
             }
-            trouble.to_string()
-        })
+        }
+        trouble.to_string()
     }
 
     fn was_silent(&self) -> bool {
@@ -134,16 +175,36 @@ fn unreachable(socket: &Path, err: &io::Error) -> Trouble {
 fn ask_directly(mut stream: UnixStream, query: &Query) -> Result<Files, Trouble> {
     let question = query.encode().map_err(odd)?;
     let decoder = AnswerDecoder::for_answers(Limits::default()).trusting();
-    match converse(&mut stream, &question, decoder)?.answer() {
-        Ok(Answer::Covered(covered)) => {
-            entries::check_count(&covered.entries, covered.entry_count).map_err(odd)?;
-            Ok(Files {
-                covered,
-                told: true,
-            })
-        }
-        Ok(Answer::NotCovered(why)) => Err(why.into()),
-        Err(err) => Err(odd(err).into()),
+    write(&mut stream, &question)?;
+    let covered = match read(&mut stream, decoder)?.answer() {
+        Ok(Answer::Covered(covered)) => covered,
+        Ok(Answer::NotCovered(why)) => return Err(why.into()),
+        Err(err) => return Err(odd(err).into()),
+    };
+    if covered.held_bytes.is_none() {
+        entries::check_count(&covered.entries, covered.entry_count).map_err(odd)?;
+    }
+    Ok(Files {
+        held: covered.held_bytes.map(|_| stream),
+        covered,
+        told: true,
+    })
+}
+
+fn hand_over(
+    mut stream: UnixStream,
+    beginning: &[u8],
+    to: BorrowedFd,
+    bytes: usize,
+) -> Result<Vec<u8>, Trouble> {
+    let message = encode_beginning(beginning).map_err(odd)?;
+    let sent = handover::send(stream.as_fd(), &message, &[to]).map_err(|err| silent(&err))?;
+    write(&mut stream, message.get(sent..).unwrap_or_default())?;
+    let decoder = SendingDecoder::for_gone(Limits::default()).trusting();
+    let gone = read(&mut stream, decoder)?.gone().map_err(odd)?;
+    match gone.sent as usize + gone.rest.len() == beginning.len() + bytes {
+        true => Ok(gone.rest),
+        false => Err(odd("more or less was sent than there was").into()),
     }
 }
 
@@ -158,9 +219,8 @@ fn ask_for_paths(
         .collect();
     let question = path_list::encode_query(&query.cwd, &argv).map_err(odd)?;
     let decoder = PathListDecoder::for_path_lists(Limits::default());
-    let paths = converse(&mut stream, &question, decoder)?
-        .paths()
-        .map_err(odd)?;
+    write(&mut stream, &question)?;
+    let paths = read(&mut stream, decoder)?.paths().map_err(odd)?;
     if paths.is_empty() {
         return Err("include server gave up analyzing".to_owned().into());
     }
@@ -172,20 +232,22 @@ fn ask_for_paths(
     Ok(Files {
         covered,
         told: false,
+        held: None,
     })
 }
 
-/// Sends the question and reads the answer.
-fn converse<G: Grammar>(
-    stream: &mut UnixStream,
-    question: &[u8],
-    mut decoder: Packets<G>,
-) -> Result<Packets<G>, Trouble> {
+fn write(stream: &mut UnixStream, question: &[u8]) -> Result<(), Trouble> {
     match stream.write_all(question) {
         // Whoever hangs up may have answered before.
-        Err(err) if err.kind() != io::ErrorKind::BrokenPipe => return Err(silent(&err)),
-        _ => {}
+        Err(err) if err.kind() != io::ErrorKind::BrokenPipe => Err(silent(&err)),
+        _ => Ok(()),
     }
+}
+
+fn read<G: Grammar>(
+    stream: &mut UnixStream,
+    mut decoder: Packets<G>,
+) -> Result<Packets<G>, Trouble> {
     let mut ready = 0;
     while !decoder.is_done() {
         let space = decoder.space();

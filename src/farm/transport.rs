@@ -11,7 +11,7 @@ use crate::os::names;
 use std::ffi::{OsStr, OsString};
 use std::io::{self, IoSlice, Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpStream};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -177,6 +177,14 @@ pub fn ssh_words(value: Option<&OsStr>) -> Vec<OsString> {
 }
 
 impl Link {
+    /// The socket, if whoever writes to it writes to the host itself.
+    pub fn socket(&self) -> Option<BorrowedFd<'_>> {
+        match &self.stream {
+            Stream::Tcp(stream) => Some(stream.as_fd()),
+            Stream::Ssh(_) => None,
+        }
+    }
+
     /// Sends all parts, in one system call if the peer takes them. That the peer hangs up meanwhile is no error yet.
     pub fn send(&mut self, parts: &[&[u8]]) -> Result<()> {
         let mut slices: Vec<IoSlice> = parts.iter().map(|part| IoSlice::new(part)).collect();

@@ -1,12 +1,12 @@
 //! What our client and our include server say to each other: one question and one answer on a Unix socket, in the
 //! framing of the network protocol. The answer holds the entries of the pump request as they will travel, so the client
-//! need only pass them on.
+//! need only pass them on; or the include server holds them back, to send them itself (see [`super::sending`]).
 
 use super::packets::{check, put_head, Grammar, Limits, Packets, Tag, WireError};
 use super::wire::{put_text, put_words};
 
 /// The version of this conversation. Client and server are one executable; another version is an older or newer one.
-const VERSION: usize = 1;
+const VERSION: usize = 2;
 
 /// What the client asks: which files does this compile need?
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -26,6 +26,8 @@ pub struct Query {
     /// The host's daemon is one of stock's: where a path is spelled absolutely, its text is to name it; and no two files may
     /// be taken for one because all are as old there.
     pub for_stock: bool,
+    /// The entries may be held back: the client will hand over a connection to a host.
+    pub hands_over: bool,
     /// Files that a host missed in an answer before this one, absolute or relative to `cwd`.
     pub missed: Vec<Vec<u8>>,
 }
@@ -47,10 +49,21 @@ pub struct Covered {
     /// Some file has an absolute name by which a daemon of stock's does not know it: for such a host it is to be asked for
     /// again, with `for_stock`.
     pub spelled_absolutely: bool,
-    /// How many entries `entries` holds.
+    /// How many entries there are.
     pub entry_count: u32,
     /// `NAME`, and `FILE` or `LINK`, of each entry, the one for our own daemon included.
     pub entries: Vec<u8>,
+    /// If `entries` were held back: how many bytes they are.
+    pub held_bytes: Option<u32>,
+}
+
+/// Where the entries of an answer go.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum To {
+    /// To the client: they follow.
+    Client,
+    /// To a host: they are held back until it is known which.
+    Host,
 }
 
 impl Query {
@@ -63,6 +76,7 @@ impl Query {
         put_text(&mut out, b"PROG", &self.program, "the compiler")?;
         put_head(&mut out, b"HERM", usize::from(self.hermetic))?;
         put_head(&mut out, b"STCK", usize::from(self.for_stock))?;
+        put_head(&mut out, b"HAND", usize::from(self.hands_over))?;
         put_list(&mut out, b"VARC", &self.variables)?;
         put_list(&mut out, b"MISC", &self.missed)?;
         let words: Vec<&[u8]> = self.argv.iter().map(Vec::as_slice).collect();
@@ -81,19 +95,24 @@ fn put_list(out: &mut Vec<u8>, tag: &[u8; 4], list: &[Vec<u8>]) -> Result<(), Wi
 }
 
 impl Covered {
-    /// The answer's beginning; `entries_length` bytes of entries follow, written by the caller.
+    /// The answer's beginning; `entries_length` bytes of entries follow, written by the caller, unless they go to a host.
     pub fn encode_head(
         needs_ours: bool,
         spelled_absolutely: bool,
         entry_count: usize,
         entries_length: usize,
+        to: To,
     ) -> Result<Vec<u8>, WireError> {
         let mut out = Vec::with_capacity(64);
         put_head(&mut out, b"DRCT", VERSION)?;
         put_head(&mut out, b"OURS", usize::from(needs_ours))?;
         put_head(&mut out, b"ABSL", usize::from(spelled_absolutely))?;
         put_head(&mut out, b"NFIL", entry_count)?;
-        put_head(&mut out, b"BODY", entries_length)?;
+        let tag = match to {
+            To::Client => b"BODY",
+            To::Host => b"HELD",
+        };
+        put_head(&mut out, tag, entries_length)?;
         Ok(out)
     }
 }
@@ -115,6 +134,7 @@ enum QueryDue {
     Program,
     Hermetic,
     ForStock,
+    HandsOver,
     VariableCount,
     Variable(u32),
     MissedCount,
@@ -185,6 +205,7 @@ impl Grammar for QueryGrammar {
             QueryDue::Program => "the compiler (PROG)",
             QueryDue::Hermetic => "whether system headers are wanted (HERM)",
             QueryDue::ForStock => "whether the host is stock's (STCK)",
+            QueryDue::HandsOver => "whether a connection is handed over (HAND)",
             QueryDue::VariableCount => "the number of variables (VARC)",
             QueryDue::MissedCount => "the number of missed files (MISC)",
             QueryDue::Variable(_) | QueryDue::Missed(_) => "an item (ITEM)",
@@ -208,6 +229,11 @@ impl Grammar for QueryGrammar {
             }
             (QueryDue::ForStock, b"STCK") => {
                 self.query.for_stock = number != 0;
+                self.due = QueryDue::HandsOver;
+                return Ok(None);
+            }
+            (QueryDue::HandsOver, b"HAND") => {
+                self.query.hands_over = number != 0;
                 self.due = QueryDue::VariableCount;
                 return Ok(None);
             }
@@ -320,7 +346,7 @@ impl Grammar for AnswerGrammar {
             AnswerDue::Kind => "an answer (OURS, WHYN)",
             AnswerDue::Spelling => "how names are spelled (ABSL)",
             AnswerDue::Count => "the number of files (NFIL)",
-            AnswerDue::Body => "the files (BODY)",
+            AnswerDue::Body => "the files (BODY, HELD)",
             AnswerDue::Nothing => return None,
         })
     }
@@ -347,6 +373,10 @@ impl Grammar for AnswerGrammar {
             (AnswerDue::Count, b"NFIL", Answer::Covered(covered)) => {
                 covered.entry_count = number;
                 self.due = AnswerDue::Body;
+            }
+            (AnswerDue::Body, b"HELD", Answer::Covered(covered)) => {
+                covered.held_bytes = Some(number);
+                self.due = AnswerDue::Nothing;
             }
             (AnswerDue::Body, b"BODY", _) => {
                 check("bytes of files", length, self.limits.body_bytes_max)?;
@@ -414,6 +444,7 @@ mod tests {
             variables: vec![text("LANG=C"), text("TZ=")],
             hermetic: true,
             for_stock: true,
+            hands_over: true,
             missed: vec![text("a/b.h")],
         }
     }
@@ -427,6 +458,7 @@ mod tests {
                 missed: Vec::new(),
                 hermetic: false,
                 for_stock: false,
+                hands_over: false,
                 ..whole()
             },
         ] {
@@ -443,13 +475,21 @@ mod tests {
 
     #[test]
     fn answers_come_back() {
-        let mut bytes = Covered::encode_head(true, false, 3, 5).unwrap();
-        bytes.extend_from_slice(b"files");
-        let covered = Covered {
+        let held = Covered {
             needs_ours: true,
             spelled_absolutely: false,
             entry_count: 3,
+            entries: Vec::new(),
+            held_bytes: Some(5),
+        };
+        let bytes = Covered::encode_head(true, false, 3, 5, To::Host).unwrap();
+        assert_eq!(answer(&bytes).unwrap(), Answer::Covered(held.clone()));
+        let mut bytes = Covered::encode_head(true, false, 3, 5, To::Client).unwrap();
+        bytes.extend_from_slice(b"files");
+        let covered = Covered {
             entries: b"files".to_vec(),
+            held_bytes: None,
+            ..held
         };
         assert_eq!(answer(&bytes).unwrap(), Answer::Covered(covered));
         let not = encode_not_covered("no such file").unwrap();

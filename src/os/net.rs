@@ -4,8 +4,8 @@
 #![allow(unsafe_code)] // poll, getsockopt, getpeername and friends are only to be had from libc.
 
 use super::sys::{check, check_uninterrupted};
-use socket2::{Domain, Socket, Type};
-use std::io;
+use socket2::{Domain, SockRef, Socket, Type};
+use std::io::{self, IoSlice};
 use std::mem::size_of;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6, TcpListener};
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd};
@@ -16,6 +16,9 @@ use std::time::{Duration, Instant};
 
 /// Longest queue of connections that nobody has accepted yet; the system cuts it to its own limit.
 const BACKLOG_MAX: libc::c_int = 4096;
+
+/// How many pieces go in one message: what Linux takes.
+const PIECES_MAX: usize = 1024;
 
 /// What is waited for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -138,6 +141,18 @@ pub fn connect_unix(path: &Path, patience: Duration) -> io::Result<UnixStream> {
         unsafe { libc::connect(stream.as_raw_fd(), (&raw const address).cast(), length) }
     })?;
     Ok(stream)
+}
+
+/// Sends what a socket takes at once of these pieces: how many bytes.
+pub fn send_now(fd: BorrowedFd, pieces: &[IoSlice]) -> io::Result<usize> {
+    let part = &pieces[..pieces.len().min(PIECES_MAX)];
+    let flags = libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL;
+    loop {
+        match SockRef::from(&fd).send_vectored_with_flags(part, flags) {
+            Err(err) if err.kind() == io::ErrorKind::Interrupted => {}
+            sent => return sent,
+        }
+    }
 }
 
 /// Whether the descriptor is a socket.

@@ -33,8 +33,9 @@ const ROOM_BYTES: usize = 128 << 20;
 /// The socket for clients of ours, beside the one that stock's clients know.
 const DIRECT: &str = "direct";
 
-/// How many connections are served at the same time on each socket.
-const THREADS_MAX: usize = 128;
+/// How many connections are served at the same time on each socket. A client may connect to a host meanwhile, and that may
+/// take the whole time that is allowed for it.
+const THREADS_MAX: usize = 1024;
 
 /// Room for what an analysis nests; only what is used takes memory.
 const STACK_BYTES: usize = 64 << 20;

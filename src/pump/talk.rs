@@ -6,15 +6,19 @@ use super::answers::{Answer, Outcome};
 use super::closure_files;
 use super::compiler_path;
 use super::include_server_options::Options;
-use super::reply::Reply;
+use super::reply::{Entries, Reply};
 use super::spool::Spool;
 use super::statistics::Statistics;
-use crate::model::direct::{encode_not_covered, Covered, Query, QueryDecoder};
+use crate::model::direct::{encode_not_covered, Covered, Query, QueryDecoder, To};
 use crate::model::packets::{Grammar, Limits, Packets};
 use crate::model::path_list::{encode_paths, PathQueryDecoder};
+use crate::model::sending::{encode_gone, SendingDecoder};
 use crate::model::sources;
+use crate::os::handover;
+use crate::os::net::{send_now, wait_any, Event};
 use std::ffi::OsString;
-use std::io::{self, IoSlice, Read, Write};
+use std::io::{self, IoSlice, Write};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::panic::{catch_unwind, AssertUnwindSafe};
 use std::sync::Arc;
@@ -25,6 +29,12 @@ const ASK: Duration = Duration::from_secs(30);
 
 /// How long a client may take to read the next part of an answer.
 const LISTEN: Duration = Duration::from_secs(60);
+
+/// How long a client may take to connect to a host: it may be stopped meanwhile.
+const CONNECT: Duration = Duration::from_secs(300);
+
+/// How long hosts may take to take what is sent before the client sends the rest itself.
+const HASTE: Duration = Duration::from_millis(50);
 
 /// Bits of `--debug_pattern`.
 const WARNINGS: u32 = 1;
@@ -62,12 +72,21 @@ impl Office {
     pub fn direct(&self, mut stream: UnixStream) {
         let begun = Instant::now();
         let decoder = QueryDecoder::for_queries(Limits::default());
-        let Some(Ok(query)) = receive(&mut stream, decoder).map(QueryDecoder::query) else {
+        let Some((decoder, _)) = receive(&mut stream, decoder, ASK) else {
             return;
         };
+        let Ok(query) = decoder.query() else {
+            return;
+        };
+        let to = match query.hands_over {
+            true => To::Host,
+            false => To::Client,
+        };
         let answer = self.answer(&query);
-        let sent = match self.outcome(&query, &answer) {
-            Ok(reply) => send_covered(&mut stream, reply),
+        let outcome = self.outcome(&query, &answer);
+        let took = begun.elapsed();
+        let sent = match outcome {
+            Ok(reply) => send_covered(&mut stream, reply, to),
             Err(why) => {
                 // Our client says it itself, once for each build.
                 if self.options.debug & REQUESTS != 0 {
@@ -77,15 +96,17 @@ impl Office {
             }
         };
         drop(stream);
-        self.after(&query.argv, &answer, begun, &sent);
+        self.after(&query.argv, &answer, took, &sent);
     }
 
     /// Serves a client of stock's.
     pub fn paths(&self, mut stream: UnixStream) {
         let begun = Instant::now();
         let decoder = PathQueryDecoder::for_path_queries(Limits::default());
-        let asked = receive(&mut stream, decoder).map(PathQueryDecoder::query);
-        let Some(Ok(asked)) = asked else {
+        let Some((decoder, _)) = receive(&mut stream, decoder, ASK) else {
+            return;
+        };
+        let Ok(asked) = decoder.query() else {
             return;
         };
         let name = asked.argv.first().map(Vec::as_slice).unwrap_or_default();
@@ -112,11 +133,12 @@ impl Office {
             self.say(&why, &query.argv);
             Vec::new()
         });
+        let took = begun.elapsed();
         let sent = encode_paths(&paths)
             .map_err(io::Error::other)
             .and_then(|bytes| stream.write_all(&bytes));
         drop(stream);
-        self.after(&query.argv, &answer, begun, &sent);
+        self.after(&query.argv, &answer, took, &sent);
     }
 
     /// A panic is the end of one analysis.
@@ -146,16 +168,16 @@ impl Office {
         Ok(reply)
     }
 
-    fn after(&self, argv: &[Vec<u8>], answer: &Answer, begun: Instant, sent: &io::Result<()>) {
+    fn after(&self, argv: &[Vec<u8>], answer: &Answer, took: Duration, sent: &io::Result<()>) {
         answer.cover(&self.analyst.tree);
         let unit = unit(argv);
-        self.statistics.count(answer, begun.elapsed());
+        self.statistics.count(answer, took);
         if self.options.statistics {
             let text = self.statistics.text(&unit, &self.analyst);
             let _ = io::stdout().write_all(text.as_bytes());
         }
         if self.options.debug & REQUESTS != 0 {
-            let took = begun.elapsed().as_micros();
+            let took = took.as_micros();
             let gone = if sent.is_err() {
                 ", the client has gone"
             } else {
@@ -205,26 +227,31 @@ fn unit(argv: &[Vec<u8>]) -> String {
     String::from_utf8_lossy(unit).into_owned()
 }
 
-/// Reads a question; None if the client asks nothing that can be understood, or takes too long.
-fn receive<G: Grammar>(stream: &mut UnixStream, mut decoder: Packets<G>) -> Option<Packets<G>> {
-    let until = Instant::now() + ASK;
+/// Reads a question, and what comes beside it; None if the client asks nothing that can be understood, or takes too long.
+fn receive<G: Grammar>(
+    stream: &mut UnixStream,
+    mut decoder: Packets<G>,
+    within: Duration,
+) -> Option<(Packets<G>, Option<OwnedFd>)> {
+    let until = Instant::now() + within;
+    let mut beside = None;
     while !decoder.is_done() {
         let left = until.checked_duration_since(Instant::now())?;
         stream
             .set_read_timeout(Some(left.max(Duration::from_millis(1))))
             .ok()?;
-        match stream.read(decoder.space()) {
-            Ok(0) => return None,
-            Ok(count) => decoder.filled(count).ok()?,
-            Err(err) if err.kind() == io::ErrorKind::Interrupted => {}
-            Err(_) => return None,
+        let (count, descriptors) = handover::receive(stream.as_fd(), decoder.space()).ok()?;
+        if count == 0 {
+            return None;
         }
+        beside = descriptors.into_iter().next().or(beside);
+        decoder.filled(count).ok()?;
     }
     stream.set_write_timeout(Some(LISTEN)).ok()?;
-    Some(decoder)
+    Some((decoder, beside))
 }
 
-fn send_covered(stream: &mut UnixStream, reply: &Reply) -> io::Result<()> {
+fn send_covered(stream: &mut UnixStream, reply: &Reply, to: To) -> io::Result<()> {
     let entries = match reply.entries() {
         Ok(entries) => entries,
         Err(err) => {
@@ -237,12 +264,66 @@ fn send_covered(stream: &mut UnixStream, reply: &Reply) -> io::Result<()> {
         reply.spelled_absolutely,
         entries.count,
         entries.length,
+        to,
     );
     let head = head.map_err(io::Error::other)?;
+    match to {
+        To::Client => write_all(stream, &mut pieces(&head, entries)),
+        To::Host => {
+            stream.write_all(&head)?;
+            send_to_host(stream, entries)
+        }
+    }
+}
+
+fn pieces<'a>(beginning: &'a [u8], entries: &'a Entries) -> Vec<IoSlice<'a>> {
     let mut pieces = Vec::with_capacity(1 + entries.pieces.len());
-    pieces.push(IoSlice::new(&head));
+    pieces.push(IoSlice::new(beginning));
     pieces.extend(entries.pieces.iter().map(|piece| IoSlice::new(piece)));
-    write_all(stream, &mut pieces)
+    pieces
+}
+
+/// Waits for a connection to a host, and sends what goes there. Without one, the client has no use for the entries any more.
+fn send_to_host(stream: &mut UnixStream, entries: &Entries) -> io::Result<()> {
+    let decoder = SendingDecoder::for_beginnings(Limits::default());
+    let Some((decoder, Some(host))) = receive(stream, decoder, CONNECT) else {
+        return Ok(());
+    };
+    let beginning = decoder.beginning().map_err(io::Error::other)?;
+    let mut pieces = pieces(&beginning, entries);
+    let (sent, rest) = hasten(host.as_fd(), &mut pieces);
+    // The client is the one who ends the connection.
+    drop(host);
+    let left = rest.iter().map(|piece| piece.len()).sum();
+    let head = encode_gone(sent, left).map_err(io::Error::other)?;
+    stream.write_all(&head)?;
+    write_all(stream, rest)
+}
+
+/// Sends what a host takes at once, or nearly: how many bytes that were, and what is left. A host that takes no more, or has
+/// gone, is the client's concern.
+fn hasten<'p, 'e>(
+    host: BorrowedFd,
+    mut pieces: &'p mut [IoSlice<'e>],
+) -> (usize, &'p mut [IoSlice<'e>]) {
+    let until = Instant::now() + HASTE;
+    let mut sent = 0;
+    while !pieces.is_empty() {
+        match send_now(host, pieces) {
+            Ok(count) => {
+                sent += count;
+                IoSlice::advance_slices(&mut pieces, count);
+            }
+            Err(err) if err.kind() == io::ErrorKind::WouldBlock => {
+                let room = wait_any([(host, Event::Write)], Some(until));
+                if !matches!(room, Ok(Some(_))) {
+                    break;
+                }
+            }
+            Err(_) => break,
+        }
+    }
+    (sent, pieces)
 }
 
 fn send_not_covered(stream: &mut UnixStream, why: &str) -> io::Result<()> {

@@ -3,8 +3,9 @@
 
 use super::{Client, Farm, Which};
 use distcc::model::decode::RequestDecoder;
-use distcc::model::direct::{encode_not_covered, Covered, Query, QueryDecoder};
+use distcc::model::direct::{encode_not_covered, Covered, Query, QueryDecoder, To};
 use distcc::model::packets::{Grammar, Packets};
+use distcc::model::sending::{encode_gone, SendingDecoder};
 use distcc::model::wait_status::WaitStatus;
 use distcc::model::wire::{put_file, Limits, Remark, Reply, Request, Source, Version};
 use std::io::{Read, Write};
@@ -25,6 +26,10 @@ pub enum Says {
     NotCovered(&'static str),
     /// These bytes, and then the end.
     Bytes(Vec<u8>),
+    /// These files are needed, and they are held back; when it is to send them, these bytes, and then the end; or nothing.
+    Holds(Covered, Option<Vec<u8>>),
+    /// These files are needed, and they are held back, to be given back when they are to be sent.
+    HandsBack(Covered),
     /// Nothing, for as long as the client waits.
     Nothing,
 }
@@ -95,6 +100,14 @@ impl FakeIncludeServer {
         FakeIncludeServer::start(farm, move |_, _| Says::Files(covered.clone()))
     }
 
+    /// One that does not send them itself either, if it is to.
+    pub fn handing_back(farm: &Farm, covered: Covered) -> FakeIncludeServer {
+        FakeIncludeServer::start(farm, move |query, _| match query.hands_over {
+            true => Says::HandsBack(covered.clone()),
+            false => Says::Files(covered.clone()),
+        })
+    }
+
     /// What a pump session would export.
     pub fn port(&self) -> PathBuf {
         self.folder.join("socket")
@@ -149,12 +162,38 @@ fn say(mut stream: UnixStream, says: Says) {
         Says::Files(covered) => covered_bytes(&covered),
         Says::NotCovered(why) => encode_not_covered(why).unwrap(),
         Says::Bytes(bytes) => bytes,
+        Says::Holds(covered, then) => {
+            hold(&mut stream, &covered);
+            let Some(bytes) = then else {
+                let _ = stream.read(&mut [0]);
+                return;
+            };
+            bytes
+        }
+        Says::HandsBack(covered) => {
+            let Some(beginning) = hold(&mut stream, &covered) else {
+                return;
+            };
+            let rest = [beginning, covered.entries].concat();
+            let mut bytes = encode_gone(0, rest.len()).unwrap();
+            bytes.extend_from_slice(&rest);
+            bytes
+        }
         Says::Nothing => {
             let _ = stream.read(&mut [0]);
             return;
         }
     };
     let _ = stream.write_all(&bytes);
+}
+
+/// Says that the files are held back; returns the beginning of the request that they belong to.
+fn hold(stream: &mut UnixStream, covered: &Covered) -> Option<Vec<u8>> {
+    let (count, length) = (covered.entry_count as usize, covered.entries.len());
+    let head = Covered::encode_head(false, false, count, length, To::Host).unwrap();
+    stream.write_all(&head).ok()?;
+    let mut decoder = SendingDecoder::for_beginnings(Limits::default());
+    feed(stream, &mut decoder).then(|| decoder.beginning().unwrap())
 }
 
 /// An answer as it travels.
@@ -164,6 +203,7 @@ pub fn covered_bytes(covered: &Covered) -> Vec<u8> {
         covered.spelled_absolutely,
         covered.entry_count as usize,
         covered.entries.len(),
+        To::Client,
     )
     .unwrap();
     bytes.extend_from_slice(&covered.entries);

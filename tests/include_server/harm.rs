@@ -33,7 +33,7 @@ fn garbage_and_vanishing_clients_concern_only_themselves() {
             &b""[..],
             b"\0",
             b"GET / HTTP/1.1\r\n\r\n",
-            b"DRCT00000002",
+            b"DRCT00000003",
             b"CDIRffffffff",
             b"CDIR00000001/ARGCffffffff",
             b"CDIR00000001/ARGC00000000",

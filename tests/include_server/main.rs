@@ -8,6 +8,7 @@ mod beginnings;
 mod churn;
 mod closures;
 mod fresh;
+mod handing;
 mod harm;
 mod life;
 mod server;
