@@ -4,7 +4,9 @@
 
 mod common;
 
-use common::pump::{exact_reply, files, Does, FakeHost, FakeIncludeServer, Says};
+use common::pump::{
+    exact_reply, files, hold, serve_socket, Does, FakeHost, FakeIncludeServer, Says,
+};
 use common::{
     in_parallel, same_file, wait_for, Client, Direction, Ending, Farm, Peer, Recorded, Script,
     BOUND,
@@ -12,8 +14,14 @@ use common::{
 use distcc::model::direct::Covered;
 use distcc::model::wire::Reply;
 use std::fs;
+use std::io::Read;
+use std::net::TcpListener;
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::UnixStream;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::Stdio;
+use std::sync::mpsc::channel;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 /// All commands, and so all exchanges, are of one length.
@@ -267,4 +275,73 @@ fn include_servers_that_were_to_send_and_fail_cost_only_pump_mode() {
         assert_eq!(ran.hosts(), [host.pump_host()], "{ran}");
     }
     scene.farm.expect_clean("include servers that fail");
+}
+
+/// One that has got a connection and is stopped may send over it later.
+#[test]
+fn a_connection_that_was_handed_over_in_vain_is_ended() {
+    let scene = Scene::new();
+    let folder = scene.farm.new_folder("stopped");
+    let kept = Arc::new(Mutex::new(Vec::new()));
+    let (keep, last) = (kept.clone(), object(0));
+    let _served = serve_socket(&folder.join("direct"), move |mut stream| {
+        read_question(&mut stream, &last);
+        let held = hold(&mut stream, &covered());
+        keep.lock().unwrap().push((stream, held));
+    });
+    let host = TcpListener::bind("127.0.0.1:0").unwrap();
+    let name = format!("127.0.0.1:{},cpp,lzo", host.local_addr().unwrap().port());
+    let (tell, told) = channel();
+    std::thread::spawn(move || {
+        let (mut stream, _) = host.accept().unwrap();
+        let mut bytes = Vec::new();
+        let end = stream.read_to_end(&mut bytes);
+        tell.send((end.is_ok(), bytes.len())).unwrap();
+    });
+    let client = scene.client(&name);
+    let client = client.env("INCLUDE_SERVER_PORT", folder.join("socket"));
+    let ran = client.run(&compile(0)).expect(0);
+    assert!(ran.log.contains("silent for too long"), "{ran}");
+    assert_eq!(told.recv_timeout(BOUND), Ok((true, 0)));
+    let kept = kept.lock().unwrap();
+    assert!(matches!(&kept[..], [(_, Some(_))]), "it has the connection");
+}
+
+/// A question is not looked at, and ends with the last word of the command.
+fn read_question(stream: &mut UnixStream, last: &str) {
+    let (mut asked, mut part) = (Vec::new(), [0; 4096]);
+    while !asked.ends_with(last.as_bytes()) {
+        match stream.read(&mut part) {
+            Ok(count @ 1..) => asked.extend_from_slice(&part[..count]),
+            _ => return,
+        }
+    }
+}
+
+/// While a client compiles here, the include server has no thread that waits for it.
+#[test]
+fn who_compiles_here_hands_nothing_over() {
+    let scene = Scene::new();
+    let bin = scene.farm.path("bin/gcc");
+    let text = "#!/bin/sh\nwhile [ ! -e go ]; do sleep 0.02; done\nexec /usr/bin/gcc \"$@\"\n";
+    fs::write(&bin, text).unwrap();
+    fs::set_permissions(&bin, fs::Permissions::from_mode(0o755)).unwrap();
+    let (tell, told) = channel();
+    let tell = Mutex::new(tell);
+    let folder = scene.farm.new_folder("held");
+    let _served = serve_socket(&folder.join("direct"), move |mut stream| {
+        read_question(&mut stream, &object(0));
+        let handed_over = hold(&mut stream, &covered()).is_some();
+        tell.lock().unwrap().send(handed_over).unwrap();
+    });
+    let nobody = TcpListener::bind("127.0.0.1:0").unwrap();
+    let host = format!("127.0.0.1:{},cpp,lzo", nobody.local_addr().unwrap().port());
+    drop(nobody);
+    let client = scene.client(&host);
+    let client = client.env("INCLUDE_SERVER_PORT", folder.join("socket"));
+    let command = compile(0).map(|word| word.replace("gcc", bin.to_str().unwrap()));
+    let (running, _) = client.start(&command);
+    assert_eq!(told.recv_timeout(BOUND), Ok(false));
+    fs::write(scene.farm.work().join("go"), "").unwrap();
+    running.finish(BOUND).expect(0);
 }

@@ -169,6 +169,16 @@ fn through_a_real_sshd() {
             compiles_remotely(&farm, &stock, &format!("{what}, stock's client"));
         }
     }
+    // In pump mode the files go through the client.
+    let pumped = format!("@127.0.0.1:{ours},cpp,lzo");
+    let client = farm
+        .client(Which::Ours, &pumped)
+        .env("DISTCC_SSH", &words)
+        .env("DISTCC_VERBOSE", "1");
+    let ran = client.run(&["pump", common::OURS, "gcc", "-c", "x.c"]);
+    let ran = ran.expect(0);
+    assert!(ran.log.contains(" files in pump mode"), "{ran}");
+    assert!(!ran.log.contains("the include server has sent"), "{ran}");
     // A script as DISTCC_SSH, whose name as a whole is a program although it holds a blank.
     let script = farm.path("bin/my ssh");
     fs::write(&script, format!("#!/bin/sh\nexec {words} \"$@\"\n")).unwrap();

@@ -67,10 +67,22 @@ impl<'s> Session<'s> {
     }
 
     /// Notes that a host's compiler failed for `input`, saying `server_said`, and the local one did not, or otherwise.
-    /// `deps` is the dependency file that the local one may have written, `sent` the files that the host had.
-    pub fn note(&self, input: &Path, deps: Option<&Path>, sent: Vec<PathBuf>, server_said: &[u8]) {
-        let is_explained = match self.fresh(deps, sent) {
-            Some(fresh) => {
+    /// `deps` is the dependency file that the local one may have written; `sent` gives the files that the host had.
+    pub fn note(
+        &self,
+        input: &Path,
+        deps: Option<&Path>,
+        sent: impl FnOnce() -> Result<Vec<PathBuf>, String>,
+        server_said: &[u8],
+    ) {
+        let sent = deps.map_or_else(sent, |_| Ok(Vec::new()));
+        let is_explained = match sent.map(|sent| self.fresh(deps, sent)) {
+            Err(why) => {
+                let file = input.display();
+                log::warn!("{file}: something has changed since, perhaps during the build: {why}");
+                true
+            }
+            Ok(Some(fresh)) => {
                 log::warn!(
                     "{}, a dependency of {}, changed during the build",
                     fresh.display(),
@@ -78,7 +90,7 @@ impl<'s> Session<'s> {
                 );
                 true
             }
-            None => false,
+            Ok(None) => false,
         };
         if let Err(err) = self.count() {
             log::warn!("count a discrepancy: {err}");

@@ -437,7 +437,8 @@ impl<'d> Distribution<'d> {
             return Outcome::Inexact;
         }
         let sent = self.pump.as_mut().filter(|_| reply.sides.is_some());
-        let sent = sent.map(Pump::sent).unwrap_or_default();
+        let sent = sent.map_or(Ok(Vec::new()), Pump::sent);
+        let sent = sent.unwrap_or_default();
         if let Err(why) = sides::check(self.invocation, self.compiler.family, reply, &sent) {
             log::warn!("{}: {why}", host.token);
             self.farm.learn(host, Trait::NoSides);
@@ -587,7 +588,8 @@ impl<'d> Distribution<'d> {
         log_words(&answer.host.token, &answer.reply.stderr);
         if answer.pumped {
             let deps = dependencies::file(self.invocation);
-            let sent = self.pump.as_mut().map(Pump::sent).unwrap_or_default();
+            let pump = self.pump.as_mut();
+            let sent = || pump.map_or(Ok(Vec::new()), Pump::sent);
             let session = Session::of(&self.settings.pump);
             session.note(input, deps.as_deref(), sent, &answer.reply.stderr);
         }

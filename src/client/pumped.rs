@@ -30,15 +30,6 @@ use std::time::Instant;
 /// How often one job is sent to one host at most: each of the three things that it can be asked again for, and once more.
 const SENT_MAX: u32 = 5;
 
-/// Where nothing is sent.
-static EMPTY: Covered = Covered {
-    needs_ours: false,
-    spelled_absolutely: false,
-    entry_count: 0,
-    entries: Vec::new(),
-    held_bytes: None,
-};
-
 /// What is said where a host can't be exact.
 const NOT_EXACT: &str = "this host would not give what a local compile gives";
 
@@ -200,20 +191,17 @@ impl<'p> Pump<'p> {
 
     /// The files that were sent last. Those that we have not seen are asked for: they are the same, unless something has
     /// changed since.
-    pub fn sent(&mut self) -> Vec<PathBuf> {
+    pub fn sent(&mut self) -> std::result::Result<Vec<PathBuf>, String> {
         let Some((asked, _)) = self.answer else {
-            return Vec::new();
+            return Ok(Vec::new());
         };
         self.query.hands_over = false;
-        let covered = self.ask(asked).unwrap_or_else(|why| {
-            log::debug!("ask which files were sent: {why}");
-            &EMPTY
-        });
+        let covered = self.ask(asked)?;
         let files = Entries::of(&covered.entries).filter_map(|entry| match entry {
             Ok(Raw::File(name, _)) => Some(PathBuf::from(OsStr::from_bytes(name))),
             _ => None,
         });
-        files.collect()
+        Ok(files.collect())
     }
 
     /// Has the files of the job for a host; if they are not worth sending, how it went.
@@ -323,15 +311,20 @@ impl<'p> Pump<'p> {
             .collect();
         let head = wire::encode_pump_head(&self.query.cwd, &argv, count as usize);
         let head = head.map_err(too_much)?;
-        match link.socket().filter(|_| files.covered.held_bytes.is_some()) {
-            Some(socket) => {
+        match (files.covered.held_bytes, link.socket()) {
+            (None, _) => link.send(&[&head, &files.covered.entries])?,
+            (Some(_), None) => return Err(gone()),
+            (Some(_), Some(socket)) => {
                 let rest = self.server.hand_over(files, &head, socket);
-                let rest = rest.map_err(Fault::IncludeServer)?;
+                let rest = rest.map_err(|why| {
+                    // Also for the include server, which may have got it and do as it was told later.
+                    link.end();
+                    Fault::IncludeServer(why)
+                })?;
                 let left = rest.len();
                 log::debug!("the include server has sent the request but for {left} bytes");
                 link.send(&[&rest])?;
             }
-            None => link.send(&[&head, &files.covered.entries])?,
         }
         Ok((head.len() + files.bytes(), count))
     }

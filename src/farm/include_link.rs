@@ -181,8 +181,10 @@ fn ask_directly(mut stream: UnixStream, query: &Query) -> Result<Files, Trouble>
         Ok(Answer::NotCovered(why)) => return Err(why.into()),
         Err(err) => return Err(odd(err).into()),
     };
-    if covered.held_bytes.is_none() {
-        entries::check_count(&covered.entries, covered.entry_count).map_err(odd)?;
+    match covered.held_bytes {
+        None => entries::check_count(&covered.entries, covered.entry_count).map_err(odd)?,
+        Some(_) if query.hands_over => {}
+        Some(_) => return Err(odd("the files are held back, but were to come").into()),
     }
     Ok(Files {
         held: covered.held_bytes.map(|_| stream),

@@ -10,7 +10,7 @@ use crate::os::cleanup;
 use crate::os::names;
 use std::ffi::{OsStr, OsString};
 use std::io::{self, IoSlice, Read, Write};
-use std::net::{IpAddr, SocketAddr, TcpStream};
+use std::net::{IpAddr, Shutdown, SocketAddr, TcpStream};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::process::{Child, Command, Stdio};
@@ -182,6 +182,14 @@ impl Link {
         match &self.stream {
             Stream::Tcp(stream) => Some(stream.as_fd()),
             Stream::Ssh(_) => None,
+        }
+    }
+
+    /// Ends the connection, whoever else has the socket.
+    pub fn end(&self) {
+        if let Stream::Tcp(stream) = &self.stream {
+            // One that has ended already is as good.
+            let _ = stream.shutdown(Shutdown::Both);
         }
     }
 

@@ -33,9 +33,8 @@ const ROOM_BYTES: usize = 128 << 20;
 /// The socket for clients of ours, beside the one that stock's clients know.
 const DIRECT: &str = "direct";
 
-/// How many connections are served at the same time on each socket. A client may connect to a host meanwhile, and that may
-/// take the whole time that is allowed for it.
-const THREADS_MAX: usize = 1024;
+/// How many connections are served at the same time on each socket.
+const THREADS_MAX: usize = 128;
 
 /// Room for what an analysis nests; only what is used takes memory.
 const STACK_BYTES: usize = 64 << 20;
@@ -245,7 +244,8 @@ fn bind(path: &Path) -> io::Result<UnixListener> {
 struct Counter {
     office: Arc<Office>,
     listener: UnixListener,
-    serve: fn(&Office, UnixStream),
+    /// Serves one; whether it may wait for a client that does something else meanwhile.
+    serve: fn(&Office, UnixStream, bool),
     /// Threads that wait for a connection.
     idle: AtomicUsize,
     threads: AtomicUsize,
@@ -255,7 +255,7 @@ impl Counter {
     fn open(
         office: &Arc<Office>,
         listener: UnixListener,
-        serve: fn(&Office, UnixStream),
+        serve: fn(&Office, UnixStream, bool),
     ) -> io::Result<()> {
         let counter = Arc::new(Counter {
             office: Arc::clone(office),
@@ -287,12 +287,13 @@ impl Counter {
             let waiting = self.idle.fetch_sub(1, Ordering::AcqRel) - 1;
             match accepted {
                 Ok((stream, _)) => {
-                    if waiting == 0 && self.threads.load(Ordering::Acquire) < THREADS_MAX {
-                        // Without another one the next connection waits for this one's end.
-                        let _ = Counter::add(&self);
-                    }
+                    // Without another one the next connection waits for this one's end.
+                    let has_another = waiting > 0
+                        || self.threads.load(Ordering::Acquire) < THREADS_MAX
+                            && Counter::add(&self).is_ok();
                     // A panic ends the request that it is in, and nothing else.
-                    let request = AssertUnwindSafe(|| (self.serve)(&self.office, stream));
+                    let serve = || (self.serve)(&self.office, stream, has_another);
+                    let request = AssertUnwindSafe(serve);
                     let _ = catch_unwind(request);
                 }
                 Err(err) if err.kind() == io::ErrorKind::Interrupted => {}

@@ -68,8 +68,8 @@ impl Office {
         }
     }
 
-    /// Serves a client of ours.
-    pub fn direct(&self, mut stream: UnixStream) {
+    /// Serves a client of ours. Nobody is waited for if that holds up others.
+    pub fn direct(&self, mut stream: UnixStream, may_wait: bool) {
         let begun = Instant::now();
         let decoder = QueryDecoder::for_queries(Limits::default());
         let Some((decoder, _)) = receive(&mut stream, decoder, ASK) else {
@@ -78,7 +78,7 @@ impl Office {
         let Ok(query) = decoder.query() else {
             return;
         };
-        let to = match query.hands_over {
+        let to = match query.hands_over && may_wait {
             true => To::Host,
             false => To::Client,
         };
@@ -100,7 +100,7 @@ impl Office {
     }
 
     /// Serves a client of stock's.
-    pub fn paths(&self, mut stream: UnixStream) {
+    pub fn paths(&self, mut stream: UnixStream, _: bool) {
         let begun = Instant::now();
         let decoder = PathQueryDecoder::for_path_queries(Limits::default());
         let Some((decoder, _)) = receive(&mut stream, decoder, ASK) else {
@@ -286,18 +286,28 @@ fn pieces<'a>(beginning: &'a [u8], entries: &'a Entries) -> Vec<IoSlice<'a>> {
 /// Waits for a connection to a host, and sends what goes there. Without one, the client has no use for the entries any more.
 fn send_to_host(stream: &mut UnixStream, entries: &Entries) -> io::Result<()> {
     let decoder = SendingDecoder::for_beginnings(Limits::default());
-    let Some((decoder, Some(host))) = receive(stream, decoder, CONNECT) else {
+    let Some((decoder, host)) = receive(stream, decoder, CONNECT) else {
         return Ok(());
     };
     let beginning = decoder.beginning().map_err(io::Error::other)?;
     let mut pieces = pieces(&beginning, entries);
-    let (sent, rest) = hasten(host.as_fd(), &mut pieces);
+    let (sent, rest) = match &host {
+        Some(host) if !has_gone(stream) => hasten(host.as_fd(), &mut pieces),
+        // Without room for another descriptor here none came.
+        _ => (0, &mut pieces[..]),
+    };
     // The client is the one who ends the connection.
     drop(host);
     let left = rest.iter().map(|piece| piece.len()).sum();
     let head = encode_gone(sent, left).map_err(io::Error::other)?;
     stream.write_all(&head)?;
     write_all(stream, rest)
+}
+
+/// Whether the client has gone, whose job nobody wants then.
+fn has_gone(stream: &UnixStream) -> bool {
+    let gone = wait_any([(stream.as_fd(), Event::Gone)], Some(Instant::now()));
+    matches!(gone, Ok(Some(_)))
 }
 
 /// Sends what a host takes at once, or nearly: how many bytes that were, and what is left. A host that takes no more, or has
@@ -308,7 +318,7 @@ fn hasten<'p, 'e>(
 ) -> (usize, &'p mut [IoSlice<'e>]) {
     let until = Instant::now() + HASTE;
     let mut sent = 0;
-    while !pieces.is_empty() {
+    while !pieces.is_empty() && (sent == 0 || Instant::now() < until) {
         match send_now(host, pieces) {
             Ok(count) => {
                 sent += count;
@@ -316,7 +326,7 @@ fn hasten<'p, 'e>(
             }
             Err(err) if err.kind() == io::ErrorKind::WouldBlock => {
                 let room = wait_any([(host, Event::Write)], Some(until));
-                if !matches!(room, Ok(Some(_))) {
+                if !matches!(room, Ok(Some(_))) || Instant::now() >= until {
                     break;
                 }
             }

@@ -8,8 +8,10 @@ use distcc::model::packets::{Grammar, Packets};
 use distcc::model::sending::{encode_gone, SendingDecoder};
 use distcc::model::wait_status::WaitStatus;
 use distcc::model::wire::{put_file, Limits, Remark, Reply, Request, Source, Version};
+use distcc::os::handover;
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -163,7 +165,7 @@ fn say(mut stream: UnixStream, says: Says) {
         Says::NotCovered(why) => encode_not_covered(why).unwrap(),
         Says::Bytes(bytes) => bytes,
         Says::Holds(covered, then) => {
-            hold(&mut stream, &covered);
+            let _held = hold(&mut stream, &covered);
             let Some(bytes) = then else {
                 let _ = stream.read(&mut [0]);
                 return;
@@ -171,7 +173,7 @@ fn say(mut stream: UnixStream, says: Says) {
             bytes
         }
         Says::HandsBack(covered) => {
-            let Some(beginning) = hold(&mut stream, &covered) else {
+            let Some((beginning, _)) = hold(&mut stream, &covered) else {
                 return;
             };
             let rest = [beginning, covered.entries].concat();
@@ -187,13 +189,19 @@ fn say(mut stream: UnixStream, says: Says) {
     let _ = stream.write_all(&bytes);
 }
 
-/// Says that the files are held back; returns the beginning of the request that they belong to.
-fn hold(stream: &mut UnixStream, covered: &Covered) -> Option<Vec<u8>> {
+/// Says that the files are held back; returns the beginning of the request that they belong to, and the connection.
+pub fn hold(stream: &mut UnixStream, covered: &Covered) -> Option<(Vec<u8>, OwnedFd)> {
     let (count, length) = (covered.entry_count as usize, covered.entries.len());
     let head = Covered::encode_head(false, false, count, length, To::Host).unwrap();
     stream.write_all(&head).ok()?;
     let mut decoder = SendingDecoder::for_beginnings(Limits::default());
-    feed(stream, &mut decoder).then(|| decoder.beginning().unwrap())
+    let mut connection = None;
+    while !decoder.is_done() {
+        let (count, descriptors) = handover::receive(stream.as_fd(), decoder.space()).ok()?;
+        connection = descriptors.into_iter().next().or(connection);
+        decoder.filled(count.checked_sub(1)? + 1).unwrap();
+    }
+    Some((decoder.beginning().unwrap(), connection?))
 }
 
 /// An answer as it travels.

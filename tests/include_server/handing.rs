@@ -1,10 +1,11 @@
 //! Files that are held back until the client hands over its connection to a host: what goes there, and what is left.
 
-use crate::common::have;
+use crate::common::{have, wait_for, BOUND};
 use crate::server::Server;
 use distcc::farm::include_link::{Files, IncludeServer};
 use distcc::model::direct::{Answer, Query};
 use distcc::model::sending::encode_beginning;
+use distcc::os::handover;
 use socket2::SockRef;
 use std::ffi::OsStr;
 use std::fs::File;
@@ -52,12 +53,27 @@ impl Bench {
         })
     }
 
-    fn held(&self) -> Files {
-        let query = Query {
+    fn query(&self) -> Query {
+        Query {
             hands_over: true,
             ..self.server.query(COMMAND)
-        };
-        let files = self.link.ask(&query, OsStr::new("gcc")).unwrap();
+        }
+    }
+
+    /// A client that has been told that its files are held back.
+    fn asking(&self) -> UnixStream {
+        let mut stream = UnixStream::connect(self.server.direct()).unwrap();
+        stream.write_all(&self.query().encode().unwrap()).unwrap();
+        let mut head = [0; 60];
+        stream.read_exact(&mut head).unwrap();
+        let shown = head.escape_ascii();
+        assert!(head.starts_with(b"DRCT00000002OURS"), "{shown}");
+        assert_eq!(&head[48..52], b"HELD", "{shown}");
+        stream
+    }
+
+    fn held(&self) -> Files {
+        let files = self.link.ask(&self.query(), OsStr::new("gcc")).unwrap();
         assert!(files.are_at_hand(true) && !files.are_at_hand(false));
         assert_eq!(BEGINNING.len() + files.bytes(), self.whole.len());
         files
@@ -107,6 +123,20 @@ fn a_host_gets_all_of_it_or_the_client_the_rest() {
     host.read_to_end(&mut got).unwrap();
     assert!([got, rest].concat() == bench.whole);
 
+    // One that is there, but not the client any more.
+    let (to, mut host) = UnixStream::pair().unwrap();
+    let mut client = bench.asking();
+    bench.server.signal("-STOP");
+    let message = encode_beginning(BEGINNING).unwrap();
+    let sent = handover::send(client.as_fd(), &message, &[to.as_fd()]);
+    assert_eq!(sent.unwrap(), message.len());
+    client.flush().unwrap();
+    drop((client, to));
+    bench.server.signal("-CONT");
+    let mut got = Vec::new();
+    host.read_to_end(&mut got).unwrap();
+    assert!(got.is_empty(), "a job that nobody wants");
+
     // One that has gone, and something that is no host.
     let (gone, host) = UnixStream::pair().unwrap();
     drop(host);
@@ -123,40 +153,46 @@ fn who_hands_over_nothing_gets_nothing() {
     let Some(bench) = Bench::new("nothing handed over") else {
         return;
     };
-    let query = Query {
-        hands_over: true,
-        ..bench.server.query(COMMAND)
-    };
-    let question = query.encode().unwrap();
-    let message = encode_beginning(BEGINNING).unwrap();
-    // No connection beside it, no such message, too long a one, the end, and another question.
+    let question = bench.query().encode().unwrap();
+    // No such message, too long a one, the end, and another question.
     for noise in [
-        &message[..],
-        b"GET / HTTP/1.1\r\n\r\n",
+        &b"GET / HTTP/1.1\r\n\r\n"[..],
         b"SENDffffffff",
         b"",
         &question,
     ] {
-        let mut stream = UnixStream::connect(bench.server.direct()).unwrap();
-        stream.write_all(&question).unwrap();
-        let mut head = [0; 60];
-        stream.read_exact(&mut head).unwrap();
-        assert!(
-            head.starts_with(b"DRCT00000002OURS"),
-            "{}",
-            head.escape_ascii()
-        );
+        let mut stream = bench.asking();
         stream.write_all(noise).unwrap();
         stream.shutdown(std::net::Shutdown::Write).unwrap();
         let mut more = Vec::new();
         let _ = stream.read_to_end(&mut more);
         assert!(more.is_empty(), "{}", more.escape_ascii());
     }
-    // Nor does it hold up others that many never come back.
-    let waiting: Vec<_> = (0..150).map(|_| bench.held()).collect();
-    let mut files = bench.held();
-    let (to, _host) = UnixStream::pair().unwrap();
-    let rest = bench.link.hand_over(&mut files, b"", to.as_fd()).unwrap();
-    assert!(rest.len() < bench.whole.len());
+    // A connection that got lost on the way, for want of descriptors: all is given back.
+    let mut stream = bench.asking();
+    let message = encode_beginning(BEGINNING).unwrap();
+    stream.write_all(&message).unwrap();
+    let mut said = Vec::new();
+    stream.read_to_end(&mut said).unwrap();
+    let head = format!("SENT00000000REST{:08x}", bench.whole.len());
+    assert!(said == [head.as_bytes(), &bench.whole].concat());
+}
+
+#[test]
+fn many_that_never_come_back_hold_up_nobody() {
+    let Some(bench) = Bench::new("many held") else {
+        return;
+    };
+    let ask = || bench.link.ask(&bench.query(), OsStr::new("gcc")).unwrap();
+    let waiting: Vec<Files> = (0..150).map(|_| ask()).collect();
+    let held = waiting.iter().filter(|files| !files.are_at_hand(false));
+    assert!(
+        (100..128).contains(&held.count()),
+        "the last thread waits for none"
+    );
+    let last = ask();
+    assert!(last.covered.entries == bench.whole[BEGINNING.len()..]);
     drop(waiting);
+    // Then it is as it was.
+    wait_for("threads", BOUND, || !ask().are_at_hand(false));
 }
