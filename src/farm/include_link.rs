@@ -153,7 +153,7 @@ impl Display for Trouble {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         out.write_str(match self {
             Trouble::Silent => {
-                "the include server was silent for too long; DISTCC_IO_TIMEOUT sets the limit"
+                "the include server was silent for too long (60 s, or DISTCC_IO_TIMEOUT if that is less); is it stopped?"
             }
             Trouble::Other(why) => why,
         })
