@@ -48,6 +48,8 @@ pub struct Summary {
 struct HostSum {
     jobs: u64,
     failed: u64,
+    /// How often a slot was held for a run whose result is another host's.
+    in_vain: u64,
     slots: u32,
     held: u64,
     compiling: u64,
@@ -108,18 +110,26 @@ impl Summary {
             let host = named(&mut self.hosts, &held.0);
             host.slots = host.slots.max(held.1.saturating_add(1));
             host.held += held.3 - held.2;
+            host.in_vain += u64::from(held.0 != HERE && held.0 != entry.host);
             let which = usize::from(held.0 == HERE);
             self.chart(which, entry.at + held.2, held.3 - held.2);
         }
         let host = named(&mut self.hosts, &entry.host);
         host.jobs += 1;
         host.failed += u64::from(entry.status != 0);
-        host.sent += entry.sent;
-        host.received += entry.received;
         let compiles = entry
             .spans()
             .filter(|span| matches!(span.0, Activity::Compile | Activity::Here));
         host.compiling += compiles.map(|span| span.2).sum::<u64>();
+        // Nothing is sent to this machine: that was for whoever tried it last.
+        let mut tried = entry.held.iter().rev().filter(|held| held.0 != HERE);
+        let partner = match entry.host == HERE {
+            true => tried.next().map_or(&entry.host, |held| &held.0),
+            false => &entry.host,
+        };
+        let partner = named(&mut self.hosts, partner);
+        partner.sent += entry.sent;
+        partner.received += entry.received;
     }
 
     fn add_to_slowest(&mut self, entry: &Entry) {
@@ -234,17 +244,18 @@ impl Summary {
     fn tell_hosts(&self, text: &mut String) {
         let _ = writeln!(
             text,
-            "\n  {:<32}{:>7}{:>7}{:>7}{:>7}{:>11}{:>10}{:>10}",
-            "host", "jobs", "failed", "slots", "busy", "a compile", "sent", "received"
+            "\n  {:<32}{:>7}{:>7}{:>8}{:>7}{:>7}{:>11}{:>10}{:>10}",
+            "host", "jobs", "failed", "in vain", "slots", "busy", "a compile", "sent", "received"
         );
         for (name, host) in &self.hosts {
             let could = self.wall().max(1) as f64 * f64::from(host.slots.max(1));
             let _ = writeln!(
                 text,
-                "  {:<32}{:>7}{:>7}{:>7}{:>5.0} %{:>11}{:>10}{:>10}",
+                "  {:<32}{:>7}{:>7}{:>8}{:>7}{:>5.0} %{:>11}{:>10}{:>10}",
                 shown(name),
                 host.jobs,
                 host.failed,
+                host.in_vain,
                 host.slots,
                 host.held as f64 * 100.0 / could,
                 seconds(host.compiling / host.jobs.max(1)),
@@ -303,8 +314,8 @@ impl Summary {
         let times = self.times.iter().map(|(what, us)| (key(*what), json!(us)));
         let hosts = self.hosts.iter().map(|(name, host)| {
             json!({
-                "host": name, "jobs": host.jobs, "failed": host.failed, "slots": host.slots, "held_us": host.held,
-                "compile_us": host.compiling, "sent": host.sent, "received": host.received,
+                "host": name, "jobs": host.jobs, "failed": host.failed, "in_vain": host.in_vain,
+                "slots": host.slots, "held_us": host.held, "compile_us": host.compiling, "sent": host.sent, "received": host.received,
             })
         });
         let slowest = self.slowest.iter().map(|slow| {
@@ -437,12 +448,37 @@ mod tests {
             "    wait for a slot         25.0 s   25 %  ##########\n",
             "    compile there           75.0 s   75 %  ##############################\n",
             "    here                                                   ███████████████ 1.0 at most\n",
-            "  alpha/8                               2      0      4   25 %     30.0 s    2.0 kB    4.0 kB\n",
+            "  alpha/8                               2      0       0      4   25 %     30.0 s    2.0 kB    4.0 kB\n",
             "      60.0 s  dir/file60000000.c, alpha/8 (compile there 45.0 s)\n",
             "         1    20.0 s  called for ?[2Jlink\n",
         ] {
             assert!(text.contains(part), "{part}\n{text}");
         }
+    }
+
+    /// A host that refuses is not one of which nothing is known, and what it was sent was not sent to this machine.
+    #[test]
+    fn tries_in_vain_are_the_hosts() {
+        let mut summary = summary();
+        let mut here = entry(41 * S, 2 * S, HERE, 0);
+        here.held.insert(0, Held("beta/4".to_owned(), 1, 0, S));
+        here.held.insert(1, Held("gamma/4".to_owned(), 0, S, 2 * S));
+        summary.add(&here);
+        let mut elsewhere = entry(42 * S, 2 * S, "alpha/8", 1);
+        elsewhere.held.insert(0, Held("beta/4".to_owned(), 0, 0, S));
+        summary.add(&elsewhere);
+        let json = summary.json();
+        let hosts = json["hosts"].as_array().unwrap();
+        let of = |name: &str| hosts.iter().find(|host| host["host"] == name).unwrap();
+        let numbers = |name: &str| {
+            let host = of(name);
+            ["jobs", "in_vain", "sent"].map(|what| host[what].as_u64().unwrap())
+        };
+        assert_eq!(numbers("alpha/8"), [3, 0, 3000]);
+        assert_eq!(numbers("beta/4"), [0, 2, 0]);
+        assert_eq!(numbers("gamma/4"), [0, 1, 1000]);
+        // That run which nobody tried elsewhere has sent what it says.
+        assert_eq!(numbers(HERE), [2, 0, 1000]);
     }
 
     /// Waits of microseconds are in no picture that says "0.0 at most".
