@@ -407,30 +407,19 @@ impl Grammar for AnswerGrammar {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
+    use super::super::packets::feed;
     use super::*;
     use proptest::prelude::*;
 
-    fn feed<G: Grammar>(packets: &mut Packets<G>, bytes: &[u8]) -> Result<(), WireError> {
-        let mut rest = bytes;
-        while !rest.is_empty() && !packets.is_done() {
-            let space = packets.space();
-            let count = space.len().min(rest.len()).min(7);
-            space[..count].copy_from_slice(&rest[..count]);
-            rest = &rest[count..];
-            packets.filled(count)?;
-        }
-        Ok(())
-    }
-
     fn query(bytes: &[u8]) -> Result<Query, WireError> {
         let mut decoder = QueryDecoder::for_queries(Limits::default());
-        feed(&mut decoder, bytes)?;
+        feed(&mut decoder, bytes, &[7])?;
         decoder.query()
     }
 
     fn answer(bytes: &[u8]) -> Result<Answer, WireError> {
         let mut decoder = AnswerDecoder::for_answers(Limits::default());
-        feed(&mut decoder, bytes)?;
+        feed(&mut decoder, bytes, &[7])?;
         decoder.answer()
     }
 

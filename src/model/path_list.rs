@@ -237,6 +237,7 @@ impl Grammar for PathQueryGrammar {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
+    use super::super::packets::feed;
     use super::*;
     use proptest::prelude::*;
 
@@ -309,14 +310,7 @@ mod tests {
 
     fn read_query(bytes: &[u8]) -> Result<PathQuery, WireError> {
         let mut decoder = PathQueryDecoder::for_path_queries(Limits::default());
-        let mut rest = bytes;
-        while !rest.is_empty() && !decoder.is_done() {
-            let space = decoder.space();
-            let count = space.len().min(rest.len()).min(5);
-            space[..count].copy_from_slice(&rest[..count]);
-            rest = &rest[count..];
-            decoder.filled(count)?;
-        }
+        feed(&mut decoder, bytes, &[5])?;
         decoder.query()
     }
 

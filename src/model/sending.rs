@@ -118,18 +118,12 @@ impl Grammar for SendingGrammar {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
+    use super::super::packets::feed;
     use super::*;
     use proptest::prelude::*;
 
     fn fed(mut decoder: SendingDecoder, bytes: &[u8]) -> Result<SendingDecoder, WireError> {
-        let mut rest = bytes;
-        while !rest.is_empty() && !decoder.is_done() {
-            let space = decoder.space();
-            let count = space.len().min(rest.len()).min(5);
-            space[..count].copy_from_slice(&rest[..count]);
-            rest = &rest[count..];
-            decoder.filled(count)?;
-        }
+        feed(&mut decoder, bytes, &[5])?;
         Ok(decoder)
     }
 
