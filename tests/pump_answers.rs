@@ -360,14 +360,14 @@ fn without_a_dependency_file_what_was_sent_is_looked_at() {
         ran.log.contains(&format!("{host} says: x.c:1: error: odd")),
         "{ran}"
     );
-    // Where the include server can't say any more what was sent, something has changed.
+    // Where the include server can't say any more what was sent, something may have changed.
     let lost = FakeIncludeServer::start(&farm, |query, _| match query.hands_over {
         true => Says::HandsBack(covered()),
         false => Says::NotCovered("x.h is gone"),
     });
     let client_of_lost = client.clone().env("INCLUDE_SERVER_PORT", lost.port());
     let ran = expect_object(&farm, client_of_lost.run(&COMPILE), "local");
-    let changed = "x.c: something has changed since, perhaps during the build: x.h is gone";
+    let changed = "x.c: what the host had can't be told any more; perhaps a file changed during the build: x.h is gone";
     assert!(ran.log.contains(changed), "{ran}");
     // Dependencies that were written say it without another question.
     let mut command = COMPILE.to_vec();

@@ -79,7 +79,9 @@ impl<'s> Session<'s> {
         let is_explained = match sent.map(|sent| self.fresh(deps, sent)) {
             Err(why) => {
                 let file = input.display();
-                log::warn!("{file}: something has changed since, perhaps during the build: {why}");
+                log::warn!(
+                    "{file}: what the host had can't be told any more; perhaps a file changed during the build: {why}"
+                );
                 true
             }
             Ok(Some(fresh)) => {
