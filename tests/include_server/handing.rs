@@ -123,6 +123,24 @@ fn a_host_gets_all_of_it_or_the_client_the_rest() {
     host.read_to_end(&mut got).unwrap();
     assert!([got, rest].concat() == bench.whole);
 
+    // One that takes a little again and again: there is an end to that, too.
+    let (to, mut host) = UnixStream::pair().unwrap();
+    SockRef::from(&to).set_send_buffer_size(20_000).unwrap();
+    let reads = std::thread::spawn(move || {
+        let (mut got, mut part) = (Vec::new(), [0; 2000]);
+        while let Ok(count @ 1..) = host.read(&mut part) {
+            got.extend_from_slice(&part[..count]);
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        got
+    });
+    let mut files = bench.held();
+    let rest = bench.link.hand_over(&mut files, BEGINNING, to.as_fd());
+    let rest = rest.unwrap();
+    drop(to);
+    assert!(!rest.is_empty(), "one host was waited for all the time");
+    assert!([reads.join().unwrap(), rest].concat() == bench.whole);
+
     // One that is there, but not the client any more.
     let (to, mut host) = UnixStream::pair().unwrap();
     let mut client = bench.asking();
