@@ -85,6 +85,7 @@ pub mod model {
     pub mod unit;
     pub mod files;
     pub mod folders;
+    pub mod lacking;
     pub mod resolve;
     pub mod once;
     pub mod walker;

@@ -3,6 +3,7 @@
 use super::files::{DirId, Files, ObjectId, Origin, PathId};
 use super::folders::Folders;
 use super::interner::Id;
+use super::lacking::Lacking;
 use super::macros::NumberMap;
 use super::punt::Punt;
 use super::search::SearchPath;
@@ -57,6 +58,8 @@ pub struct Resolver {
     homes: NumberMap<Id, Home>,
     /// A precompiled header may still be taken by gcc: no header was found yet.
     precompiled: bool,
+    /// Which folders of the search path need not be asked for some names.
+    lacking: Lacking,
 }
 
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -83,6 +86,7 @@ impl Resolver {
             first: NumberMap::default(),
             homes: NumberMap::default(),
             precompiled: !clang,
+            lacking: Lacking::default(),
         }
     }
 
@@ -245,13 +249,21 @@ impl Resolver {
             false => self.chain.len(),
         };
         let mut found = None;
+        let inner = self.lacking.number(name.spelling());
         for at in start..end {
+            if inner.is_some_and(|inner| self.lacking.lacks(inner, at)) {
+                continue;
+            }
             let Some(path) = self.try_dir(world, at, name)? else {
                 continue;
             };
             if self.files.exists(path) {
                 found = Some(self.files.add(path, chain_origin(at)));
                 break;
+            }
+            if let Some(inner) = inner {
+                let lacks = || world.lacks_folder_of(self.files.spelled(path));
+                self.lacking.note(inner, at, lacks);
             }
         }
         if found.is_none() && start < self.angle {

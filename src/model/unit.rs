@@ -16,6 +16,13 @@ pub trait World {
     /// the closure, whatever the walk makes of None.
     fn open(&mut self, path: &[u8]) -> Option<Opened>;
 
+    /// Whether the folder that `path` would be in is not there, and so nothing else below it. Asked for when `open` has not
+    /// found it; true adds nothing to what the answer depends on.
+    fn lacks_folder_of(&mut self, path: &[u8]) -> bool {
+        let _ = path;
+        false
+    }
+
     /// The value of `operator(operand)`, where the operator is `__has_builtin`, `__has_attribute`,
     /// `__has_cpp_attribute`, `__has_feature`… and the operand is spelled without blanks (`gnu::unused`).
     /// With the operator `defined`: is the operand, the name of such an operator, known to the compiler?

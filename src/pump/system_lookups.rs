@@ -40,11 +40,12 @@ pub fn answers(
         telling.file(world, &visited.path);
     }
     let missed = world.missed();
-    let told = telling.told_missed.iter().enumerate();
-    for (number, _) in told.filter(|(_, told)| !**told) {
-        let path = missed.path(number).to_vec();
-        let lookups = &mut telling.answers.lookups;
-        lookups.push(about::Lookup::Nothing { path });
+    for number in 0..missed.len() {
+        if telling.told_missed.get(number) != Some(&true) {
+            let path = missed.path(number).to_vec();
+            let lookups = &mut telling.answers.lookups;
+            lookups.push(about::Lookup::Nothing { path });
+        }
     }
     telling.answers
 }
@@ -97,7 +98,7 @@ impl Telling<'_> {
             .collect()
     }
 
-    fn lookup(&mut self, world: &LocalWorld<'_>, lookup: &Lookup) {
+    fn lookup(&mut self, world: &mut LocalWorld<'_>, lookup: &Lookup) {
         let in_vain = self.asked_in_vain(lookup);
         let name = lookup.name;
         let at = lookup.at.and_then(|dir| self.numbers.get(dir).copied());
@@ -128,15 +129,19 @@ impl Telling<'_> {
             }),
             Some(None) => None,
         };
-        if let Some(told) = told {
-            self.answers.lookups.push(told);
-            let mut path = Vec::with_capacity(256);
-            for (dir, _) in in_vain {
-                self.join(dir, name, &mut path);
-                let told = world.missed().find(&path);
-                if let Some(told) = told.and_then(|number| self.told_missed.get_mut(number)) {
-                    *told = true;
-                }
+        let is_told = told.is_some();
+        self.answers.lookups.extend(told);
+        let mut path = Vec::with_capacity(256);
+        for (dir, _) in in_vain {
+            self.join(dir, name, &mut path);
+            if !is_told {
+                // The walk need not have asked for it by that name.
+                world.miss_with_folder(&path);
+                continue;
+            }
+            let told = world.missed().find(&path);
+            if let Some(told) = told.and_then(|number| self.told_missed.get_mut(number)) {
+                *told = true;
             }
         }
     }

@@ -124,6 +124,13 @@ impl<'w> LocalWorld<'w> {
         &self.met.missed
     }
 
+    /// Notes that nothing is at `path` if its folder is not there and a host must know that.
+    pub fn miss_with_folder(&mut self, path: &[u8]) {
+        if let Some(folder) = self.folder_of(path).filter(|folder| folder.place.is_none()) {
+            self.miss(path, &folder);
+        }
+    }
+
     /// The folders of the search path that are there.
     pub fn searched(&self) -> &[Vec<u8>] {
         &self.searched
@@ -202,6 +209,13 @@ impl<'w> LocalWorld<'w> {
         let folder = self.look_for_folder(path);
         self.met.folders.insert(path.into(), folder.clone());
         folder
+    }
+
+    /// The folder that a path would be in, where it names one other than the root.
+    fn folder_of(&mut self, path: &[u8]) -> Option<Folder> {
+        let slash = path.iter().rposition(|byte| *byte == b'/');
+        let at = slash.filter(|at| *at > 0)?;
+        Some(self.folder_at(&path[..at]))
     }
 
     fn look_for_folder(&mut self, path: &[u8]) -> Folder {
@@ -401,6 +415,11 @@ impl World for LocalWorld<'_> {
             Some(file)
         });
         Some(self.file(file?)?.opened.clone())
+    }
+
+    fn lacks_folder_of(&mut self, path: &[u8]) -> bool {
+        let folder = self.folder_of(path);
+        folder.is_some_and(|folder| folder.place.is_none())
     }
 
     fn ask(&mut self, operator: &[u8], operand: &[u8]) -> Option<i64> {
