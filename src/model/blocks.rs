@@ -15,21 +15,63 @@ pub fn walk<const N: usize>(
     mut note: impl FnMut(usize),
 ) {
     let mut from = 0;
-    while let Some(rest) = text.get(from..).filter(|rest| !rest.is_empty()) {
-        let padded;
-        let block = match rest.first_chunk() {
-            Some(block) => block,
-            None => {
-                padded = with_zeros(rest);
-                &padded
-            }
-        };
-        let mut starts = begins(block);
-        while starts != 0 {
-            note(from + starts.trailing_zeros() as usize);
-            starts &= starts - 1;
+    while from < text.len() {
+        let starts = with_block(text, from, &begins);
+        each_bit(starts, |place| note(from + place));
+        from += BLOCK_BYTES;
+    }
+}
+
+/// The first place from `from` on that has its bit in what `begins` answers of its block; the end if there is none.
+#[inline(always)]
+pub fn first<const N: usize>(text: &[u8], from: usize, begins: impl Fn(&[u8; N]) -> u32) -> usize {
+    let mut from = from;
+    while from < text.len() {
+        let starts = with_block(text, from, &begins);
+        if starts != 0 {
+            return from + starts.trailing_zeros() as usize;
         }
         from += BLOCK_BYTES;
+    }
+    text.len()
+}
+
+/// What `answer` makes of the block at `from`.
+#[inline(always)]
+pub fn with_block<const N: usize, A>(
+    text: &[u8],
+    from: usize,
+    answer: impl Fn(&[u8; N]) -> A,
+) -> A {
+    let rest = text.get(from..).unwrap_or_default();
+    let padded;
+    // Only here are there two ways: compilers take vectors to pieces where two ways with answers meet.
+    let block = match rest.first_chunk() {
+        Some(block) => block,
+        None => {
+            padded = with_zeros(rest);
+            &padded
+        }
+    };
+    answer(block)
+}
+
+/// The places of the bits that are set, the lowest first.
+#[inline(always)]
+pub fn each_bit(bits: u32, mut note: impl FnMut(usize)) {
+    let mut left = bits;
+    while left != 0 {
+        note(left.trailing_zeros() as usize);
+        left &= left - 1;
+    }
+}
+
+/// The lowest `count` bits.
+#[inline(always)]
+pub fn lowest(count: usize) -> u32 {
+    match count {
+        0..BLOCK_BYTES => (1 << count) - 1,
+        _ => u32::MAX,
     }
 }
 

@@ -7,7 +7,7 @@ use super::dialect::Dialect;
 use super::directives::{Body, Directive, Line, Odd, Span, Verb, Words};
 use super::interner::intern;
 use super::pragmas::pragma;
-use super::source_text::{without_trigraphs, Ahead, Gaps, Text};
+use super::source_text::{without_trigraphs, Gaps, Text};
 use super::text_notes::{in_definition, in_text, starts_module, Hits};
 use super::tokens::{blanks, in_name, name_length};
 
@@ -42,7 +42,7 @@ impl Scan {
                 bytes: &bytes,
                 dialect,
             },
-            hits: Hits::find(&bytes, dialect),
+            hits: Hits::new(&bytes, dialect),
             scan: Scan {
                 dialect,
                 is_empty: text.is_empty(),
@@ -55,7 +55,7 @@ impl Scan {
             },
             groups: Vec::new(),
             counted: (0, 1),
-            ahead: Ahead::new(&bytes),
+            returns: memchr::memchr(b'\r', &bytes).is_some(),
         };
         scanner.run();
         let mut scan = scanner.scan;
@@ -88,13 +88,14 @@ impl Scan {
 
 struct Scanner<'t> {
     text: Text<'t>,
-    hits: Hits,
+    hits: Hits<'t>,
     scan: Scan,
     /// For each group that is open: the number of its latest directive, and whether `#else` was seen.
     groups: Vec<(usize, bool)>,
     /// Up to where lines are counted, and the number of the line there.
     counted: (usize, u32),
-    ahead: Ahead,
+    /// There are carriage returns.
+    returns: bool,
 }
 
 /// Takes the text of a line as it is, without what gaps hold.
@@ -102,7 +103,7 @@ struct Clean<'s, 't> {
     bytes: &'t [u8],
     out: &'s mut Vec<u8>,
     from: usize,
-    hits: &'s mut Hits,
+    hits: &'s mut Hits<'t>,
     odd: &'s mut Option<&'static str>,
     slashes: bool,
 }
@@ -128,12 +129,12 @@ impl Gaps for Clean<'_, '_> {
 }
 
 /// Passes over a line.
-struct Pass<'s> {
-    hits: &'s mut Hits,
+struct Pass<'s, 't> {
+    hits: &'s mut Hits<'t>,
     odd: &'s mut Option<&'static str>,
 }
 
-impl Gaps for Pass<'_> {
+impl Gaps for Pass<'_, '_> {
     fn gap(&mut self, start: usize, end: usize, _: bool) {
         self.hits.drop(start, end);
     }
@@ -150,7 +151,7 @@ struct Rest {
     slashes: bool,
 }
 
-impl Scanner<'_> {
+impl<'t> Scanner<'t> {
     fn run(&mut self) {
         let mut at = 0;
         // Whoever meets an odd file gives up.
@@ -158,12 +159,23 @@ impl Scanner<'_> {
             at = self.line(at);
             // Any line may import a module.
             if !self.text.dialect.modules {
-                let noted = self.hits.next();
-                at = self.text.after_plain_lines(at, noted, &mut self.ahead);
+                at = self.after_plain_lines(at);
             }
         }
         if !self.groups.is_empty() {
             self.odd("a group of #if has no end");
+        }
+    }
+
+    /// The start of the first line from `at` on, where one starts, that may not be passed over: one that is not plain, may be
+    /// a directive, or holds something that matters.
+    fn after_plain_lines(&mut self, at: usize) -> usize {
+        self.hits.skip(at);
+        let text = self.text;
+        let stop = self.hits.next_or(|block| text.stops(block));
+        match stop < text.bytes.len() {
+            true => text.line_start(at, stop),
+            false => stop,
         }
     }
 
@@ -206,14 +218,14 @@ impl Scanner<'_> {
             let Some(after) = after else {
                 return at;
             };
-            self.hits.drop(at, after);
+            self.hits.skip(after);
             at = after;
         }
     }
 
     /// Passes over the rest of a line; returns where its newline is.
     fn pass(&mut self, at: usize) -> usize {
-        if let Some(end) = self.text.plain_end(at, &mut self.ahead) {
+        if let Some(end) = self.text.plain_end(at) {
             return end;
         }
         let mut pass = Pass {
@@ -242,7 +254,7 @@ impl Scanner<'_> {
     /// The rest of a directive's line, cleaned.
     fn rest(&mut self, at: usize) -> Rest {
         let start = self.scan.words.0.len();
-        if let Some(end) = self.text.plain_end(at, &mut self.ahead) {
+        if let Some(end) = self.text.plain_end(at) {
             self.scan
                 .words
                 .0
@@ -272,7 +284,7 @@ impl Scanner<'_> {
     }
 
     /// A name at `at`, perhaps over several lines, and what follows it.
-    fn name(&self, at: usize) -> (Cow<'_, [u8]>, usize) {
+    fn name(&self, at: usize) -> (Cow<'t, [u8]>, usize) {
         let rest = self.text.bytes.get(at..).unwrap_or_default();
         let length = name_length(rest);
         let mut end = at + length;
@@ -315,12 +327,9 @@ impl Scanner<'_> {
             }
             b"line" => self.renamed(after),
             b"" if self.text.byte(at).is_ascii_digit() => self.renamed(after),
-            _ => {
-                let name = name.into_owned();
-                self.conditional(&name, start, after)
-            }
+            _ => self.conditional(&name, start, after),
         };
-        while self.hits.before(end).is_some() {}
+        self.hits.skip(end);
         end
     }
 
@@ -557,7 +566,7 @@ impl Scanner<'_> {
     fn line_number(&mut self, at: usize) -> u32 {
         let (from, line) = self.counted;
         let passed = self.text.bytes.get(from..at).unwrap_or_default();
-        let newlines = match self.ahead.returns {
+        let newlines = match self.returns {
             false => memchr::memchr_iter(b'\n', passed).count(),
             true => {
                 let next = self.text.byte(at);

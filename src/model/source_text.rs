@@ -2,11 +2,10 @@
 //! part that has to be fast; what the lines mean is the business of `source_scan`.
 
 use std::borrow::Cow;
-use std::sync::LazyLock;
 
-use memchr::memmem::Finder;
-
+use super::blocks::{bits, first, Sixteen};
 use super::dialect::Dialect;
+use super::text_notes::Block;
 use super::tokens::{blanks, in_name, is_raw_prefix};
 
 /// Told of what is not to be seen as text.
@@ -28,30 +27,6 @@ pub struct Text<'t> {
     pub dialect: Dialect,
 }
 
-/// Where the next bytes are that make a line more than plain; found once and passed over many times.
-#[derive(Debug, Default)]
-pub struct Ahead {
-    slash: usize,
-    backslash: usize,
-    raw: usize,
-    hash: usize,
-    percent: usize,
-    /// There are carriage returns.
-    pub returns: bool,
-}
-
-impl Ahead {
-    /// For a whole text.
-    pub fn new(text: &[u8]) -> Ahead {
-        Ahead {
-            returns: memchr::memchr(b'\r', text).is_some(),
-            ..Ahead::default()
-        }
-    }
-}
-
-static RAW: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(b"R\""));
-
 /// Bytes at which a line of code needs a closer look.
 static SPECIAL: [bool; 256] = {
     let mut table = [false; 256];
@@ -71,56 +46,40 @@ impl Text<'_> {
     }
 
     /// Where the line of `at` ends, if that is plain: without comments, backslashes and raw strings, quotes can't matter.
-    pub fn plain_end(&self, at: usize, ahead: &mut Ahead) -> Option<usize> {
-        let rest = self.bytes.get(at..)?;
-        let end = match ahead.returns {
-            false => memchr::memchr(b'\n', rest),
-            true => memchr::memchr2(b'\n', b'\r', rest),
-        };
-        let end = end.map_or(self.bytes.len(), |end| at + end);
-        (self.special(at, ahead) >= end).then_some(end)
+    pub fn plain_end(&self, at: usize) -> Option<usize> {
+        let end = first(self.bytes, at, |block: &Block| {
+            bits(|at| {
+                let byte = Sixteen::of(block, at);
+                self.special(block, at) | byte.is(b'\n') | byte.is(b'\r')
+            })
+        });
+        matches!(self.byte(end), b'\n' | b'\r').then_some(end)
     }
 
-    /// The start of the first line from `at` on, where a line starts, that may not be passed over: one that is not plain,
-    /// may be a directive, or holds what is at `noted`.
-    pub fn after_plain_lines(&self, at: usize, noted: usize, ahead: &mut Ahead) -> usize {
-        let mut end = self.special(at, ahead).min(noted);
-        end = end.min(self.ahead(&mut ahead.hash, b'#', at));
-        if self.dialect.digraphs {
-            end = end.min(self.ahead(&mut ahead.percent, b'%', at));
-        }
-        if end >= self.bytes.len() {
-            return self.bytes.len();
-        }
-        let lines = self.bytes.get(at..end).unwrap_or_default();
-        let last = match ahead.returns {
-            false => memchr::memrchr(b'\n', lines),
-            true => memchr::memrchr2(b'\n', b'\r', lines),
-        };
-        last.map_or(at, |last| at + last + 1)
+    /// A bit for each place of a block that keeps a line from being plain, or may begin a directive.
+    #[inline(always)]
+    pub fn stops(&self, block: &Block) -> u32 {
+        bits(|at| {
+            let byte = Sixteen::of(block, at);
+            // One choice of a byte, not of answers: a branch would take vectors to pieces.
+            let other = if self.dialect.digraphs { b'%' } else { b'#' };
+            self.special(block, at) | byte.is(b'#') | byte.is(other)
+        })
     }
 
-    /// Where the next byte is, from `at` on, that keeps a line from being plain.
-    fn special(&self, at: usize, ahead: &mut Ahead) -> usize {
-        if self.dialect.raw_strings && ahead.raw < at {
-            let found = RAW.find(self.bytes.get(at..).unwrap_or_default());
-            ahead.raw = found.map_or(usize::MAX, |found| at + found);
-        }
-        let raw = match self.dialect.raw_strings {
-            true => ahead.raw,
-            false => usize::MAX,
-        };
-        raw.min(self.ahead(&mut ahead.slash, b'/', at))
-            .min(self.ahead(&mut ahead.backslash, b'\\', at))
+    /// Which of the bytes from `at` on keep a line from being plain.
+    #[inline(always)]
+    fn special(&self, block: &Block, at: usize) -> Sixteen {
+        let [byte, next] = [0, 1].map(|ahead| Sixteen::of(block, at + ahead));
+        let raw = if self.dialect.raw_strings { b'R' } else { b'/' };
+        byte.is(b'/') | byte.is(b'\\') | (byte.is(raw) & next.is(b'"'))
     }
 
-    /// Where the next such byte is from `at` on; `known` is where the one last looked for is.
-    fn ahead(&self, known: &mut usize, byte: u8, at: usize) -> usize {
-        if *known < at {
-            let found = memchr::memchr(byte, self.bytes.get(at..).unwrap_or_default());
-            *known = found.map_or(usize::MAX, |found| at + found);
-        }
-        *known
+    /// Where the line begins that `at` is in, which is not before `start`.
+    pub fn line_start(&self, start: usize, at: usize) -> usize {
+        let lines = self.bytes.get(start..at).unwrap_or_default();
+        let last = memchr::memrchr2(b'\n', b'\r', lines);
+        last.map_or(start, |last| start + last + 1)
     }
 
     /// If a backslash-newline is at `at`: what follows it. Both compilers allow blanks before the newline.
@@ -169,17 +128,10 @@ impl Text<'_> {
 
     /// What follows the `*/` after `at`.
     fn block_end(&self, at: usize) -> usize {
-        let Some(rest) = self.bytes.get(at..) else {
-            return self.bytes.len();
-        };
-        // The two characters may be on two lines.
-        for star in memchr::memchr_iter(b'*', rest) {
-            let second = self.after_splices(at + star + 1);
-            if self.bytes.get(second) == Some(&b'/') {
-                return second + 1;
-            }
-        }
-        self.bytes.len()
+        let rest = self.bytes.get(at..).unwrap_or_default();
+        let ends = |slash: &usize| without_splices(&rest[..*slash]).ends_with(b"*");
+        let slash = memchr::memchr_iter(b'/', rest).find(ends);
+        slash.map_or(self.bytes.len(), |slash| at + slash + 1)
     }
 
     /// Where the newline is that ends the line of `at`.
@@ -363,6 +315,22 @@ impl Text<'_> {
     }
 }
 
+/// The text without the backslash-newlines that it ends in.
+fn without_splices(text: &[u8]) -> &[u8] {
+    let mut text = text;
+    loop {
+        let line = match text {
+            [line @ .., b'\r', b'\n'] | [line @ .., b'\n' | b'\r'] => line,
+            _ => return text,
+        };
+        let is_blank = |byte: &u8| blanks(&[*byte]) == 1;
+        match line.iter().rposition(|byte| !is_blank(byte)) {
+            Some(last) if line[last] == b'\\' => text = &line[..last],
+            _ => return text,
+        }
+    }
+}
+
 /// The nine trigraphs replaced where the dialect has them.
 pub(super) fn without_trigraphs(text: &[u8], dialect: Dialect) -> Cow<'_, [u8]> {
     if !dialect.trigraphs || memchr::memmem::find(text, b"??").is_none() {
@@ -389,6 +357,7 @@ fn trigraph(third: u8) -> Option<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     #[derive(Default)]
     struct Seen {
@@ -497,26 +466,67 @@ mod tests {
 
     #[test]
     fn plain_lines_are_passed_over() {
-        for (text, next, noted) in [
-            ("a\nb\n#c\nd\n", "#c\nd\n", None),
-            ("a\nb c # d\n", "b c # d\n", None),
-            ("a\n b / c\n#d\n", " b / c\n#d\n", None),
-            ("a\n\"b\n\\\n#d\n", "\\\n#d\n", None),
-            ("a\nR\"(\n", "R\"(\n", None),
-            ("a\n  %:c\n", "  %:c\n", None),
-            ("a\r\nb\rc#\n", "c#\n", None),
-            ("a\nb\nc d\n#e", "c d\n#e", Some(6)),
-            ("a\nb\n", "", None),
-            ("#a", "#a", None),
+        for (text, next) in [
+            ("a\nb\n#c\nd\n", "#c\nd\n"),
+            ("a\nb c # d\n", "b c # d\n"),
+            ("a\n b / c\n#d\n", " b / c\n#d\n"),
+            ("a\n\"b\n\\\n#d\n", "\\\n#d\n"),
+            ("a\nR\"(\n", "R\"(\n"),
+            ("a\n  %:c\n", "  %:c\n"),
+            ("a\r\nb\rc#\n", "c#\n"),
+            ("a\nb\n", ""),
+            ("#a", "#a"),
         ] {
             // The first line is looked at anyway.
             let whole = format!("x\n{text}");
             let (bytes, dialect) = (whole.as_bytes(), MODERN);
-            let mut ahead = Ahead::new(bytes);
-            let noted = noted.map_or(usize::MAX, |noted: usize| noted + 2);
             let text = Text { bytes, dialect };
-            let at = text.after_plain_lines(2, noted, &mut ahead);
+            let stop = first(bytes, 2, |block| text.stops(block));
+            let at = match stop < bytes.len() {
+                true => text.line_start(2, stop),
+                false => stop,
+            };
             assert_eq!(whole[at..], *next, "{whole:?}");
+        }
+    }
+
+    #[test]
+    fn plain_lines_have_their_ends() {
+        let blanks = " ".repeat(40);
+        for (text, end) in [
+            ("", Some(0)),
+            ("a\n", Some(1)),
+            ("a % # \"\r\n", Some(7)),
+            ("a / b\n", None),
+            ("a\\\nb", None),
+            ("R\"(\n", None),
+            ("a", Some(1)),
+            ("R", Some(1)),
+        ] {
+            for before in ["", "  ", &blanks] {
+                let whole = format!("{before}{text}");
+                let (bytes, dialect) = (whole.as_bytes(), MODERN);
+                let found = Text { bytes, dialect }.plain_end(0);
+                let expected = end.map(|end| before.len() + end);
+                assert_eq!(found, expected, "{whole:?}");
+            }
+        }
+    }
+
+    proptest! {
+        /// As it is defined: what follows the first `*` that a slash follows.
+        #[test]
+        fn block_comments_end_at_the_first_star_with_a_slash(
+            parts in proptest::collection::vec("[*/\\\\\n\r \tx]|\\\\ ?\n|\\\\\r\n|\\*/", 0..12),
+        ) {
+            let whole = format!("/*{}", parts.concat());
+            let (bytes, dialect) = (whole.as_bytes(), MODERN);
+            let text = Text { bytes, dialect };
+            let slash = |star| text.after_splices(star + 1);
+            let stars = memchr::memchr_iter(b'*', bytes).filter(|star| *star >= 2);
+            let end = stars.map(slash).find(|slash| bytes.get(*slash) == Some(&b'/'));
+            let expected = end.map_or(bytes.len(), |slash| slash + 1);
+            prop_assert_eq!(text.comment(0), Some(expected), "{:?}", whole);
         }
     }
 }

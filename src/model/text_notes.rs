@@ -1,9 +1,11 @@
 //! Words in the text between directives that matter to the preprocessor or to whoever sends the file elsewhere: the
 //! clock, files named in assembler text, macros that are pushed and popped by `_Pragma`.
 
-use memchr::memmem::{find, find_iter};
+use std::collections::VecDeque;
 
-use super::blocks::{bits, walk, Sixteen, BLOCK_BYTES};
+use memchr::memmem::find;
+
+use super::blocks::{bits, each_bit, lowest, with_block, Sixteen, BLOCK_BYTES};
 use super::dialect::Dialect;
 use super::directives::{Change, Clock, Directive, Odd};
 use super::interner::{intern, Id};
@@ -36,15 +38,18 @@ const INCLUDE: &[u8] = b".include";
 /// Where in `_Pragma` the pair stands that is looked for.
 const PRAGMA_PAIR_AT: usize = 4;
 
+/// What is looked at at once.
+pub type Block = [u8; BLOCK_BYTES + 2];
+
 /// A bit for each place of a block where one of the words may begin, or, of `_Pragma`, its `gm` may be: what is rare elsewhere.
 #[inline(always)]
-fn rare(block: &[u8; BLOCK_BYTES + 2]) -> u32 {
+fn rare(block: &Block) -> u32 {
     const CASE: u8 = 0x20;
     bits(|at| {
         let [first, second, third] = [0, 1, 2].map(|ahead| Sixteen::of(block, at + ahead));
         let clocks = third.without(b'D' ^ b'T').is(b'D');
         let macros = second.without(CASE).is(b'M') & third.without(CASE).is(b'A');
-        let dot = first.is(b'.') & second.without(CASE).is(b'I');
+        let dot = (first.is(b'.') | first.is(b'@')) & second.without(CASE).is(b'I');
         let pragma = first.is(b'g') & second.is(b'm');
         let gcc = first.is(b'G') & second.is(b'C');
         let once = first.is(b'o') & third.is(b'c');
@@ -53,13 +58,14 @@ fn rare(block: &[u8; BLOCK_BYTES + 2]) -> u32 {
 }
 
 /// The word at such a place, and where it begins.
-fn word_at(text: &[u8], at: usize, is_clangs: bool) -> Option<(usize, Hit)> {
+fn word_at(text: &[u8], at: usize, dialect: Dialect) -> Option<(usize, Hit)> {
     let rest = text.get(at..)?;
     let hit = match rest.first()? {
         b'_' if rest.starts_with(b"__DA") || rest.starts_with(b"__TI") => Hit::Clock,
         b'_' if rest.starts_with(b"_macro") => Hit::MacroStack,
-        b'_' if is_clangs && rest.starts_with(b"_MACROS") => Hit::Carrier,
+        b'_' if dialect.clang && rest.starts_with(b"_MACROS") => Hit::Carrier,
         b'.' => Hit::Assembler,
+        b'@' if dialect.objective && rest.starts_with(b"@import") => Hit::Import,
         b'G' if rest.starts_with(b"GCC") => Hit::Options,
         b'o' if rest.starts_with(b"once") => Hit::Once,
         b'g' => {
@@ -72,60 +78,105 @@ fn word_at(text: &[u8], at: usize, is_clangs: bool) -> Option<(usize, Hit)> {
     Some((at, hit))
 }
 
-/// All that is found in a text, in its order; most texts have nothing.
-#[derive(Debug, Default)]
-pub struct Hits {
-    /// The last one first.
-    waiting: Vec<(usize, Hit)>,
-    /// Where the next one is.
-    next: usize,
+/// What is found in a text, in its order, looked for as the reader of the text goes on: not in comments, and not in
+/// directives where it does not matter. Most texts have nothing.
+#[derive(Debug)]
+pub struct Hits<'t> {
+    text: &'t [u8],
+    dialect: Dialect,
+    /// Up to where it was looked for.
+    looked: usize,
+    /// What was found and not asked for yet.
+    waiting: VecDeque<(usize, Hit)>,
 }
 
-impl Hits {
-    /// Looks through a whole text.
-    pub fn find(text: &[u8], dialect: Dialect) -> Hits {
-        let mut waiting = Vec::new();
-        walk(text, rare, |at| {
-            let found = word_at(text, at, dialect.clang);
-            waiting.extend(found.filter(|(at, hit)| is_word(text, *at, *hit)));
-        });
-        if dialect.objective {
-            waiting.extend(find_iter(text, b"@import").map(|at| (at, Hit::Import)));
+impl<'t> Hits<'t> {
+    /// For a whole text.
+    pub fn new(text: &'t [u8], dialect: Dialect) -> Hits<'t> {
+        Hits {
+            text,
+            dialect,
+            looked: 0,
+            waiting: VecDeque::new(),
         }
-        waiting.sort_unstable_by_key(|(at, _)| std::cmp::Reverse(*at));
-        let mut hits = Hits { waiting, next: 0 };
-        hits.look();
-        hits
     }
 
-    /// Where the next one is.
-    pub fn next(&self) -> usize {
-        self.next
-    }
-
-    /// The next one before `end`.
+    /// The next one before `end`, where no word may be cut.
     pub fn before(&mut self, end: usize) -> Option<(usize, Hit)> {
-        if self.next >= end {
-            return None;
+        if self.looked < end {
+            self.look(end, |_| 0);
         }
-        let hit = self.waiting.pop();
-        self.look();
-        hit
+        match self.waiting.front() {
+            Some((at, _)) if *at < end => self.waiting.pop_front(),
+            _ => None,
+        }
+    }
+
+    /// The first place behind all that was looked at that has its bit in what `stops` answers of its block, or at which
+    /// something is found; the end of the text if there is none. No word may go on over such a place.
+    #[inline(always)]
+    pub fn next_or(&mut self, stops: impl Fn(&Block) -> u32) -> usize {
+        if self.waiting.is_empty() {
+            self.look(self.text.len(), stops);
+        }
+        let found = self.waiting.front().map(|(at, _)| *at);
+        found.unwrap_or(self.looked)
     }
 
     /// What is in a comment is not said.
     pub fn drop(&mut self, start: usize, end: usize) {
-        if self.next < end {
-            // They are in order, the last one first, and those before the comment are few: of its line.
-            let first = self.waiting.partition_point(|(at, _)| *at >= end);
-            let last = self.waiting.partition_point(|(at, _)| *at >= start);
-            self.waiting.drain(first..last.max(first));
-            self.look();
+        if self.looked < start {
+            self.look(start, |_| 0);
+        }
+        self.looked = self.looked.max(end);
+        while self.waiting.back().is_some_and(|(at, _)| *at >= start) {
+            self.waiting.pop_back();
         }
     }
 
-    fn look(&mut self) {
-        self.next = self.waiting.last().map_or(usize::MAX, |(at, _)| *at);
+    /// Goes on at `end`: what comes before it was asked for, or is not said.
+    pub fn skip(&mut self, end: usize) {
+        self.looked = self.looked.max(end);
+        while self.waiting.front().is_some_and(|(at, _)| *at < end) {
+            self.waiting.pop_front();
+        }
+    }
+
+    /// Looks up to `end`, or to the first block that has something, or a stop.
+    #[inline(always)]
+    fn look(&mut self, end: usize, stops: impl Fn(&Block) -> u32) {
+        let end = end.min(self.text.len());
+        while self.looked < end {
+            let from = self.looked;
+            let (stop, rare) = with_block(self.text, from, |block| (stops(block), rare(block)));
+            let room = BLOCK_BYTES
+                .min(end - from)
+                .min(stop.trailing_zeros() as usize);
+            self.looked = from + room;
+            let rare = rare & lowest(room);
+            if rare != 0 {
+                self.note(from, rare);
+            }
+            if room < BLOCK_BYTES || !self.waiting.is_empty() {
+                return;
+            }
+        }
+    }
+
+    /// Notes what is at places of the block at `from`.
+    #[cold]
+    fn note(&mut self, from: usize, places: u32) {
+        let (text, dialect) = (self.text, self.dialect);
+        let known = self.waiting.len();
+        each_bit(places, |place| {
+            let found = word_at(text, from + place, dialect);
+            let found = found.filter(|(at, hit)| is_word(text, *at, *hit));
+            self.waiting.extend(found);
+        });
+        // Where `_Pragma` begins is before what is looked for.
+        if self.waiting.len() > known + 1 {
+            self.waiting.make_contiguous()[known..].sort_unstable_by_key(|(at, _)| *at);
+        }
     }
 }
 
@@ -357,6 +408,7 @@ pub(super) fn starts_module(line: &[u8]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use memchr::memmem::find_iter;
     use proptest::prelude::*;
 
     /// The same, word by word.
@@ -392,8 +444,16 @@ mod tests {
         ) {
             let text = words.concat();
             let dialect = Dialect { clang, ..Dialect::default() };
-            let mut hits = Hits::find(text.as_bytes(), dialect);
+            let mut hits = Hits::new(text.as_bytes(), dialect);
             let found: Vec<(usize, Hit)> = std::iter::from_fn(|| hits.before(text.len())).collect();
+            prop_assert_eq!(&found, &plainly(text.as_bytes(), clang));
+            // The same where it is asked line by line.
+            let text = text.replace("  ", "\n\n").replace("a ", "/\n");
+            let mut hits = Hits::new(text.as_bytes(), dialect);
+            let mut found = Vec::new();
+            for end in find_iter(text.as_bytes(), "\n").chain([text.len()]) {
+                found.extend(std::iter::from_fn(|| hits.before(end)));
+            }
             prop_assert_eq!(found, plainly(text.as_bytes(), clang));
         }
     }
@@ -405,7 +465,7 @@ mod tests {
             clang: true,
             ..Dialect::default()
         };
-        let mut hits = Hits::find(text, dialect);
+        let mut hits = Hits::new(text, dialect);
         std::iter::from_fn(|| hits.before(text.len()))
             .filter_map(|(at, hit)| in_text(text, 0, text.len(), at, hit))
             .collect()
@@ -493,11 +553,34 @@ mod tests {
     #[test]
     fn what_is_in_comments_is_dropped() {
         let text = b"__DATE__ __TIME__ __DATE__";
-        let mut hits = Hits::find(text, Dialect::default());
+        let mut hits = Hits::new(text, Dialect::default());
         hits.drop(5, 18);
         assert_eq!(hits.before(26), Some((0, Hit::Clock)));
         assert_eq!(hits.before(18), None);
         assert_eq!(hits.before(26), Some((18, Hit::Clock)));
         assert_eq!(hits.before(26), None);
+
+        let mut hits = Hits::new(text, Dialect::default());
+        hits.skip(17);
+        assert_eq!(hits.before(18), None);
+        assert_eq!(hits.next_or(|_| 0), 18);
+        hits.drop(18, 26);
+        assert_eq!(hits.before(26), None);
+    }
+
+    #[test]
+    fn what_is_found_and_stops_come_in_their_order() {
+        let text = [&[b'x'; 40][..], b"(; __TIME__; y #"].concat();
+        let semicolons = |block: &Block| bits(|at| Sixteen::of(block, at).is(b';'));
+        let mut hits = Hits::new(&text, Dialect::default());
+        assert_eq!(hits.next_or(semicolons), 41);
+        hits.skip(42);
+        for _ in 0..2 {
+            assert_eq!(hits.next_or(semicolons), 43);
+        }
+        assert_eq!(hits.before(51), Some((43, Hit::Clock)));
+        assert_eq!(hits.next_or(semicolons), 51);
+        hits.skip(52);
+        assert_eq!(hits.next_or(semicolons), text.len());
     }
 }
