@@ -196,6 +196,33 @@ fn probes_and_embedded_files_are_sent() {
     );
 }
 
+/// Each of them, also where one answer has done for all names with that folder.
+#[test]
+fn a_host_is_told_what_its_folders_must_not_have() {
+    let Some(server) = server("after the system") else {
+        return;
+    };
+    let names = ["own/a.h", "own/b.h", "plain.h", "own/c.h"];
+    for name in names {
+        server.write(&format!("far/{name}"), "");
+    }
+    let includes = names.map(|name| format!("#include <{name}>\n")).concat();
+    server.write("x.c", includes + "#include <sys/types.h>\n");
+    let got = server.covered("gcc -idirafter far -c x.c");
+    let told = |path: &[u8]| {
+        let nothing =
+            |lookup: &&Lookup| matches!(lookup, Lookup::Nothing { path: told } if told == path);
+        got.about.system.iter().filter(nothing).count()
+    };
+    assert!(got.about.system_dirs.len() > 2);
+    for dir in &got.about.system_dirs {
+        for name in names {
+            let path = [dir, name.as_bytes()].join(&b'/');
+            assert_eq!(told(&path), 1, "{}", String::from_utf8_lossy(&path));
+        }
+    }
+}
+
 #[test]
 fn absolute_includes_count_where_they_are_met() {
     let Some(server) = server("absolute") else {
