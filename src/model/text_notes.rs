@@ -103,9 +103,7 @@ impl<'t> Hits<'t> {
 
     /// The next one before `end`, where no word may be cut.
     pub fn before(&mut self, end: usize) -> Option<(usize, Hit)> {
-        if self.looked < end {
-            self.look(end, |_| 0);
-        }
+        self.look(end);
         match self.waiting.front() {
             Some((at, _)) if *at < end => self.waiting.pop_front(),
             _ => None,
@@ -116,18 +114,15 @@ impl<'t> Hits<'t> {
     /// something is found; the end of the text if there is none. No word may go on over such a place.
     #[inline(always)]
     pub fn next_or(&mut self, stops: impl Fn(&Block) -> u32) -> usize {
-        if self.waiting.is_empty() {
-            self.look(self.text.len(), stops);
-        }
+        let end = self.text.len();
+        while self.waiting.is_empty() && self.looked < end && self.look_at_block(end, &stops) {}
         let found = self.waiting.front().map(|(at, _)| *at);
         found.unwrap_or(self.looked)
     }
 
     /// What is in a comment is not said.
     pub fn drop(&mut self, start: usize, end: usize) {
-        if self.looked < start {
-            self.look(start, |_| 0);
-        }
+        self.look(start);
         self.looked = self.looked.max(end);
         while self.waiting.back().is_some_and(|(at, _)| *at >= start) {
             self.waiting.pop_back();
@@ -142,25 +137,28 @@ impl<'t> Hits<'t> {
         }
     }
 
-    /// Looks up to `end`, or to the first block that has something, or a stop.
-    #[inline(always)]
-    fn look(&mut self, end: usize, stops: impl Fn(&Block) -> u32) {
+    /// Looks up to `end`.
+    fn look(&mut self, end: usize) {
         let end = end.min(self.text.len());
         while self.looked < end {
-            let from = self.looked;
-            let (stop, rare) = with_block(self.text, from, |block| (stops(block), rare(block)));
-            let room = BLOCK_BYTES
-                .min(end - from)
-                .min(stop.trailing_zeros() as usize);
-            self.looked = from + room;
-            let rare = rare & lowest(room);
-            if rare != 0 {
-                self.note(from, rare);
-            }
-            if room < BLOCK_BYTES || !self.waiting.is_empty() {
-                return;
-            }
+            self.look_at_block(end, |_| 0);
         }
+    }
+
+    /// Looks at the next block, up to `end` or the first stop; whether there is none.
+    #[inline(always)]
+    fn look_at_block(&mut self, end: usize, stops: impl Fn(&Block) -> u32) -> bool {
+        let from = self.looked;
+        let (stop, rare) = with_block(self.text, from, |block| (stops(block), rare(block)));
+        let room = BLOCK_BYTES
+            .min(end - from)
+            .min(stop.trailing_zeros() as usize);
+        self.looked = from + room;
+        let rare = rare & lowest(room);
+        if rare != 0 {
+            self.note(from, rare);
+        }
+        stop == 0
     }
 
     /// Notes what is at places of the block at `from`.
@@ -407,6 +405,7 @@ pub(super) fn starts_module(line: &[u8]) -> bool {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
     use super::*;
     use memchr::memmem::find_iter;
     use proptest::prelude::*;
@@ -566,6 +565,18 @@ mod tests {
         assert_eq!(hits.next_or(|_| 0), 18);
         hits.drop(18, 26);
         assert_eq!(hits.before(26), None);
+    }
+
+    #[test]
+    fn all_before_a_comment_is_found_however_far_it_is() {
+        let gap = " ".repeat(3 * BLOCK_BYTES);
+        let text = format!("__DATE__{gap}__TIME__{gap}/* __DATE__ */ __DATE__");
+        let comment = text.find("/*").unwrap();
+        let mut hits = Hits::new(text.as_bytes(), Dialect::default());
+        hits.drop(comment, text.rfind("*/").unwrap() + 2);
+        let found = std::iter::from_fn(|| hits.before(text.len()));
+        let expected = [0, comment - gap.len() - 8, text.len() - 8];
+        assert!(found.eq(expected.map(|at| (at, Hit::Clock))));
     }
 
     #[test]
