@@ -2,7 +2,7 @@
 //! translation unit of git and of libtorrent (C++ on Boost), cold and warm, with a server that costs nothing; what the
 //! first analysis of a whole tree costs beside what other tools take to find the headers; and what a pump job costs our
 //! daemon. Prints a Markdown table. Fetches sources. A name runs only that part: `git`, `libtorrent`,
-//! `namespace`, `bytes`, `local`.
+//! `namespace`, `bytes`, `local`, `texts`.
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
 #[path = "../compare/cost.rs"]
@@ -15,11 +15,13 @@ mod others;
 mod server;
 mod session;
 mod started;
+mod texts;
 
 use inputs::{Inputs, Unit};
 use session::Session;
 use started::Contender;
 use std::time::{Duration, Instant};
+use texts::Texts;
 
 /// Units of each project, and how many of them stock gets: of libtorrent a few, since each takes it four seconds.
 const UNITS: [(&str, usize, usize); 2] = [("git", 60, 60), ("libtorrent-rasterbar", 60, 8)];
@@ -54,6 +56,9 @@ fn main() {
     }
     if wanted("local") {
         local(rounds);
+    }
+    if wanted("texts") {
+        plain_clients(rounds, &contenders);
     }
 }
 
@@ -92,11 +97,7 @@ fn beside_stock(rounds: usize, contenders: &[Contender], inputs: &Inputs, few: u
         let medians: Vec<f64> = (0..contenders.len())
             .map(|one| median(taken.iter().map(|round| round[one].0[row]).collect()))
             .collect();
-        let cells = match medians[..] {
-            [ours, stock] => format!("{ours:.2} ms (× {:.3}) | {stock:.2} ms", ours / stock),
-            _ => format!("{:.2} ms | –", medians[0]),
-        };
-        println!("| {}: {name} | {cells} |", inputs.project);
+        println!("| {}: {name} | {} |", inputs.project, cells(&medians));
     }
     let given_up: Vec<String> = (0..contenders.len())
         .map(|one| {
@@ -224,6 +225,32 @@ fn bytes(contenders: &[Contender]) {
             "| git: bytes to the server, {mode} | {} |",
             cells.join(" | ")
         );
+    }
+}
+
+/// What a client costs in plain mode beside its preprocessor, for the units of git.
+fn plain_clients(rounds: usize, contenders: &[Contender]) {
+    let inputs = Inputs::made("git", 60);
+    let texts = Texts::of(&inputs);
+    let size = texts.bytes() / 1000;
+    for (mode, options) in [("plain", ""), ("`,lzo`", ",lzo")] {
+        let mut taken = vec![Vec::new(); contenders.len()];
+        for _ in 0..2 * rounds + 1 {
+            for (figures, contender) in taken.iter_mut().zip(contenders) {
+                figures.push(ms(texts.client(contender, options)));
+            }
+        }
+        let medians: Vec<f64> = taken.into_iter().map(median).collect();
+        let cells = cells(&medians);
+        println!("| git: client beside the preprocessor, texts of {size} kB, {mode} | {cells} |");
+    }
+}
+
+/// Ours and stock's, if that was measured.
+fn cells(medians: &[f64]) -> String {
+    match medians {
+        [ours, stock] => format!("{ours:.2} ms (× {:.3}) | {stock:.2} ms", ours / stock),
+        _ => format!("{:.2} ms | –", medians[0]),
     }
 }
 

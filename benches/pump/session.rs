@@ -66,6 +66,12 @@ impl Session {
         }
     }
 
+    /// Where the server listens.
+    #[allow(dead_code)] // Only one of the benchmarks asks.
+    pub fn port(&self) -> u16 {
+        self.server.port
+    }
+
     /// How many bytes have been sent to the server.
     pub fn bytes(&self) -> usize {
         self.server.bytes()
