@@ -41,6 +41,7 @@ pub mod model {
     pub mod empty_bodies;
     pub mod clang_warnings;
     pub mod crowded;
+    pub mod layout_lines;
     pub mod layout;
     pub mod plain;
     pub mod search_variables;

@@ -6,6 +6,7 @@ use super::inputs::{Inputs, Unit};
 use super::session::Session;
 use super::started::{Contender, PATH};
 use std::fs;
+use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -27,6 +28,9 @@ impl<'i> Texts<'i> {
             .arg(source)
             .status();
         assert!(built.unwrap().success());
+        // Stock takes that name of it, too, if there is one.
+        let other = format!("{}-linux-gnu-gcc", std::env::consts::ARCH);
+        symlink("gcc", folder.path().join(other)).unwrap();
         let texts = inputs.sample.iter().enumerate().map(|(number, unit)| {
             let text = folder.path().join(format!("{number}.i"));
             let made = Command::new(&unit.words[0])

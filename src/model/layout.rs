@@ -10,9 +10,10 @@ use std::path::PathBuf;
 use super::clang_text::words;
 use super::crowded::{Crowd, There};
 use super::family::Family;
-use super::indentation::{begins_with, may_mislead};
+use super::indentation::may_mislead;
 use super::invocation::Invocation;
 use super::landmarks::Landmarks;
+use super::layout_lines::{in_name, number_of, Lines};
 use super::literals::without_comments;
 use super::plain_text::{marker, path_of};
 
@@ -234,191 +235,6 @@ fn stretches<'t>(text: &'t [u8], landmarks: &Landmarks, system: bool) -> Vec<Str
     found
 }
 
-fn number_of(digits: &[u8]) -> usize {
-    let digits = std::str::from_utf8(digits).unwrap_or_default();
-    digits.parse().unwrap_or_default()
-}
-
-/// A stretch without comments, directives and markers, its lines as the file has them.
-struct Lines {
-    text: Vec<u8>,
-    /// Where each line begins, and its number; one that a marker cuts may be there in parts.
-    numbers: Vec<(usize, usize)>,
-}
-
-impl Lines {
-    /// Of the text of a stretch that begins with line `first`.
-    fn of(stretch: &[u8], first: usize) -> Lines {
-        let blanked = without_comments(stretch);
-        let mut lines = Lines {
-            text: Vec::with_capacity(blanked.len()),
-            numbers: Vec::new(),
-        };
-        let mut number = first;
-        for line in blanked.split_inclusive(|byte| *byte == b'\n') {
-            match marked_line(line) {
-                // A macro of a system's header is in the midst of a line.
-                Some(marked) if marked.wrapping_add(1) == number => {
-                    number = marked;
-                    if lines.text.last() == Some(&b'\n') {
-                        lines.text.pop();
-                        lines.text.push(b' ');
-                    }
-                }
-                Some(marked) => number = marked,
-                None => {
-                    lines.numbers.push((lines.text.len(), number));
-                    match line.trim_ascii_start().first() {
-                        Some(b'#') => lines.text.push(b'\n'),
-                        _ => lines.text.extend_from_slice(line),
-                    }
-                    number += 1;
-                }
-            }
-        }
-        lines
-    }
-
-    /// The number of the line in which this place is.
-    fn number(&self, at: usize) -> usize {
-        let known = self.numbers.partition_point(|(begin, _)| *begin <= at);
-        let last = known.checked_sub(1).and_then(|last| self.numbers.get(last));
-        last.map_or(0, |(_, number)| *number)
-    }
-
-    /// From a guard on to the end of its line, if what follows its statement is on it.
-    fn line(&self, at: usize, next: usize) -> Option<&[u8]> {
-        let rest = self.text.get(at..)?;
-        let rest = rest.get(..SPAN_MAX).unwrap_or(rest);
-        let line = rest.get(..memchr::memchr(b'\n', rest)?)?;
-        (at + line.len() > next).then_some(line)
-    }
-
-    /// The guard at `at`, if what follows its statement may seem to belong to it, and where that is if on one line with it.
-    fn judge(&self, at: usize) -> Option<(&[u8], Option<usize>)> {
-        let guard = word_at(&self.text, at);
-        let body = self.behind_condition(at)?;
-        if self.text.get(body) == Some(&b'{') {
-            return None;
-        }
-        let end = self.end_of_statement(body, 0)?;
-        let next = self.skip_blanks(end);
-        let rest = self.text.get(next..).unwrap_or_default();
-        if rest.is_empty()
-            || matches!(rest.first(), Some(b'}' | b';'))
-            || begins_with(rest, b"else")
-        {
-            return None;
-        }
-        let between = self.text.get(end..next).unwrap_or_default();
-        if memchr::memchr(b'\n', between).is_none() {
-            return Some((guard, Some(next)));
-        }
-        let [guards, bodys, nexts] = [at, body, next].map(|at| self.column(at));
-        let may_align = |one: usize, other: usize| one <= other && other <= 8 * one;
-        let is_empty = self.text.get(body) == Some(&b';');
-        let aligned = is_empty || may_align(bodys, nexts) || may_align(nexts, bodys);
-        (nexts != guards && aligned).then_some((guard, None))
-    }
-
-    /// How many bytes stand before the first word of this place's line.
-    fn column(&self, at: usize) -> usize {
-        let before = self.text.get(..at).unwrap_or_default();
-        let begin = memchr::memrchr(b'\n', before).map_or(0, |end| end + 1);
-        let line = self.text.get(begin..).unwrap_or_default();
-        let blanks = line.iter().take_while(|byte| matches!(byte, b' ' | b'\t'));
-        blanks.count()
-    }
-
-    fn skip_blanks(&self, at: usize) -> usize {
-        let rest = self.text.get(at..).unwrap_or_default();
-        at + rest.len() - rest.trim_ascii_start().len()
-    }
-
-    /// Where the statement begins that a guard at `at` has.
-    fn behind_condition(&self, at: usize) -> Option<usize> {
-        let word = word_at(&self.text, at);
-        let after = self.skip_blanks(at + word.len());
-        if matches!(word, b"else" | b"do") {
-            return Some(after);
-        }
-        let more = word_at(&self.text, after);
-        let after = self.skip_blanks(after + more.len());
-        match self.text.get(after) {
-            Some(b'(') => Some(self.skip_blanks(self.behind_closing(after)?)),
-            _ => None,
-        }
-    }
-
-    /// What follows the bracket that closes the one at `at`.
-    fn behind_closing(&self, at: usize) -> Option<usize> {
-        let mut depth = 0usize;
-        for (at, byte) in self.text.iter().enumerate().skip(at).take(SPAN_MAX) {
-            match byte {
-                b'(' | b'{' | b'[' => depth += 1,
-                b')' | b'}' | b']' => depth = depth.checked_sub(1)?,
-                _ => {}
-            }
-            if depth == 0 {
-                return Some(at + 1);
-            }
-        }
-        None
-    }
-
-    /// The end of the statement that begins at `at`, if that can be seen.
-    fn end_of_statement(&self, at: usize, depth: usize) -> Option<usize> {
-        if depth > DEPTH_MAX {
-            return None;
-        }
-        if self.text.get(at) == Some(&b'{') {
-            return self.behind_closing(at);
-        }
-        match word_at(&self.text, at) {
-            word @ (b"if" | b"for" | b"while" | b"switch") => {
-                let end = self.end_of_statement(self.behind_condition(at)?, depth + 1)?;
-                let next = self.skip_blanks(end);
-                match word == b"if" && word_at(&self.text, next) == b"else" {
-                    true => self.end_of_statement(self.behind_condition(next)?, depth + 1),
-                    false => Some(end),
-                }
-            }
-            b"do" => {
-                let end = self.end_of_statement(self.behind_condition(at)?, depth + 1)?;
-                self.behind_semicolon(end)
-            }
-            _ => self.behind_semicolon(at),
-        }
-    }
-
-    fn behind_semicolon(&self, mut at: usize) -> Option<usize> {
-        let end = at + SPAN_MAX;
-        while at < end {
-            match self.text.get(at)? {
-                b';' => return Some(at + 1),
-                b'(' | b'{' | b'[' => at = self.behind_closing(at)?,
-                b')' | b'}' | b']' => return None,
-                _ => at += 1,
-            }
-        }
-        None
-    }
-}
-
-/// No condition, statement or block that is guarded without braces is longer; what is may be anything.
-const SPAN_MAX: usize = 1 << 16;
-
-/// Statements in statements are looked through so deep.
-const DEPTH_MAX: usize = 64;
-
-/// The line that a marker speaks of, in a text without what is in strings.
-fn marked_line(line: &[u8]) -> Option<usize> {
-    let rest = line.strip_prefix(b"# ")?;
-    let digits = rest.iter().take_while(|byte| byte.is_ascii_digit()).count();
-    let (digits, rest) = rest.split_at_checked(digits)?;
-    (!digits.is_empty() && rest.starts_with(b" \"")).then(|| number_of(digits))
-}
-
 /// The places of `if` and its like, but for a `while` that closes a block.
 fn guards(text: &[u8]) -> impl Iterator<Item = usize> + '_ {
     const WORDS: [&[u8]; 4] = [b"if", b"else", b"for", b"while"];
@@ -436,19 +252,9 @@ fn guards(text: &[u8]) -> impl Iterator<Item = usize> + '_ {
     guards.map(|(at, _)| at)
 }
 
-/// The word that begins at `at`.
-fn word_at(text: &[u8], at: usize) -> &[u8] {
-    let rest = text.get(at..).unwrap_or_default();
-    let length = rest.iter().take_while(|byte| in_name(**byte)).count();
-    rest.get(..length).unwrap_or_default()
-}
-
-fn in_name(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || byte == b'_'
-}
-
 #[cfg(test)]
 mod tests {
+    use super::super::layout_lines::SPAN_MAX;
     use super::*;
 
     fn found(text: &str, asked: Asked) -> Vec<(String, usize, bool)> {

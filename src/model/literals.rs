@@ -6,6 +6,8 @@ use std::ops::Range;
 
 use memchr::memmem;
 
+use super::blocks::{bits, first, Sixteen, BLOCK_BYTES};
+
 /// The most characters between the quote of a raw string and its parenthesis.
 const DELIMITER_MAX: usize = 16;
 
@@ -165,6 +167,10 @@ fn blanked(source: &[u8], newline: u8) -> (Vec<u8>, bool) {
                 comment.len()
             }
             b'/' if rest.starts_with(b"//") => line_comment_length(rest),
+            b'/' => {
+                text.push(byte);
+                1
+            }
             b'\\' => match splice_length(rest) {
                 Some(length) => length,
                 None => {
@@ -177,12 +183,22 @@ fn blanked(source: &[u8], newline: u8) -> (Vec<u8>, bool) {
                 opaque_length(source, at, &mut text, &mut missing)
             }
             _ => {
-                text.push(byte);
-                1
+                let plain = first(source, at, begins_other);
+                text.extend_from_slice(source.get(at..plain).unwrap_or_default());
+                plain - at
             }
         };
     }
     (text, is_whole && missing.is_empty())
+}
+
+/// The bytes with which something begins that is not taken as it is.
+#[inline(always)]
+fn begins_other(block: &[u8; BLOCK_BYTES]) -> u32 {
+    bits(|at| {
+        let byte = Sixteen::of(block, at);
+        byte.is(b'/') | byte.is(b'\\') | byte.is(b'"') | byte.is(b'\'')
+    })
 }
 
 /// The length of what the quote at `at` begins; the lines of a raw string are kept. Ends of such that are `missing` are not
