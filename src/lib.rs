@@ -29,9 +29,9 @@ pub mod model {
     pub mod received;
     pub mod dependencies;
     pub mod charset;
+    pub mod blocks;
     pub mod literals;
     pub mod indentation;
-    pub mod blocks;
     pub mod landmarks;
     pub mod plain_text;
     pub mod optimizing;

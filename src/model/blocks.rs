@@ -6,6 +6,9 @@ use std::ops::{BitAnd, BitOr};
 /// How many places of a block are looked at at once.
 pub const BLOCK_BYTES: usize = 32;
 
+/// A block with what follows it, for words that three bytes tell.
+pub type Block = [u8; BLOCK_BYTES + 2];
+
 /// Calls `note` with each place of a text that has its bit in what `begins` answers of its block, in their order. A block of
 /// N bytes is [`BLOCK_BYTES`] and some that follow them, so that no word is cut; behind the end they are zeros.
 #[inline(always)]

@@ -3,9 +3,8 @@
 
 use std::borrow::Cow;
 
-use super::blocks::{bits, first, Sixteen};
+use super::blocks::{bits, first, Block, Sixteen};
 use super::dialect::Dialect;
-use super::text_notes::Block;
 use super::tokens::{blanks, in_name, is_raw_prefix};
 
 /// Told of what is not to be seen as text.

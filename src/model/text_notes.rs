@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 
 use memchr::memmem::find;
 
-use super::blocks::{bits, each_bit, lowest, with_block, Sixteen, BLOCK_BYTES};
+use super::blocks::{bits, each_bit, lowest, with_block, Block, Sixteen, BLOCK_BYTES};
 use super::dialect::Dialect;
 use super::directives::{Change, Clock, Directive, Odd};
 use super::interner::{intern, Id};
@@ -37,9 +37,6 @@ const INCLUDE: &[u8] = b".include";
 
 /// Where in `_Pragma` the pair stands that is looked for.
 const PRAGMA_PAIR_AT: usize = 4;
-
-/// What is looked at at once.
-pub type Block = [u8; BLOCK_BYTES + 2];
 
 /// A bit for each place of a block where one of the words may begin, or, of `_Pragma`, its `gm` may be: what is rare elsewhere.
 #[inline(always)]
