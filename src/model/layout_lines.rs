@@ -8,8 +8,8 @@ use super::literals::without_comments;
 pub struct Lines {
     /// The code.
     pub text: Vec<u8>,
-    /// Where the numbers of lines go on otherwise than by one, and the number of the line there. A line that a marker cuts may
-    /// be there in parts.
+    /// Where the numbers of lines go on otherwise than by one, and the number of the line there; and other places, so that
+    /// one is never far. A line that a marker cuts may be there in parts.
     numbers: Vec<(usize, usize)>,
 }
 
@@ -52,7 +52,14 @@ impl Lines {
 
     /// Takes lines as they are.
     fn take(&mut self, lines: &[u8]) {
-        self.text.extend_from_slice(lines);
+        for part in lines.chunks(COUNTED_BYTES_MAX) {
+            let at = self.text.len();
+            let known = self.numbers.last().map_or(0, |(begin, _)| *begin);
+            if at - known >= COUNTED_BYTES_MAX {
+                self.numbers.push((at, self.number(at)));
+            }
+            self.text.extend_from_slice(part);
+        }
     }
 
     /// Takes a line that begins with `#`: leaves it empty, or goes on with the line that it says.
@@ -202,6 +209,9 @@ impl Lines {
 /// No condition, statement or block that is guarded without braces is longer; what is may be anything.
 pub const SPAN_MAX: usize = 1 << 16;
 
+/// About how many bytes lie between two places whose lines are known.
+const COUNTED_BYTES_MAX: usize = 4096;
+
 /// Statements in statements are looked through so deep.
 const DEPTH_MAX: usize = 64;
 
@@ -257,6 +267,18 @@ mod tests {
             number += 1;
         }
         (text, numbers)
+    }
+
+    #[test]
+    fn lines_of_long_parts_are_counted_from_near_by() {
+        let stretch = "some_code();\n".repeat(10_000) + "# 5 \"h.h\"\n" + &"\n".repeat(9_000);
+        let lines = Lines::of(stretch.as_bytes(), 1);
+        let places = lines.numbers.windows(2);
+        let steps = places.map(|pair| pair[1].0 - pair[0].0);
+        assert!(steps.max() <= Some(2 * COUNTED_BYTES_MAX));
+        for (at, number) in plainly(stretch.as_bytes(), 1).1 {
+            assert_eq!(lines.number(at), number, "{at}");
+        }
     }
 
     proptest! {
