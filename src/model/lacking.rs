@@ -1,5 +1,6 @@
 //! Names with a folder in them, as `boost/asio.hpp`, along the search path: where that folder is not, nothing in it is, so
-//! that one answer does for all its headers.
+//! that one answer does for all its headers. That holds where a header is at the folder's name and its own, put together: not
+//! in frameworks.
 
 use super::path_map::PathTable;
 

@@ -249,8 +249,14 @@ impl Resolver {
             false => self.chain.len(),
         };
         let mut found = None;
-        let inner = self.lacking.number(name.spelling());
+        // While a precompiled header may be taken, each folder is asked for that, too.
+        let inner = match self.precompiled {
+            true => None,
+            false => self.lacking.number(name.spelling()),
+        };
         for at in start..end {
+            // A framework has its headers elsewhere.
+            let inner = inner.filter(|_| !self.frameworks[at]);
             if inner.is_some_and(|inner| self.lacking.lacks(inner, at)) {
                 continue;
             }

@@ -221,6 +221,21 @@ fn a_host_is_told_what_its_folders_must_not_have() {
             assert_eq!(told(&path), 1, "{}", String::from_utf8_lossy(&path));
         }
     }
+    // And of the first header's precompiled form, which gcc would take.
+    server.write(
+        "y.c",
+        "#if __has_include(<own/no.h>)\n#endif\n#include <own/a.h>\n",
+    );
+    let got = server.covered("gcc -idirafter far -c y.c");
+    for dir in &got.about.system_dirs {
+        for name in ["own/no.h.gch", "own/a.h.gch"] {
+            let path = [dir, name.as_bytes()].join(&b'/');
+            let nothing =
+                |lookup: &Lookup| matches!(lookup, Lookup::Nothing { path: told } if *told == path);
+            let is_told = got.about.system.iter().any(nothing);
+            assert!(is_told, "{}", String::from_utf8_lossy(&path));
+        }
+    }
 }
 
 #[test]
@@ -421,4 +436,13 @@ fn frameworks_are_looked_into() {
             "x.c"
         ]
     );
+    // One that it has not says nothing of the others.
+    server.write("z/Foo/Own.h", "#error the wrong one\n");
+    server.write(
+        "y.c",
+        "#if __has_include(<Foo/None.h>)\n#endif\n#include <Foo/Own.h>\n",
+    );
+    let got = server.covered("clang -F fw -idirafter z -c y.c");
+    let own = "fw/Foo.framework/Headers/Own.h";
+    assert_eq!(files(&server, &got), [own, "y.c"]);
 }
