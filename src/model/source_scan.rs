@@ -581,3 +581,20 @@ impl<'t> Scanner<'t> {
         line
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_headers_name_that_may_be_read_otherwise_is_odd() {
+        for (line, is_odd) in [
+            ("#include <sys/types.h>\n", false),
+            ("#include <sys/*.h>\n", true),
+            ("#include \"a\\\nb.h\"\n", false),
+        ] {
+            let scan = Scan::new(line.as_bytes(), Dialect::default());
+            assert_eq!(scan.odd.is_some(), is_odd, "{line}");
+        }
+    }
+}
