@@ -78,6 +78,7 @@ pub mod model {
     pub mod directives;
     pub mod options;
     pub mod pragmas;
+    pub mod text_words;
     pub mod text_notes;
     pub mod source_scan;
     pub mod predefined;

@@ -8,7 +8,8 @@ use super::directives::{Body, Directive, Line, Odd, Span, Verb, Words};
 use super::interner::intern;
 use super::pragmas::pragma;
 use super::source_text::{without_trigraphs, Gaps, Text};
-use super::text_notes::{in_definition, in_text, starts_module, Hits};
+use super::text_notes::{in_definition, in_text, starts_module};
+use super::text_words::Hits;
 use super::tokens::{blanks, in_name, name_length};
 
 /// A file's directives.
@@ -205,7 +206,7 @@ impl<'t> Scanner<'t> {
         self.text.after_newline(end)
     }
 
-    /// Blanks, comments and backslash-newlines; a line comment up to its newline.
+    /// Blanks, comments and backslash-newlines; a line comment up to its newline. What is before them on the line does not matter.
     fn skip_blanks(&mut self, at: usize) -> usize {
         let mut at = at;
         loop {
@@ -589,7 +590,6 @@ mod tests {
     #[test]
     fn a_headers_name_that_may_be_read_otherwise_is_odd() {
         for (line, is_odd) in [
-            ("#include <sys/types.h>\n", false),
             ("#include <sys/*.h>\n", true),
             ("#include \"a\\\nb.h\"\n", false),
         ] {

@@ -134,15 +134,18 @@ impl Telling<'_> {
         let mut path = Vec::with_capacity(256);
         for (dir, _) in in_vain {
             self.join(dir, name, &mut path);
-            if !is_told {
-                // The walk need not have asked for it by that name.
-                world.miss_with_folder(&path);
-                continue;
+            match is_told {
+                true => self.tell_missed(world, &path),
+                false => world.miss_unasked(&path),
             }
-            let told = world.missed().find(&path);
-            if let Some(told) = told.and_then(|number| self.told_missed.get_mut(number)) {
-                *told = true;
-            }
+        }
+    }
+
+    /// That nothing is at `path` follows from what was told.
+    fn tell_missed(&mut self, world: &LocalWorld<'_>, path: &[u8]) {
+        let told = world.missed().find(path);
+        if let Some(told) = told.and_then(|number| self.told_missed.get_mut(number)) {
+            *told = true;
         }
     }
 

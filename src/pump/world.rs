@@ -124,8 +124,8 @@ impl<'w> LocalWorld<'w> {
         &self.met.missed
     }
 
-    /// Notes that nothing is at `path` if its folder is not there and a host must know that.
-    pub fn miss_with_folder(&mut self, path: &[u8]) {
+    /// Notes that nothing is at `path`, for which the walk need not have asked as its folder is not there, if a host must know.
+    pub fn miss_unasked(&mut self, path: &[u8]) {
         if let Some(folder) = self.folder_of(path).filter(|folder| folder.place.is_none()) {
             self.miss(path, &folder);
         }
